@@ -1,0 +1,331 @@
+"""The IR: a checked program, as validated pydantic models with a published JSON schema.
+
+The checker elaborates syntax into it: names are resolved, types known, chains filled, composites inlined, settings
+merged. What is left is a tree of blocks of *steps*; an expression never holds a call of a task, only references to
+steps. Lowering (`lower/`) flattens the blocks into the graph of a plan.
+
+Ids. Every step, parameter and bound name of a flow has one id, unique in the flow. Id 0 is `run`, the record of the
+run's own facts (`run.id`, `run.flow`, `run.date`, `run.triggered_at`, `run.window.start`, `run.window.end`).
+
+Expressions are nested lists, `[op, operand, …]`, the same in the IR and in the plan:
+
+    ["lit", null | bool | int | float | str]     ["date", iso]  ["datetime", iso]  ["duration", microseconds]
+    ["decimal", text]                            ["bytes", base64]
+    ["ref", id]      IR only: the value of a step; if it was skipped, whoever uses it is skipped
+    ["opt", id]      IR only: the value of a step, or null if it was skipped
+    ["in", i]        plan only: input i of the node
+    ["arg", name]    an argument of the task, in the templates of its `run`
+    ["var", name]    a name bound by an enclosing "for"
+    ["list", e, …]   ["record", [[name, e], …]]   ["merge", record, record]      (spread: right wins)
+    ["attr", e, name]  ["attr?", e, name]  ["index", e, i]  ["slice", e, first | null-lit, last | null-lit]
+    ["op", o, a, b]  o of + - * / % == != < <= > >= in;  ["neg", e]  ["not", e]  ["and", a, b]  ["or", a, b]
+    ["??", a, b]     ["if", c, a, b]     ["str", part, …]                        (interpolation)
+    ["call", function, e, …]             a pure function of `builtins.FUNCTIONS`
+    ["for", [names], source, body, condition | null]                             (comprehension)
+    ["secret", key]                      resolved on the worker only; stands alone as an argument or a field
+    ["ident", e]                         an SQL identifier, in a template of `sql` only
+
+Chains of fields that the checker has typed (`"/"` of two ints is a float, dates plus durations, …) need no type
+marks: operands carry their Python types when they are evaluated.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = [
+    "Arm", "Block", "BranchStep", "CallStep", "CatchStep", "ChildStep", "Connection", "EachStep", "Expr", "Flow",
+    "Handler", "JoinStep", "Merge", "Param", "Pool", "Program", "Queue", "RepeatStep", "Retry", "Rule", "Settings",
+    "Step", "Task", "TaskParam", "UsingStep", "ValueStep", "WatchStep",
+]  # fmt: skip
+
+Expr = list[Any]
+RuleName = Literal[
+    "ok", "failed", "done", "any_ok", "any_failed", "any_done", "none_failed", "none_failed_any_ok", "none_skipped",
+    "skipped", "done_any_ok", "always", "at_least",
+]  # fmt: skip
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Retry(Model):
+    #: attempts after the first
+    max: int = Field(ge=0)
+    backoff: Literal["fixed", "linear", "exponential"] = "exponential"
+    #: the first wait
+    first_ms: int = 1_000
+    factor: float = 2.0
+    cap_ms: int | None = None
+    #: part of the wait that is spread by a hash of the attempt's id, 0 to 1
+    jitter: float = Field(default=0.0, ge=0, le=1)
+    #: error types (the class name, or its last part) that are retried; empty: all
+    only: tuple[str, ...] = ()
+    #: error types that are not
+    never: tuple[str, ...] = ()
+
+
+class Settings(Model):
+    """The settings of one call, merged: flow.toml, flow, task, `with`."""
+
+    queue: str = "default"
+    #: 0 to 9, 9 first
+    priority: int = Field(default=5, ge=0, le=9)
+    pool: str | None = None
+    slots: int = Field(default=1, ge=1)
+    retry: Retry | None = None
+    #: hard limit of one attempt
+    timeout_ms: int | None = None
+    #: limit of all attempts together, from the first time the step was ready
+    deadline_ms: int | None = None
+    executor: Literal["process", "thread", "async"] = "process"
+    env: tuple[tuple[str, str], ...] = ()
+    tags: tuple[str, ...] = ()
+    idempotent: bool = False
+
+
+class Rule(Model):
+    """`after`: a trigger rule over steps (their ids)."""
+
+    rule: RuleName
+    steps: tuple[int, ...]
+    #: how many, for at_least
+    n: int | None = None
+
+
+class Param(Model):
+    """A parameter of a flow."""
+
+    id: int
+    name: str
+    type: str
+    #: over earlier parameters and `run`; None when required
+    default: Expr | None = None
+
+
+class StepModel(Model):
+    id: int
+    #: as the user sees it: the binding, or the task's name; unique in the flow (`#2`, `#3`); "" for a part of a
+    #: construct that is no step of its own (a list of results, a condition)
+    name: str
+    #: line in the flow's file, from 1
+    line: int
+    #: canonical text of the value's type
+    type: str
+    after: tuple[Rule, ...] = ()
+    #: the composites that it came from, outermost first
+    box: tuple[str, ...] = ()
+
+
+class CallStep(StepModel):
+    """A call of a task."""
+
+    kind: Literal["call"] = "call"
+    #: key in Program.tasks
+    task: str
+    #: every parameter of the task that has a value, defaults included
+    args: dict[str, Expr]
+    settings: Settings
+
+
+class ChildStep(StepModel):
+    """A call of another flow."""
+
+    kind: Literal["child"] = "child"
+    #: key in Program.flows
+    flow: str
+    args: dict[str, Expr]
+    settings: Settings
+
+
+class ValueStep(StepModel):
+    """A pure expression: `y = -x`, or the list of a group's results."""
+
+    kind: Literal["value"] = "value"
+    value: Expr
+
+
+class Merge(Model):
+    """A name bound in the arms of a branch: per arm the id that gives its value, or None."""
+
+    id: int
+    name: str
+    type: str
+    sources: tuple[int | None, ...]
+    #: where no arm was taken
+    otherwise: int | None = None
+
+
+class BranchStep(StepModel):
+    """`if`, `match`, and `??`, `then`/`else` with calls: only the steps of the arm taken run."""
+
+    kind: Literal["branch"] = "branch"
+    #: gives the index of the arm; any other int takes none
+    selector: Expr
+    arms: tuple[Block, ...]
+    merges: tuple[Merge, ...] = ()
+
+
+class EachStep(StepModel):
+    """`each`; its value is the list of the items' results (null without `return`)."""
+
+    kind: Literal["each"] = "each"
+    #: a list, a map (pairs), or ["call", "range" | "chunk" | "zip" | "cross", …], which is never built
+    source: Expr
+    #: one id per name of the pattern
+    items: tuple[int, ...]
+    item_types: tuple[str, ...]
+    #: `each (a, b) in …`: an item is taken apart
+    unpack: bool
+    body: Block
+    #: more items than this fail the step
+    max: int | None = None
+    concurrency: int | None = None
+    on_error: Literal["fail", "collect", "skip"] = "fail"
+
+
+class CatchStep(StepModel):
+    """`expr catch(e) { … }`: the value of `body`, or that of `handler` if a step of `body` failed."""
+
+    kind: Literal["catch"] = "catch"
+    body: Block
+    error_id: int
+    handler: Block
+
+
+class WatchStep(StepModel):
+    """`on success(r)` or `on failure(e)` on one call: runs `body` when `step` ended so. Handles no failure."""
+
+    kind: Literal["watch"] = "watch"
+    step: int
+    event: Literal["success", "failure", "skip"]
+    value_id: int
+    body: Block
+
+
+class JoinStep(StepModel):
+    """A group with `join`: ends when `n` members are successes."""
+
+    kind: Literal["join"] = "join"
+    members: tuple[int, ...]
+    n: int
+    #: the value is the first result itself, not a list of n in the order of their ends
+    first: bool
+    cancel_rest: bool
+
+
+class UsingStep(StepModel):
+    """`using c = create() { … } finally { … }`. The set-up's own steps stand in `setup`; its value is `value_id`."""
+
+    kind: Literal["using"] = "using"
+    setup: Block
+    value_id: int
+    body: Block
+    cleanup: Block
+
+
+class RepeatStep(StepModel):
+    """`repeat … until`: a new round of `body` while `until` is false."""
+
+    kind: Literal["repeat"] = "repeat"
+    body: Block
+    #: the last round's value, null in the first; also what `until` reads
+    previous_id: int
+    until: Expr
+    every_ms: int
+    max: int
+
+
+Step = Annotated[
+    CallStep | ChildStep | ValueStep | BranchStep | EachStep | CatchStep | WatchStep | JoinStep | UsingStep | RepeatStep,
+    Field(discriminator="kind"),
+]
+
+
+class Block(Model):
+    """Steps in written order, which is an order of their dependencies too; and the value, if it has one."""
+
+    steps: tuple[Step, ...]
+    result: Expr | None = None
+
+
+Arm = Block
+
+
+class Handler(Model):
+    """`on success(r)`, `on failure(e)` of a flow: runs when all its steps have ended."""
+
+    event: Literal["success", "failure"]
+    value_id: int
+    body: Block
+
+
+class Flow(Model):
+    name: str
+    file: str
+    line: int
+    doc: str | None = None
+    params: tuple[Param, ...]
+    #: canonical text, or None without `returns`
+    returns: str | None
+    #: of the whole run
+    timeout_ms: int | None = None
+    body: Block
+    handlers: tuple[Handler, ...] = ()
+
+
+class TaskParam(Model):
+    name: str
+    type: str
+    optional: bool = False
+
+
+class Task(Model):
+    name: str
+    doc: str | None = None
+    params: tuple[TaskParam, ...]
+    returns: str | None
+    #: python, shell, sql: how it runs. A library task is `python` with the target "flowstd.http:get"
+    operator: Literal["python", "shell", "sql"]
+    #: python: "module:function", or "path/to/file.py:function" relative to the project's root
+    target: str = ""
+    #: shell and sql: the template (["str", …] or ["lit", …] over ["arg", name])
+    template: Expr | None = None
+    #: names of connections that the task may use; for sql the first is the database
+    uses: tuple[str, ...] = ()
+
+
+class Pool(Model):
+    name: str
+    slots: int = Field(ge=1)
+
+
+class Queue(Model):
+    name: str
+    priority: int | None = None
+    max_inflight: int | None = None
+
+
+class Connection(Model):
+    name: str
+    kind: str
+    #: constants and ["secret", key]
+    fields: dict[str, Expr]
+
+
+class Program(Model):
+    """Everything that one compilation checked."""
+
+    version: Literal[1] = 1
+    flows: dict[str, Flow]
+    tasks: dict[str, Task]
+    pools: dict[str, Pool] = {}
+    queues: dict[str, Queue] = {}
+    connections: dict[str, Connection] = {}
+
+
+for _model in (BranchStep, EachStep, CatchStep, WatchStep, UsingStep, RepeatStep, Block, Flow, Program):
+    _model.model_rebuild()

@@ -1,0 +1,349 @@
+"""The plan of one flow: what the runtime executes. Versioned, content-addressed, the same bytes for the same source.
+
+A plan is a list of *blocks*; block 0 is the flow's body. A block is a graph of *nodes* in an order of their
+dependencies; its first `params` nodes are `ParamNode`s, whose values are given when the block is instantiated (the
+arguments of the flow, the item of an `each` and what its body uses from outside). A block never reads nodes of
+another block: what it needs is captured into its parameters. An instance of a block is a *scope*.
+
+When a node may run, is skipped or is upstream_failed follows from, in this order,
+  `guard`   the arm of a branch it stands in: not taken → skipped, whatever else holds;
+  `inputs`  data edges: each is `ok` on its producer; a skipped producer skips the node, unless the input is
+            `optional`: then the value is null;
+  `after`   trigger rules over other nodes.
+All must allow it; a failed one wins over a skipped one, and the outcome never depends on the order of events.
+
+Expressions are those of `ir` with ["in", i] for input i of the node.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Literal
+
+import msgspec
+import zstandard
+
+from .types import Type
+
+__all__ = [
+    "FORMAT", "BranchNode", "ChildNode", "ConnectionDef", "EachNode", "Expr", "HandlerDef", "Input", "JoinNode",
+    "Node", "NodeBase", "OutcomeNode", "ParamDef", "ParamNode", "Plan", "PlanBlock", "PlanError", "PoolDef",
+    "RepeatNode", "RetryPolicy", "MergeNode", "StepSettings", "TaskDef", "TaskNode", "TaskParamDef", "Trigger",
+    "ValueNode", "decode", "digest", "encode", "read_file_bytes", "write_file_bytes",
+]  # fmt: skip
+
+#: version of the plan's format; a runtime accepts its own and the previous one
+FORMAT = 1
+#: largest decompressed plan that is read, in bytes
+MAX_PLAN_BYTES = 256 * 1024 * 1024
+
+_MAGIC = b"FLOWPLAN"
+
+Expr = list[Any]
+
+
+class PlanError(Exception):
+    """The plan cannot be used."""
+
+
+class _Data(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Data of the plan."""
+
+
+class Input(msgspec.Struct, frozen=True, array_like=True):
+    """A data edge: the node of the same block that gives the value."""
+
+    node: int
+    #: a skipped producer gives null instead of skipping the consumer
+    optional: bool = False
+
+
+class Trigger(msgspec.Struct, frozen=True, array_like=True):
+    """One `after` rule over nodes of the same block."""
+
+    #: a name of ir.RuleName, or "teardown": runs when all `nodes` ended and at least one of `setups` succeeded
+    rule: str
+    nodes: tuple[int, ...]
+    n: int = 0
+    setups: tuple[int, ...] = ()
+
+
+class RetryPolicy(_Data, kw_only=True):
+    max: int
+    backoff: Literal["fixed", "linear", "exponential"] = "exponential"
+    first_ms: int = 1_000
+    factor: float = 2.0
+    cap_ms: int | None = None
+    jitter: float = 0.0
+    only: tuple[str, ...] = ()
+    never: tuple[str, ...] = ()
+
+
+class StepSettings(_Data, kw_only=True):
+    queue: str = "default"
+    priority: int = 5
+    #: index in Plan.pools, or None
+    pool: int | None = None
+    slots: int = 1
+    retry: RetryPolicy | None = None
+    timeout_ms: int | None = None
+    deadline_ms: int | None = None
+    executor: Literal["process", "thread", "async"] = "process"
+    env: tuple[tuple[str, str], ...] = ()
+    tags: tuple[str, ...] = ()
+    idempotent: bool = False
+
+
+class NodeBase(_Data, kw_only=True, tag_field="op"):
+    #: as the user sees it, unique in the plan; "" for a part that is no step of its own
+    name: str = ""
+    line: int = 0
+    #: index in Plan.types of the value's type
+    type: int = 0
+    inputs: tuple[Input, ...] = ()
+    #: (branch or outcome node, arm)
+    guard: tuple[int, int] | None = None
+    after: tuple[Trigger, ...] = ()
+    #: the OutcomeNode or JoinNode that handles a failure of this node; -1: none, the run fails; -2: a failure is
+    #: shown but never fails the run (a step of a handler or of a tear-down)
+    handler: int = -1
+    box: tuple[str, ...] = ()
+
+
+class ParamNode(NodeBase, tag="param", kw_only=True):
+    """A value given from outside; keeps the state it had there (success or skipped)."""
+
+
+class ValueNode(NodeBase, tag="value", kw_only=True):
+    value: Expr
+
+
+class TaskNode(NodeBase, tag="task", kw_only=True):
+    #: index in Plan.tasks
+    task: int
+    args: tuple[tuple[str, Expr], ...]
+    #: index in Plan.settings
+    settings: int
+
+
+class ChildNode(NodeBase, tag="child", kw_only=True):
+    """A child run of another flow."""
+
+    #: key in Plan.children
+    flow: str
+    args: tuple[tuple[str, Expr], ...]
+    settings: int
+
+
+class BranchNode(NodeBase, tag="branch", kw_only=True):
+    """Its value is the index of the arm that is taken (an index without nodes takes none)."""
+
+    selector: Expr
+
+
+class MergeNode(NodeBase, tag="merge", kw_only=True):
+    """The outcome of the source that belongs to the arm taken; None is skipped. If the branch itself did not
+    succeed, its outcome. `sources` are not in `inputs`."""
+
+    branch: int
+    sources: tuple[int | None, ...]
+    #: for an arm beyond `sources`
+    otherwise: int | None = None
+
+
+class OutcomeNode(NodeBase, tag="outcome", kw_only=True):
+    """Looks at how `watched` ended: once all have, takes arm 1 if the event holds, else arm 0. Always a success.
+
+    event "failure": one of them is failed (or cancelled, expired); "success": all are; "skip": one is skipped.
+    Its value, for the nodes of arm 1, is the record of the first failed one in the order of `watched` (event
+    failure), or the value of the last one (success), or null (skip).
+    """
+
+    watched: tuple[int, ...]
+    event: Literal["failure", "success", "skip"] = "failure"
+
+
+class EachNode(NodeBase, tag="each", kw_only=True):
+    """Instantiates `body` per item of `source`. Its value is the list of the items' results in order, or null.
+
+    The body's parameters are the item's names (one, or as many as `unpack` says), then one per `captures`."""
+
+    #: over the inputs; ["call", "range" | "chunk" | "zip" | "cross", …] is symbolic
+    source: Expr
+    body: int
+    #: number of names the item is taken apart into; 0: the item is one parameter
+    unpack: int = 0
+    #: inputs that are handed to the body, by index in `inputs`
+    captures: tuple[int, ...] = ()
+    #: the body gives a value
+    collects: bool = True
+    #: the body is one TaskNode over its parameters, and its result is that node's: dispatched as ranges
+    simple: bool = False
+    max: int | None = None
+    concurrency: int | None = None
+    on_error: Literal["fail", "collect", "skip"] = "fail"
+
+
+class JoinNode(NodeBase, tag="join", kw_only=True):
+    """Ends as success when n of `members` did; failed (JoinError) when that can no longer be."""
+
+    members: tuple[int, ...]
+    n: int
+    first: bool = False
+    cancel_rest: bool = False
+
+
+class RepeatNode(NodeBase, tag="repeat", kw_only=True):
+    """Rounds of `body`, whose first parameter is the last round's value (null first), then the captures.
+    `until` is a block like `body`, whose result is a bool over (the round's value, captures…)."""
+
+    body: int
+    until: int
+    every_ms: int
+    max: int
+    captures: tuple[int, ...] = ()
+
+
+Node = (
+    ParamNode | ValueNode | TaskNode | ChildNode | BranchNode | MergeNode | OutcomeNode | EachNode | JoinNode | RepeatNode
+)
+
+
+class PlanBlock(_Data, kw_only=True):
+    nodes: tuple[Node, ...]
+    #: how many of the nodes are parameters (they come first)
+    params: int
+    #: the node whose outcome is the block's; -1: no value
+    result: int = -1
+
+
+class HandlerDef(_Data, kw_only=True):
+    """`on success`, `on failure` of the flow: block whose parameters are the event's value (the result, or the
+    error record), then the captured nodes of block 0 (null where they have no value)."""
+
+    event: Literal["success", "failure"]
+    block: int
+    captures: tuple[int, ...] = ()
+
+
+class ParamDef(_Data, kw_only=True):
+    name: str
+    #: index in Plan.types
+    type: int
+    required: bool = True
+    #: over ["in", i] of earlier parameters of block 0
+    default: Expr | None = None
+
+
+class TaskParamDef(_Data, kw_only=True):
+    name: str
+    type: int
+    optional: bool = False
+
+
+class TaskDef(_Data, kw_only=True):
+    name: str
+    params: tuple[TaskParamDef, ...]
+    #: index in Plan.types, or None: the result is dropped
+    returns: int | None
+    operator: Literal["python", "shell", "sql"]
+    target: str = ""
+    template: Expr | None = None
+    #: indexes in Plan.connections
+    uses: tuple[int, ...] = ()
+
+
+class PoolDef(_Data, kw_only=True):
+    name: str
+    slots: int
+
+
+class ConnectionDef(_Data, kw_only=True):
+    name: str
+    kind: str
+    fields: tuple[tuple[str, Expr], ...]
+
+
+class Plan(_Data, kw_only=True):
+    """One flow. The parameters of block 0 are `run` (node 0) and then the flow's parameters, in their order."""
+
+    flow: str
+    file: str
+    params: tuple[ParamDef, ...]
+    #: index in `types`, or None
+    returns: int | None
+    timeout_ms: int | None = None
+    types: tuple[Type, ...]
+    settings: tuple[StepSettings, ...]
+    tasks: tuple[TaskDef, ...]
+    blocks: tuple[PlanBlock, ...]
+    handlers: tuple[HandlerDef, ...] = ()
+    pools: tuple[PoolDef, ...] = ()
+    connections: tuple[ConnectionDef, ...] = ()
+    #: the child flows' plans by key, embedded; shared children are embedded once, in the outermost plan
+    children: dict[str, Plan] = {}
+    version: int
+
+
+_encoder = msgspec.msgpack.Encoder(order="deterministic")
+_decoder = msgspec.msgpack.Decoder(Plan)
+
+
+class _Header(msgspec.Struct):
+    version: int = 0
+
+
+_header_decoder = msgspec.msgpack.Decoder(_Header)
+
+
+def encode(plan: Plan) -> bytes:
+    """The canonical bytes of a plan: the same for the same plan."""
+    return _encoder.encode(plan)
+
+
+def decode(data: bytes) -> Plan:
+    """A plan from its canonical bytes. Raises PlanError with what is wrong."""
+    try:
+        version = _header_decoder.decode(data).version
+        if version > FORMAT:
+            raise PlanError(
+                f"the plan has format {version}, and this version reads up to format {FORMAT}: "
+                "upgrade flowc, or compile the plan again with this version"
+            )
+        return _decoder.decode(data)
+    except msgspec.DecodeError as error:
+        raise PlanError(f"the plan is damaged ({error}): compile it again") from error
+    except RecursionError as error:
+        raise PlanError("the plan is nested too deeply: compile it again") from error
+
+
+def digest(data: bytes) -> str:
+    """The content address of a plan's (or any value's) bytes: 32 hex digits of BLAKE2b."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def write_file_bytes(plan: Plan) -> bytes:
+    """The content of a `.flowplan` file: magic, digest, zstd-compressed canonical bytes."""
+    data = encode(plan)
+    return _MAGIC + digest(data).encode() + zstandard.ZstdCompressor(level=9).compress(data)
+
+
+def read_file_bytes(content: bytes) -> Plan:
+    """The plan in a `.flowplan` file's content. Raises PlanError when it is not one, is cut short or was changed."""
+    head = len(_MAGIC)
+    if not content.startswith(_MAGIC):
+        raise PlanError("this is not a plan: compile the `.flow` file with `flowc compile`")
+    expected = content[head : head + 32].decode("ascii", "replace")
+    try:
+        size = zstandard.frame_content_size(content[head + 32 :])
+        if not 0 <= size <= MAX_PLAN_BYTES:
+            raise PlanError("the plan is larger than a plan can be: compile it again")
+        decompressor = zstandard.ZstdDecompressor().decompressobj()
+        data = decompressor.decompress(content[head + 32 :])
+    except zstandard.ZstdError as error:
+        raise PlanError(f"the plan is damaged ({error}): compile it again") from error
+    if not decompressor.eof or len(data) != size:
+        raise PlanError("the plan is cut short: compile it again")
+    if digest(data) != expected:
+        raise PlanError("the plan was changed after it was written (its digest does not match): compile it again")
+    return decode(data)

@@ -1,0 +1,1 @@
+"""The .flow grammar, as package data: read it with `importlib.resources`."""

@@ -1,0 +1,1 @@
+"""The runtime: executes plans on NATS JetStream."""

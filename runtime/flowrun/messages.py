@@ -1,0 +1,263 @@
+"""What travels: the events of an inbox, the bundles of the work stream, the record of an ended run, live notes.
+
+Values are msgpack bytes (see `values`); here they are opaque. Structs are array-like: fields are only ever added at
+the end. A packed message starts with one byte for the format, whose lowest bit says whether zstd was used.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeVar, cast
+
+import msgspec
+import zstandard
+
+from .errors import FlowError
+
+__all__ = [
+    "Bundle", "Cancel", "Event", "Failure", "LogNote", "Lost", "MessageError", "Outcome", "Results", "RunRecord",
+    "RunState", "StateNote", "StepNote", "StepRecord", "StepState", "Submit", "TimerFired", "WorkItem",
+    "pack", "unpack", "unpack_event",
+]  # fmt: skip
+
+StepState = Literal["waiting", "ready", "running", "retrying", "success", "failed", "skipped", "upstream_failed",
+                    "cancelled", "expired"]  # fmt: skip
+RunState = Literal["running", "success", "failed", "cancelled", "expired"]
+
+#: a decompressed message is never larger, in bytes
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+#: smaller messages are not worth compressing, in bytes
+_COMPRESS_FROM = 1_024
+_PLAIN, _ZSTD = b"\x02", b"\x03"
+
+
+class MessageError(FlowError):
+    """A message could not be read."""
+
+
+class _Wire(msgspec.Struct, frozen=True, array_like=True):
+    """Data that travels."""
+
+
+class Failure(_Wire, frozen=True):
+    """Why an attempt failed."""
+
+    #: class name of the error ("ValueError"), or Timeout, WorkerDied, TypeMismatch, NotFound, ExpressionError, …
+    type: str
+    message: str
+    #: the traceback or other text for the log, at most a few KiB
+    detail: str = ""
+    #: False: raised as Fail, or an error that another attempt cannot mend
+    retryable: bool = True
+    #: the task asked for this wait before the next attempt, in milliseconds
+    retry_after_ms: int | None = None
+
+
+# ---- work -----------------------------------------------------------------------------------------------------------
+
+
+class WorkItem(_Wire, frozen=True):
+    """One attempt of one node; of a simple EachNode, of its items first..last-1."""
+
+    run: str
+    #: index in Bundle.plans
+    plan: int
+    #: key in Plan.children; "" for the plan itself
+    flow: str
+    scope: int
+    block: int
+    #: TaskNode: call it. ValueNode, BranchNode: evaluate the expression. EachNode: run the body's task per item.
+    #: RepeatNode and others never travel.
+    node: int
+    attempt: int
+    #: the values of the node's inputs, in order; what stands for null is msgpack null
+    inputs: tuple[bytes, ...]
+    first: int = -1
+    last: int = -1
+
+    @property
+    def id(self) -> str:
+        """The attempt's id: what operators get as idempotency key (an item of a range adds its index)."""
+        return f"{self.run}/{self.scope}/{self.node}/{self.attempt}"
+
+
+class Bundle(_Wire, frozen=True):
+    id: str
+    partition: str
+    queue: str
+    #: content hashes in the blob store
+    plans: tuple[str, ...]
+    items: tuple[WorkItem, ...]
+
+
+class Outcome(_Wire, frozen=True):
+    """How an attempt ended. Of a range: of items first..last-1, all with the same state."""
+
+    run: str
+    scope: int
+    node: int
+    attempt: int
+    #: "returned": not executed, give it to another worker (no attempt is counted)
+    state: Literal["success", "failed", "skipped", "returned"]
+    #: success: the value; of a range: the values one after another
+    value: bytes = b"\xc0"
+    error: Failure | None = None
+    #: when it began, milliseconds since 1970 by the worker's clock, for display only
+    started_ms: int = 0
+    #: how long each item took: float32 little-endian, one per item
+    seconds: bytes = b"\x00\x00\x00\x00"
+    first: int = -1
+    last: int = -1
+
+
+# ---- inbox ----------------------------------------------------------------------------------------------------------
+
+
+class Submit(_Wire, frozen=True, tag="submit"):
+    run: str
+    #: content hash in the blob store
+    plan: str
+    #: msgpack map from parameter to value
+    args: bytes
+    #: what triggered the run: "manual", later a trigger's name
+    trigger: str = "manual"
+
+
+class Results(_Wire, frozen=True, tag="results"):
+    bundle: str
+    worker: str
+    outcomes: tuple[Outcome, ...]
+
+
+class Lost(_Wire, frozen=True, tag="lost"):
+    """A bundle was delivered again: its worker died. Nothing of it was executed by the one who reports."""
+
+    bundle: str
+    items: tuple[WorkItem, ...]
+
+
+class TimerFired(_Wire, frozen=True, tag="timer"):
+    run: str
+    timer: str
+
+
+class Cancel(_Wire, frozen=True, tag="cancel"):
+    run: str
+    reason: str = "cancelled"
+
+
+Event = Submit | Results | Lost | TimerFired | Cancel
+
+
+# ---- what a run was ---------------------------------------------------------------------------------------------------
+
+
+class StepRecord(_Wire, frozen=True):
+    """One step of an ended run, or one item of an `each`."""
+
+    step: str
+    #: position in the enclosing `each`; a tuple when they nest; None outside
+    index: int | tuple[int, ...] | None
+    state: StepState
+    attempts: int
+    seconds: float | None
+    error: Failure | None = None
+
+
+class RunRecord(_Wire, frozen=True):
+    """An ended run, as it is stored for its client."""
+
+    run: str
+    flow: str
+    state: RunState
+    #: the value of `return`, or null
+    result: bytes
+    error: Failure | None
+    #: where it failed: the step's name
+    failed_step: str | None
+    started_ms: int
+    ended_ms: int
+    steps: tuple[StepRecord, ...]
+
+
+# ---- live notes -----------------------------------------------------------------------------------------------------
+
+
+class StepNote(_Wire, frozen=True):
+    """A change of one step's state, for live views."""
+
+    step: str
+    index: int | tuple[int, ...] | None
+    state: StepState
+    attempt: int = 1
+    seconds: float | None = None
+    message: str = ""
+    #: of an `each`: items in all, ended well, ended badly
+    total: int = 0
+    done: int = 0
+    failed: int = 0
+
+
+class StateNote(_Wire, frozen=True):
+    run: str
+    state: RunState
+    steps: tuple[StepNote, ...]
+
+
+class LogNote(_Wire, frozen=True):
+    """Lines that a task wrote, as they come."""
+
+    run: str
+    step: str
+    index: int | tuple[int, ...] | None
+    attempt: int
+    stream: Literal["out", "err", "log"]
+    text: str
+
+
+_compressor = zstandard.ZstdCompressor(level=1)
+_encoder = msgspec.msgpack.Encoder()
+
+
+def pack(message: msgspec.Struct) -> bytes:
+    """A message's bytes, compressed where that shrinks them."""
+    data = _encoder.encode(message)
+    if len(data) >= _COMPRESS_FROM:
+        small = _compressor.compress(data)
+        if len(small) < len(data):
+            return _ZSTD + small
+    return _PLAIN + data
+
+
+def _plain(data: bytes) -> bytes:
+    if data[:1] == _PLAIN:
+        return data[1:]
+    if data[:1] != _ZSTD:
+        raise MessageError(f"a message has format {data[:1].hex() or 'none'}, which this version does not read")
+    try:
+        size = zstandard.frame_content_size(data[1:])
+        if not 0 <= size <= MAX_MESSAGE_BYTES:
+            raise MessageError("a message is larger than a message can be")
+        return zstandard.ZstdDecompressor().decompress(data[1:])
+    except zstandard.ZstdError as error:
+        raise MessageError(f"a message is damaged: {error}") from error
+
+
+_decoders: dict[Any, msgspec.msgpack.Decoder[Any]] = {kind: msgspec.msgpack.Decoder(kind) for kind in (Bundle, RunRecord, StateNote, LogNote)}
+T = TypeVar("T", Bundle, RunRecord, StateNote, LogNote)
+_event_decoder: msgspec.msgpack.Decoder[Event] = msgspec.msgpack.Decoder(Event)
+
+
+def unpack_event(data: bytes) -> Event:
+    """An event of the inbox. Raises MessageError."""
+    try:
+        return _event_decoder.decode(_plain(data))
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise MessageError(f"an event is damaged: {error}") from error
+
+
+def unpack(data: bytes, kind: type[T]) -> T:
+    """A message of a known kind. Raises MessageError."""
+    try:
+        return cast(T, _decoders[kind].decode(_plain(data)))
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise MessageError(f"a {kind.__name__} is damaged: {error}") from error
