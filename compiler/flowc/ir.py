@@ -240,7 +240,16 @@ class RepeatStep(StepModel):
 
 
 Step = Annotated[
-    CallStep | ChildStep | ValueStep | BranchStep | EachStep | CatchStep | WatchStep | JoinStep | UsingStep | RepeatStep,
+    CallStep
+    | ChildStep
+    | ValueStep
+    | BranchStep
+    | EachStep
+    | CatchStep
+    | WatchStep
+    | JoinStep
+    | UsingStep
+    | RepeatStep,
     Field(discriminator="kind"),
 ]
 

@@ -68,7 +68,7 @@ class Trigger(msgspec.Struct, frozen=True, array_like=True):
     setups: tuple[int, ...] = ()
 
 
-class RetryPolicy(_Data, kw_only=True):
+class RetryPolicy(_Data, frozen=True, kw_only=True):
     max: int
     backoff: Literal["fixed", "linear", "exponential"] = "exponential"
     first_ms: int = 1_000
@@ -79,7 +79,7 @@ class RetryPolicy(_Data, kw_only=True):
     never: tuple[str, ...] = ()
 
 
-class StepSettings(_Data, kw_only=True):
+class StepSettings(_Data, frozen=True, kw_only=True):
     queue: str = "default"
     priority: int = 5
     #: index in Plan.pools, or None
@@ -94,7 +94,7 @@ class StepSettings(_Data, kw_only=True):
     idempotent: bool = False
 
 
-class NodeBase(_Data, kw_only=True, tag_field="op"):
+class NodeBase(_Data, frozen=True, kw_only=True, tag_field="op"):
     #: as the user sees it, unique in the plan; "" for a part that is no step of its own
     name: str = ""
     line: int = 0
@@ -110,15 +110,15 @@ class NodeBase(_Data, kw_only=True, tag_field="op"):
     box: tuple[str, ...] = ()
 
 
-class ParamNode(NodeBase, tag="param", kw_only=True):
+class ParamNode(NodeBase, tag="param", frozen=True, kw_only=True):
     """A value given from outside; keeps the state it had there (success or skipped)."""
 
 
-class ValueNode(NodeBase, tag="value", kw_only=True):
+class ValueNode(NodeBase, tag="value", frozen=True, kw_only=True):
     value: Expr
 
 
-class TaskNode(NodeBase, tag="task", kw_only=True):
+class TaskNode(NodeBase, tag="task", frozen=True, kw_only=True):
     #: index in Plan.tasks
     task: int
     args: tuple[tuple[str, Expr], ...]
@@ -126,7 +126,7 @@ class TaskNode(NodeBase, tag="task", kw_only=True):
     settings: int
 
 
-class ChildNode(NodeBase, tag="child", kw_only=True):
+class ChildNode(NodeBase, tag="child", frozen=True, kw_only=True):
     """A child run of another flow."""
 
     #: key in Plan.children
@@ -135,13 +135,13 @@ class ChildNode(NodeBase, tag="child", kw_only=True):
     settings: int
 
 
-class BranchNode(NodeBase, tag="branch", kw_only=True):
+class BranchNode(NodeBase, tag="branch", frozen=True, kw_only=True):
     """Its value is the index of the arm that is taken (an index without nodes takes none)."""
 
     selector: Expr
 
 
-class MergeNode(NodeBase, tag="merge", kw_only=True):
+class MergeNode(NodeBase, tag="merge", frozen=True, kw_only=True):
     """The outcome of the source that belongs to the arm taken; None is skipped. If the branch itself did not
     succeed, its outcome. `sources` are not in `inputs`."""
 
@@ -151,7 +151,7 @@ class MergeNode(NodeBase, tag="merge", kw_only=True):
     otherwise: int | None = None
 
 
-class OutcomeNode(NodeBase, tag="outcome", kw_only=True):
+class OutcomeNode(NodeBase, tag="outcome", frozen=True, kw_only=True):
     """Looks at how `watched` ended: once all have, takes arm 1 if the event holds, else arm 0. Always a success.
 
     event "failure": one of them is failed (or cancelled, expired); "success": all are; "skip": one is skipped.
@@ -163,7 +163,7 @@ class OutcomeNode(NodeBase, tag="outcome", kw_only=True):
     event: Literal["failure", "success", "skip"] = "failure"
 
 
-class EachNode(NodeBase, tag="each", kw_only=True):
+class EachNode(NodeBase, tag="each", frozen=True, kw_only=True):
     """Instantiates `body` per item of `source`. Its value is the list of the items' results in order, or null.
 
     The body's parameters are the item's names (one, or as many as `unpack` says), then one per `captures`."""
@@ -184,7 +184,7 @@ class EachNode(NodeBase, tag="each", kw_only=True):
     on_error: Literal["fail", "collect", "skip"] = "fail"
 
 
-class JoinNode(NodeBase, tag="join", kw_only=True):
+class JoinNode(NodeBase, tag="join", frozen=True, kw_only=True):
     """Ends as success when n of `members` did; failed (JoinError) when that can no longer be."""
 
     members: tuple[int, ...]
@@ -193,7 +193,7 @@ class JoinNode(NodeBase, tag="join", kw_only=True):
     cancel_rest: bool = False
 
 
-class RepeatNode(NodeBase, tag="repeat", kw_only=True):
+class RepeatNode(NodeBase, tag="repeat", frozen=True, kw_only=True):
     """Rounds of `body`, whose first parameter is the last round's value (null first), then the captures.
     `until` is a block like `body`, whose result is a bool over (the round's value, captures…)."""
 
@@ -205,11 +205,20 @@ class RepeatNode(NodeBase, tag="repeat", kw_only=True):
 
 
 Node = (
-    ParamNode | ValueNode | TaskNode | ChildNode | BranchNode | MergeNode | OutcomeNode | EachNode | JoinNode | RepeatNode
+    ParamNode
+    | ValueNode
+    | TaskNode
+    | ChildNode
+    | BranchNode
+    | MergeNode
+    | OutcomeNode
+    | EachNode
+    | JoinNode
+    | RepeatNode
 )
 
 
-class PlanBlock(_Data, kw_only=True):
+class PlanBlock(_Data, frozen=True, kw_only=True):
     nodes: tuple[Node, ...]
     #: how many of the nodes are parameters (they come first)
     params: int
@@ -217,7 +226,7 @@ class PlanBlock(_Data, kw_only=True):
     result: int = -1
 
 
-class HandlerDef(_Data, kw_only=True):
+class HandlerDef(_Data, frozen=True, kw_only=True):
     """`on success`, `on failure` of the flow: block whose parameters are the event's value (the result, or the
     error record), then the captured nodes of block 0 (null where they have no value)."""
 
@@ -226,7 +235,7 @@ class HandlerDef(_Data, kw_only=True):
     captures: tuple[int, ...] = ()
 
 
-class ParamDef(_Data, kw_only=True):
+class ParamDef(_Data, frozen=True, kw_only=True):
     name: str
     #: index in Plan.types
     type: int
@@ -235,13 +244,13 @@ class ParamDef(_Data, kw_only=True):
     default: Expr | None = None
 
 
-class TaskParamDef(_Data, kw_only=True):
+class TaskParamDef(_Data, frozen=True, kw_only=True):
     name: str
     type: int
     optional: bool = False
 
 
-class TaskDef(_Data, kw_only=True):
+class TaskDef(_Data, frozen=True, kw_only=True):
     name: str
     params: tuple[TaskParamDef, ...]
     #: index in Plan.types, or None: the result is dropped
@@ -253,18 +262,18 @@ class TaskDef(_Data, kw_only=True):
     uses: tuple[int, ...] = ()
 
 
-class PoolDef(_Data, kw_only=True):
+class PoolDef(_Data, frozen=True, kw_only=True):
     name: str
     slots: int
 
 
-class ConnectionDef(_Data, kw_only=True):
+class ConnectionDef(_Data, frozen=True, kw_only=True):
     name: str
     kind: str
     fields: tuple[tuple[str, Expr], ...]
 
 
-class Plan(_Data, kw_only=True):
+class Plan(_Data, frozen=True, kw_only=True):
     """One flow. The parameters of block 0 are `run` (node 0) and then the flow's parameters, in their order."""
 
     flow: str

@@ -242,7 +242,9 @@ def _plain(data: bytes) -> bytes:
         raise MessageError(f"a message is damaged: {error}") from error
 
 
-_decoders: dict[Any, msgspec.msgpack.Decoder[Any]] = {kind: msgspec.msgpack.Decoder(kind) for kind in (Bundle, RunRecord, StateNote, LogNote)}
+_decoders: dict[Any, msgspec.msgpack.Decoder[Any]] = {
+    kind: msgspec.msgpack.Decoder(kind) for kind in (Bundle, RunRecord, StateNote, LogNote)
+}
 T = TypeVar("T", Bundle, RunRecord, StateNote, LogNote)
 _event_decoder: msgspec.msgpack.Decoder[Event] = msgspec.msgpack.Decoder(Event)
 

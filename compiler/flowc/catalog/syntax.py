@@ -1,0 +1,9 @@
+"""Findings: syntax."""
+
+from __future__ import annotations
+
+from . import Entry
+
+__all__ = ["ENTRIES"]
+
+ENTRIES: tuple[Entry, ...] = ()
