@@ -148,7 +148,7 @@ class Cancel(_Wire, frozen=True, tag="cancel"):
 Event = Submit | Results | Lost | TimerFired | Cancel
 
 
-# ---- what a run was ---------------------------------------------------------------------------------------------------
+# ---- what a run was ---------------------------------------------------------------
 
 
 class StepRecord(_Wire, frozen=True):

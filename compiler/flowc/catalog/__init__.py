@@ -19,8 +19,8 @@ from importlib import import_module
 
 import msgspec
 
-from ..diagnostic import Diagnostic, Label, Severity
-from ..source import Span
+from flowc.diagnostic import Diagnostic, Label, Severity
+from flowc.source import Span
 
 __all__ = ["FAMILIES", "Entry", "Findings", "by_code", "by_name", "entries"]
 
