@@ -38,7 +38,8 @@ def main() -> None:
         def once() -> float:
             sample = run([FLOWC, "run", "main.flow", "--json"], here, watch_memory=True)
             record = json.loads(sample.output)
-            assert record["state"] == "success" and record["result"] == items, record
+            if (record["state"], record["result"]) != ("success", items):
+                raise SystemExit(f"wrong outcome: {record['state']}, {record['result']}, {record['error']}")
             for key, size in sample.peaks.items():
                 name = key.partition("[")[0]
                 peaks[name] = max(peaks.get(name, 0), size)
