@@ -39,9 +39,8 @@ def main() -> None:
         ):
             run(command, here)  # warms the caches of the file system
             middle, low, high = median_of(5, lambda command=command: run(command, here).seconds)
-            print(
-                f"{label:24} {middle * 1000:6.0f} ms  ({low * 1000:.0f}–{high * 1000:.0f})  target {target * 1000:.0f} ms"
-            )
+            spread = f"({low * 1000:.0f}–{high * 1000:.0f})"
+            print(f"{label:24} {middle * 1000:6.0f} ms  {spread}  target {target * 1000:.0f} ms")
 
 
 if __name__ == "__main__":
