@@ -238,7 +238,7 @@ def _contains(args: tuple[Type, ...]) -> Type | str:
     if not isinstance(whole, ListOf):
         return _wrong("`xs`", "a list, a map or a string", whole)
     item = whole.item.inner if isinstance(whole.item, Optional) else whole.item
-    if item == part or item == JSON or isinstance(item, Union) or _join((item, part)) is not None:
+    if item in (part, JSON) or isinstance(item, Union) or _join((item, part)) is not None:
         return BOOL
     return f"a {text(whole)} never holds a value of type {text(part)}"
 
