@@ -24,7 +24,7 @@ from flowc.source import Span
 
 __all__ = ["FAMILIES", "Entry", "Findings", "by_code", "by_name", "entries"]
 
-FAMILIES = ("input", "syntax", "names", "graph", "types", "settings", "capacity", "safety", "support")
+FAMILIES = ("input", "syntax", "names", "graph", "types", "settings", "capacity", "safety", "support", "project")
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,133 @@
+"""Reads `flow.toml`: its tables as data, and what is wrong with them as findings.
+
+[project]
+name = "shop"              # by default the folder's name
+sources = ["."]            # files and folders with .flow files
+main = "nightly"           # the flow that `flowc run` starts
+python = ["."]             # folders from which Python modules are imported
+
+[defaults]                 # settings of every task, checked like settings in a .flow file
+retry = { max = 2 }
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from .catalog import Findings
+from .source import Source, Span
+from .suggest import did_you_mean
+
+__all__ = ["FILE_NAME", "ProjectFile", "key_span", "os_problem", "read_project_file"]
+
+FILE_NAME = "flow.toml"
+
+_KEYS: dict[str, type] = {"name": str, "sources": list, "main": str, "python": list}
+_TABLES = ("project", "defaults")
+_PLACE = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
+
+
+class ProjectFile(msgspec.Struct, frozen=True, kw_only=True):
+    """What a flow.toml says; the defaults where it says nothing, or nothing that can be used."""
+
+    name: str | None = None
+    sources: tuple[str, ...] = (".",)
+    main: str | None = None
+    python: tuple[str, ...] = (".",)
+    #: the `[defaults]` table as TOML gives it
+    defaults: dict[str, object] = {}
+    #: its text, if it could be read
+    file: Source | None = None
+
+
+def read_project_file(path: Path, findings: Findings) -> ProjectFile:
+    """Reads and checks a flow.toml."""
+    try:
+        file = Source(FILE_NAME, path.read_bytes().decode("utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        problem = os_problem(error) if isinstance(error, OSError) else f"it is not UTF-8 text (byte {error.start})"
+        findings.add("bad-toml", Span(FILE_NAME, 0, 0), problem=problem)
+        return ProjectFile()
+    try:
+        tables = tomllib.loads(file.text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        problem, span = _toml_error(str(error), file)
+        findings.add("bad-toml", span, problem=problem)
+        return ProjectFile(file=file)
+    for table in tables:
+        _check_table(table, tables[table], file, findings)
+    project, defaults = tables.get("project"), tables.get("defaults")
+    checked = _checked_keys(project if isinstance(project, dict) else {}, file, findings)
+    return msgspec.convert(
+        {**checked, "defaults": defaults if isinstance(defaults, dict) else {}, "file": file}, ProjectFile
+    )
+
+
+def key_span(file: Source | None, table: str, key: str) -> Span:
+    """The place of a key of a table (of the table's own header with `table` "") in flow.toml, found by its text."""
+    if file is None:
+        return Span(FILE_NAME, 0, 0)
+    name = rf"[\"']?{re.escape(key)}[\"']?"
+    header = re.search(rf"^[ \t]*\[+[ \t]*{re.escape(table)}[ \t]*\]", file.text, re.MULTILINE) if table else None
+    wanted = rf"^[ \t]*(?P<key>{name})[ \t]*[.=]" if table else rf"^[ \t]*(?:\[+[ \t]*)?(?P<key>{name})[ \t]*[\].=]"
+    found = re.compile(wanted, re.MULTILINE).search(file.text, header.end() if header else 0)
+    return file.span(*found.span("key")) if found else file.span(0, 0)
+
+
+def os_problem(error: OSError) -> str:
+    """What is wrong with a file, in a few words."""
+    match error:
+        case FileNotFoundError():
+            return "there is no such file"
+        case PermissionError():
+            return "permission denied"
+    return error.strerror or str(error)
+
+
+def _toml_error(message: str, file: Source) -> tuple[str, Span]:
+    """tomllib's message without its place, and the place."""
+    place = _PLACE.search(message)
+    text = _PLACE.sub("", message)
+    if place is not None and place[1] is not None:
+        at = sum(len(line) for line in file.text.splitlines(keepends=True)[: int(place[1]) - 1]) + int(place[2]) - 1
+    else:
+        at = len(file.text.rstrip())
+    return text[:1].lower() + text[1:], file.span(at, min(at + 1, len(file.text)))
+
+
+def _check_table(name: str, value: object, file: Source, findings: Findings) -> None:
+    if name == "env":
+        hint = "environments are not supported yet: remove the table"
+        findings.add("unknown-project-key", key_span(file, "", name), key=name, where="", hint=hint)
+    elif name not in _TABLES:
+        hint = did_you_mean(name, _TABLES, "the tables are `[project]` and `[defaults]`")
+        findings.add("unknown-project-key", key_span(file, "", name), key=name, where="", hint=hint)
+    elif not isinstance(value, dict):
+        _report_value(findings, key_span(file, "", name), name, "a table", value)
+
+
+def _checked_keys(table: dict[str, Any], file: Source, findings: Findings) -> dict[str, Any]:
+    """The keys of `[project]` whose values can be used; the others are reported."""
+    checked: dict[str, Any] = {}
+    for key, value in table.items():
+        span = key_span(file, "project", key)
+        wanted = _KEYS.get(key)
+        if wanted is None:
+            hint = did_you_mean(key, _KEYS, "the keys are " + ", ".join(f"`{name}`" for name in _KEYS))
+            findings.add("unknown-project-key", span, key=key, where=" in `[project]`", hint=hint)
+        elif not isinstance(value, wanted) or (wanted is list and not all(isinstance(item, str) for item in value)):
+            _report_value(findings, span, key, "a string" if wanted is str else "a list of strings", value)
+        else:
+            checked[key] = value
+    return checked
+
+
+def _report_value(findings: Findings, span: Span, key: str, wanted: str, value: object) -> None:
+    got = {dict: "a table", list: "a list", bool: "a boolean", str: "a string"}.get(type(value), "a number")
+    example = {"a string": f'{key} = "…"', "a list of strings": f'{key} = ["…"]', "a table": f"[{key}]"}[wanted]
+    findings.add("bad-project-value", span, key=key, wanted=wanted, got=got, hint=f"write `{example}`")
