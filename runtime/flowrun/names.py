@@ -6,7 +6,7 @@ import re
 
 __all__ = [
     "blob_subject", "blob_stream", "inbox_stream", "inbox_subject", "note_subject", "result_stream", "result_subject",
-    "token", "work_stream", "work_subject",
+    "subjects", "token", "work_consumer", "work_filter", "work_stream", "work_subject",
 ]  # fmt: skip
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
@@ -15,6 +15,11 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 def token(text: str) -> str:
     """A name as one token of a subject: what NATS does not take is written as `=` and its code in hex."""
     return _UNSAFE.sub(lambda m: f"={ord(m.group()):x}", text)
+
+
+def subjects(env: str, kind: str) -> str:
+    """All subjects of a kind: `work`, `result`, `blob`."""
+    return f"flow.{token(env)}.{kind}.>"
 
 
 def inbox_stream(env: str, partition: str) -> str:
@@ -34,6 +39,16 @@ def work_subject(env: str, queue: str, priority: int | str, partition: str) -> s
     return f"flow.{token(env)}.work.{token(queue)}.{priority}.{token(partition)}"
 
 
+def work_filter(env: str, partition: str) -> str:
+    """All work of a partition, whatever its queue and priority."""
+    return f"flow.{token(env)}.work.*.*.{token(partition)}"
+
+
+def work_consumer(queue: str, partition: str) -> str:
+    """`==` never stands in a token, so the two parts cannot be mistaken."""
+    return f"{token(queue)}=={token(partition)}"
+
+
 def result_stream(env: str) -> str:
     return f"FLOW_{token(env)}_RESULT"
 
@@ -51,5 +66,5 @@ def blob_subject(env: str, digest: str) -> str:
 
 
 def note_subject(env: str, topic: str, run: str) -> str:
-    """Live notes over core NATS: `state`, `log`, `cancel`, `result`."""
-    return f"flow.{token(env)}.note.{topic}.{token(run)}"
+    """Live notes over core NATS: `state`, `log`, `cancel`, `result`. `run` may be "*"."""
+    return f"flow.{token(env)}.note.{topic}.{run if run == '*' else token(run)}"

@@ -1,0 +1,55 @@
+"""All knobs of the runtime, with the values that hold when nobody says otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a node talks to its message server, and how it paces work. Times are in seconds, sizes in bytes."""
+
+    #: part of every subject and stream, so that `dev` and `prod` never meet on one server
+    env: str = "dev"
+
+    # ---- connection
+    #: the first connection fails after this time
+    connect_timeout: float = 3.0
+    #: between two tries to reach a server that went away
+    reconnect_wait: float = 0.25
+    #: a request is repeated for this long before the server counts as lost
+    patience: float = 30.0
+    #: an answer that takes longer than this is asked for again
+    answer_timeout: float = 3.0
+    #: publishes that wait for the server's acknowledgement at the same time
+    in_flight: int = 2_048
+
+    # ---- streams
+    #: a bundle whose worker is silent for this long goes to another worker
+    ack_wait: float = 10.0
+    #: bundles of one queue and partition that are handed out at the same time
+    max_ack_pending: int = 10_000
+    #: blobs travel in pieces of this size; a server's default limit for a message is 1 MiB
+    blob_chunk: int = 512 * 1024
+
+    # ---- runs
+    #: an ended run's record is kept for this long
+    keep_results: float = 7 * 24 * 3600.0
+    #: a record above this size is stored as a blob
+    record_inline: int = 512 * 1024
+
+    # ---- dispatch
+    #: bundles per slot that stand in the work stream; the rest waits where cancellation still reaches it
+    window_per_slot: int = 2
+    #: a bundle aims at this much work
+    bundle_seconds: float = 0.05
+    #: most items of a bundle
+    bundle_items: int = 500
+    #: most bytes of a bundle
+    bundle_bytes: int = 256 * 1024
+
+    # ---- live notes
+    #: state notes of one run come at most this often
+    note_interval: float = 0.1
