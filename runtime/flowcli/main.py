@@ -1,0 +1,123 @@
+"""The entry point: `flowc COMMAND`. Commands are imported when they are asked for, so that `--help` is quick.
+
+Whatever goes wrong ends here: wrong input as one message and exit code 2, an interrupt as 130, and a bug as one line
+that names the file with its traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import click
+
+from .errors import EXIT_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_OK, InputError
+
+__all__ = ["cli", "main"]
+
+#: the module of each command is `flowcli.<name>`; the line is what `flowc --help` says
+_COMMANDS = {
+    "compile": "Check .flow files and write their plans.",
+    "run": "Run a flow and show it live.",
+    "explain": "Explain a finding of the compiler.",
+}
+
+
+class _Commands(click.Group):
+    """Knows the commands by name, and imports the one that is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = import_module(f"flowcli.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in _COMMANDS and not name.startswith("-"):
+            ctx.fail(f"No such command {name!r}.{_hint(name)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+def _hint(name: str) -> str:
+    if name.endswith((".flow", ".flowplan")):
+        return f" To run a file: flowc run {name}"
+    from difflib import get_close_matches  # only a mistake pays for it
+
+    close = get_close_matches(name, _COMMANDS, 1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def _print_version(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from importlib.metadata import version  # slow, and only needed here
+
+        click.echo(f"flowc {version('flowc')}")
+        ctx.exit()
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version,
+              help="Show the version and exit.")  # fmt: skip
+def cli() -> None:
+    """A workflow language that is checked before it runs, and its runtime on NATS JetStream."""
+
+
+def main() -> None:
+    """Runs the command line and exits with its code."""
+    code = _run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader (`head`) has gone; Python would complain once more at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def _run(args: list[str]) -> int:
+    try:
+        result = cli.main(args, prog_name="flowc", standalone_mode=False)
+    except InputError as error:
+        click.echo(error.text(), err=True)
+        return EXIT_INPUT
+    except click.ClickException as error:
+        error.show()
+        return EXIT_INPUT
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        return EXIT_OK
+    except Exception as error:
+        click.echo(_report(error), err=True)
+        return EXIT_INTERNAL
+    return result if isinstance(result, int) else EXIT_OK
+
+
+def _report(error: Exception) -> str:
+    """What is said of a bug; the traceback goes to a file beside the runs, or to a temporary one."""
+    import tempfile  # only a bug pays for them
+    import traceback
+
+    text = "".join(traceback.format_exception(error))
+    folder = Path(".flow") if Path(".flow").is_dir() else Path(tempfile.gettempdir())
+    path = folder / "crash.log"
+    try:
+        path.write_text(text, encoding="utf-8")
+        where = f"its traceback is in {path}"
+    except OSError:
+        where = text
+    first = str(error).splitlines()[0] if str(error) else ""
+    return f"internal error: {type(error).__name__}: {first}\n  this is a bug in flowc; {where}"

@@ -1,0 +1,85 @@
+"""Plain lines, one per change of a step's state, for pipes, files and CI.
+
+    run 260131-101500-9f3c: flights started
+    unpack: success (0.14 s)
+    months: running 5/12
+    publish: retrying, attempt 1 failed: ServiceUnavailable: 503 …
+    publish | a line that the task wrote
+
+The progress of an `each` comes at most once a second; of its items only those that fail or are tried again get a line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flowrun.messages import LogNote, StateNote, StepNote
+
+from .style import seconds_text
+from .tree import Row, Tree, shown_name
+
+__all__ = ["PlainView"]
+
+#: between two lines of progress of one step, in seconds
+_PROGRESS_SECONDS = 1.0
+#: of one note
+_MOST_LOG_LINES = 100
+
+
+class PlainView:
+    """Writes lines through `write`."""
+
+    def __init__(self, tree: Tree, write: Callable[[str], None]) -> None:
+        self._tree = tree
+        self._write = write
+        #: per row, what its last line said: state and attempt, and when
+        self._told: dict[int, tuple[str, int, float]] = {}
+
+    def start(self, run: str, resumed: bool) -> None:
+        self._write(f"run {run}: {self._tree.plan.flow} {'resumed' if resumed else 'started'}")
+
+    def state(self, note: StateNote, now: float) -> None:
+        for row, step in self._tree.apply(note, now):
+            self._tell(row, step, now)
+
+    def log(self, note: LogNote) -> None:
+        lines = self._tree.apply_log(note)
+        name = shown_name(note.step, note.index)
+        for line in lines[:_MOST_LOG_LINES]:
+            self._write(f"{name} | {line}")
+        if len(lines) > _MOST_LOG_LINES:
+            self._write(f"{name} | … {len(lines) - _MOST_LOG_LINES} more lines")
+
+    def message(self, text: str) -> None:
+        self._write(text)
+
+    def tick(self, now: float) -> None:
+        """Time passes: nothing to draw."""
+
+    def stop(self) -> None:
+        """Nothing to take down."""
+
+    def _tell(self, row: Row, note: StepNote, now: float) -> None:
+        if note.index is not None and not note.total:
+            if note.state in ("retrying", "failed", "cancelled", "expired"):
+                self._write(f"{shown_name(note.step, note.index)}: {_detail(note)}")
+            return
+        state, attempt, at = self._told.get(id(row), ("waiting", 1, -_PROGRESS_SECONDS))
+        same = (state, attempt) == (note.state, note.attempt)
+        if note.state in ("waiting", "ready") or (same and (not note.total or now - at < _PROGRESS_SECONDS)):
+            return
+        self._told[id(row)] = (note.state, note.attempt, now)
+        self._write(f"{note.step}: {_detail(note)}")
+
+
+def _detail(note: StepNote) -> str:
+    """`success 12/12 (1.50 s)`."""
+    text = str(note.state)
+    if note.total:
+        text += f" {note.done + note.failed}/{note.total}"
+        text += f", {note.failed} failed" if note.failed else ""
+    if note.state == "retrying":
+        text += f", attempt {note.attempt} failed"
+    if note.message:
+        text += f": {' '.join(note.message.split())}"
+    return text + (f" ({seconds_text(note.seconds)})" if note.seconds is not None else "")
