@@ -7,6 +7,7 @@ One module per family, each a tuple ENTRIES. The families and their codes:
     names     FL02xx   names, imports, modules            time      FL06xx   (with triggers and SLAs)
     graph     FL03xx   steps and rules                    capacity  FL07xx   pools and fan-out
     support   FL09xx   not supported yet                  safety    FL08xx   reliability and security
+    project   FL10xx   flow.toml
 
 `Findings` collects diagnostics: `findings.add("unknown-name", span, name="foo", kind="task")` fills the entry's
 templates (`{name}`) and never gives two errors at one place for one cause.
@@ -14,6 +15,7 @@ templates (`{name}`) and never gives two errors at one place for one cause.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from importlib import import_module
 
@@ -95,6 +97,15 @@ class Findings:
             labels=labels,
         )
         self._found.setdefault((span, name), found)
+
+    def extend(self, diagnostics: Iterable[Diagnostic]) -> None:
+        """Adds what others found."""
+        for found in diagnostics:
+            self._found.setdefault((found.span, found.name), found)
+
+    def remove(self, diagnostic: Diagnostic) -> None:
+        """Takes a finding back."""
+        self._found.pop((diagnostic.span, diagnostic.name), None)
 
     @property
     def has_errors(self) -> bool:

@@ -40,4 +40,11 @@ ENTRIES: tuple[Entry, ...] = (
         explanation="`sources` lists the folders and files that `flowc compile` reads. One that is not there would "
         "mean that flows you believe to be compiled are not.",
     ),
+    Entry(
+        code="FL1005",
+        name="no-sources",
+        message="there is no `.flow` file in `{folder}`",
+        help="create one, as `main.flow`, or name the files to compile",
+        explanation="Hidden folders, `node_modules`, and folders with a `flow.toml` of their own are not searched.",
+    ),
 )
