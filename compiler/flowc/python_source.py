@@ -321,5 +321,5 @@ def _task_settings(node: ast.FunctionDef | ast.AsyncFunctionDef) -> tuple[dict[s
 def _literal(node: ast.expr, otherwise: Any) -> Any:
     try:
         return ast.literal_eval(node)
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError, RecursionError, MemoryError):
         return otherwise

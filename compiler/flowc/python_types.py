@@ -63,6 +63,12 @@ class Annotations:
 
     def type_of(self, node: ast.expr | None) -> Type | None:
         """The type that an annotation means, or None."""
+        try:
+            return self._type_of(node)
+        except RecursionError:
+            return None
+
+    def _type_of(self, node: ast.expr | None) -> Type | None:
         match node:
             case ast.Constant(value=None):
                 return types.NULL
@@ -80,7 +86,7 @@ class Annotations:
 
     def _quoted(self, text: str) -> Type | None:
         try:
-            return self.type_of(ast.parse(text, mode="eval").body)
+            return self._type_of(ast.parse(text, mode="eval").body)
         except (SyntaxError, ValueError, RecursionError):
             return None
 
@@ -92,29 +98,29 @@ class Annotations:
             if name in self.classes:
                 return self._class(self.classes[name])
             if name in self.aliases:
-                return self.type_of(self.aliases[name])
+                return self._type_of(self.aliases[name])
         finally:
             self._open.discard(name)
         return self._imported(name) or _NAMED.get(name)
 
     def _generic(self, name: str, args: list[ast.expr]) -> Type | None:
         if name in _LISTS or (name in ("tuple", "Tuple") and _is_homogeneous(args)):
-            return ListOf(self.type_of(args[0]) or types.JSON)
+            return ListOf(self._type_of(args[0]) or types.JSON)
         if name in ("tuple", "Tuple"):
-            kinds = {self.type_of(arg) for arg in args}
+            kinds = {self._type_of(arg) for arg in args}
             return ListOf((kinds.pop() if len(kinds) == 1 else None) or types.JSON)
         if name in _MAPS and len(args) == 2:
-            return MapOf(self.type_of(args[1]) or types.JSON) if self.type_of(args[0]) == types.STRING else None
+            return MapOf(self._type_of(args[1]) or types.JSON) if self._type_of(args[0]) == types.STRING else None
         if name in ("Optional", "NotRequired"):
-            return _optional(self.type_of(args[0]))
+            return _optional(self._type_of(args[0]))
         if name == "Union":
             return self._union(args)
         if name == "Literal":
             return _literals(args)
-        return self.type_of(args[0]) if name in _WRAPPERS else None
+        return self._type_of(args[0]) if name in _WRAPPERS else None
 
     def _union(self, parts: list[ast.expr]) -> Type | None:
-        kinds = [self.type_of(part) for part in parts]
+        kinds = [self._type_of(part) for part in parts]
         others = [kind for kind in kinds if kind != types.NULL]
         merged = _merge(others)
         return _optional(merged) if len(others) < len(kinds) else merged
@@ -141,7 +147,7 @@ class Annotations:
             for keyword in node.keywords
         )
         for name, annotation in _annotated(node):
-            kind = self.type_of(annotation) or types.JSON
+            kind = self._type_of(annotation) or types.JSON
             fields[name] = (_optional(kind) or types.JSON) if may_be_absent else kind
         return fields
 
