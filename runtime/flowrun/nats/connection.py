@@ -193,7 +193,8 @@ class Connection:
 
     def _unreachable(self, problem: Exception) -> TransportError:
         text = str(problem)
-        if "authorization" in text.lower():
+        asked = self.client._server_info.get("auth_required", False)
+        if "authorization" in text.lower() or (asked and isinstance(problem, ConnectionError)):
             return TransportError(f"{self.url} does not accept this user: check the user and password of the URL")
         if isinstance(problem, TimeoutError | asyncio.TimeoutError) or not text:
             text = "no answer"
