@@ -289,15 +289,13 @@ def _candidates(base: Path) -> tuple[Path, ...]:
 
 
 def _is_context(annotation: ast.expr | None) -> bool:
-    match annotation:
-        case ast.Name(id="Context") | ast.Attribute(attr="Context"):
-            return True
-        case ast.Constant(value=str(text)):
-            return text.rpartition(".")[2] == "Context"
-        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            return _is_context(left) or _is_context(right)
-        case ast.Subscript(value=ast.Name(id="Optional") | ast.Attribute(attr="Optional"), slice=inner):
-            return _is_context(inner)
+    """`Context`, `operator.Context`, `Context | None`, "Context"."""
+    for node in ast.walk(annotation) if annotation is not None else ():
+        match node:
+            case ast.Name(id="Context") | ast.Attribute(attr="Context"):
+                return True
+            case ast.Constant(value=str(text)) if text.rpartition(".")[2] == "Context":
+                return True
     return False
 
 

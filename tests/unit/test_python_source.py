@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from flowc.python_source import PythonFiles, PythonFunction
 from flowc.types import text
 

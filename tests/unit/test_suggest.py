@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from flowc.suggest import did_you_mean, nearest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from flowc.suggest import did_you_mean, nearest
 
 
 @pytest.mark.parametrize(
