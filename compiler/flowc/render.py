@@ -32,6 +32,8 @@ _WINDOW = 100
 #: characters kept to the left of a mark in a long line
 _BEFORE = 30
 _TAB = "    "
+#: Unicode categories of controls, formats (bidirectional overrides), surrogates, and line and paragraph separators
+_STEERING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 _RED, _YELLOW, _BLUE, _BOLD, _RESET = "\033[1;31m", "\033[1;33m", "\033[1;34m", "\033[1m", "\033[0m"
 _COLOURS: dict[Severity, str] = {"error": _RED, "warning": _YELLOW, "info": _BLUE}
@@ -181,7 +183,7 @@ def _visible(text: str) -> str:
     """The text without tabs and characters that steer a terminal."""
     if text.isprintable():
         return text
-    return "".join(_TAB if c == "\t" else "�" if category(c) in ("Cc", "Cf", "Cs") and c != "\n" else c for c in text)
+    return "".join(_TAB if c == "\t" else "�" if c != "\n" and category(c) in _STEERING else c for c in text)
 
 
 def _width(text: str) -> int:
