@@ -298,6 +298,8 @@ class If(Node, frozen=True, gc=False):
     then: Block
     otherwise: Block | If | None
     modifiers: tuple[After, ...]
+    #: the name others wait for, in `label = …`
+    label: Ident | None = None
 
 
 class Using(Node, frozen=True, gc=False):
@@ -306,6 +308,8 @@ class Using(Node, frozen=True, gc=False):
     body: Block
     cleanup: Block
     modifiers: tuple[After, ...]
+    #: the name others wait for, in `label = …`
+    label: Ident | None = None
 
 
 class Return(Node, frozen=True, gc=False):

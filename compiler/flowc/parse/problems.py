@@ -1,0 +1,29 @@
+"""What the lexer and the machine find wrong, before it is decided whether it is reported."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from flowc.catalog import Findings
+from flowc.diagnostic import Label
+from flowc.source import Source
+
+__all__ = ["Problem", "report"]
+
+
+class Problem(NamedTuple):
+    """A finding to be: the catalogue's name, its place, and what fills the templates."""
+
+    name: str
+    start: int
+    end: int
+    fields: dict[str, object] = {}  # noqa: RUF012 - never written to
+    help: str | None = None
+    #: secondary places: start, end, text
+    labels: tuple[tuple[int, int, str], ...] = ()
+
+
+def report(problem: Problem, source: Source, findings: Findings) -> None:
+    labels = tuple(Label(span=source.span(start, end), text=text) for start, end, text in problem.labels)
+    span = source.span(problem.start, problem.end)
+    findings.add(problem.name, span, help=problem.help, labels=labels, **problem.fields)
