@@ -1,0 +1,88 @@
+"""Arguments of a task call, from the values of the node's inputs: of the declared types, whatever they come from.
+
+An argument that is an input as it is is decoded from the input's bytes as the parameter's type. A constant is made
+once. Anything else is evaluated, and the result held against the parameter's type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from flowc.plan import Expr, Plan, TaskNode
+from flowc.types import Type
+
+from flowrun import expr, values
+
+from .connections import secret
+from .failures import TaskFailed, mismatch
+
+__all__ = ["Getter", "Inputs", "argument_getters"]
+
+
+class Inputs(Sequence[Any]):
+    """The values of a node's inputs, decoded when they are asked for."""
+
+    def __init__(self, data: Sequence[bytes], types: Sequence[Type], fetch: values.Fetch) -> None:
+        self.data = data
+        self.types = types
+        self.fetch = fetch
+        self._decoded: dict[int, Any] = {}
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self.data)))
+
+    def __getitem__(self, i: Any) -> Any:
+        if i not in self._decoded:
+            self._decoded[i] = values.decode(self.data[i], self.types[i], self.fetch)
+        return self._decoded[i]
+
+
+#: gives the argument from the inputs
+Getter = Callable[[Inputs], Any]
+
+
+def argument_getters(plan: Plan, node: TaskNode, producers: Sequence[str]) -> list[tuple[str, Getter]]:
+    """How each argument of a call is made. `producers` are the names of the steps that give the inputs."""
+    kinds = {param.name: plan.types[param.type] for param in plan.tasks[node.task].params}
+    return [(name, _getter(name, value, kinds[name], producers)) for name, value in node.args]
+
+
+def _getter(name: str, value: Expr, kind: Type, producers: Sequence[str]) -> Getter:
+    if value[0] == "secret":
+        return lambda inputs: secret(value[1])
+    if value[0] == "in":
+        return _input_getter(name, value[1], kind, producers[value[1]])
+    if value[0] == "lit":
+        constant = values.decode(values.encode(value[1]), kind, _nothing_stored)
+        return lambda inputs: constant
+
+    compute = expr.compile_expr(value)
+
+    def evaluated(inputs: Inputs) -> Any:
+        result = compute(expr.Env(inputs))
+        try:
+            return values.decode(values.encode(result), kind, inputs.fetch)
+        except (values.TypeMismatch, values.NotSerialisable) as error:
+            raise TaskFailed(mismatch(f"the argument `{name}`: {error}")) from None
+
+    return evaluated
+
+
+def _input_getter(name: str, i: int, kind: Type, producer: str) -> Getter:
+    source = f", which comes from `{producer}`" if producer else ""
+
+    def decoded(inputs: Inputs) -> Any:
+        try:
+            return values.decode(inputs.data[i], kind, inputs.fetch)
+        except values.TypeMismatch as error:
+            raise TaskFailed(mismatch(f"the argument `{name}`{source}: {error}")) from None
+
+    return decoded
+
+
+def _nothing_stored(digest: str) -> bytes:
+    raise AssertionError(f"a literal refers to the blob {digest}")

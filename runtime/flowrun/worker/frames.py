@@ -1,0 +1,106 @@
+"""What agent and executor say to each other over their socket: length-prefixed msgpack frames.
+
+Results do not travel here but through `shared`, so that a dying executor takes none of them along.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+import msgspec
+
+from flowrun.messages import WorkItem
+
+__all__ = ["Bell", "BlobReply", "FrameBuffer", "FromExecutor", "GetBlob", "JobFrame", "Log", "PlanFrame", "PutBlob",
+           "Ready", "ToExecutor", "pack_frame"]  # fmt: skip
+
+_LENGTH = struct.Struct("<I")
+
+
+class _Frame(msgspec.Struct, frozen=True, array_like=True):
+    """One frame."""
+
+
+# ---- to the executor
+
+
+class PlanFrame(_Frame, frozen=True, tag="plan"):
+    """A plan that following jobs use."""
+
+    digest: str
+    data: bytes
+
+
+class JobFrame(_Frame, frozen=True, tag="job"):
+    """Items of one bundle. Tokens base, base + 1, … stand for their units: an item, or one position of a range."""
+
+    base: int
+    #: digests, as WorkItem.plan counts them
+    plans: tuple[str, ...]
+    items: tuple[WorkItem, ...]
+
+
+class BlobReply(_Frame, frozen=True, tag="blob"):
+    """The answer to GetBlob or PutBlob."""
+
+    data: bytes = b""
+    error: str | None = None
+
+
+# ---- from the executor
+
+
+class Ready(_Frame, frozen=True, tag="ready"):
+    """It has started and waits for work."""
+
+
+class Bell(_Frame, frozen=True, tag="bell"):
+    """Results were written since the last one."""
+
+
+class Log(_Frame, frozen=True, tag="log"):
+    """Text that the unit of this token wrote."""
+
+    token: int
+    stream: str
+    text: str
+
+
+class GetBlob(_Frame, frozen=True, tag="get"):
+    digest: str
+
+
+class PutBlob(_Frame, frozen=True, tag="put"):
+    digest: str
+    data: bytes
+
+
+ToExecutor = PlanFrame | JobFrame | BlobReply
+FromExecutor = Ready | Bell | Log | GetBlob | PutBlob
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+def pack_frame(frame: ToExecutor | FromExecutor) -> bytes:
+    body = _encoder.encode(frame)
+    return _LENGTH.pack(len(body)) + body
+
+
+class FrameBuffer:
+    """Cuts what arrives into the bodies of frames."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The bodies that are complete now."""
+        self._data += data
+        start = 0
+        while len(self._data) - start >= 4:
+            (length,) = _LENGTH.unpack_from(self._data, start)
+            if len(self._data) - start - 4 < length:
+                break
+            yield bytes(self._data[start + 4 : start + 4 + length])
+            start += 4 + length
+        del self._data[:start]

@@ -1,0 +1,131 @@
+"""What tasks write: bounded, masked, and attributed to the attempt that wrote it.
+
+`LogLimit` lets an attempt's output through up to a rate; of what is beyond, it keeps the end and says how much was
+left out, so that a task that prints a megabyte neither blocks nor floods. `Mask` hides the values of secrets.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections.abc import Callable, Mapping
+
+__all__ = ["LogLimit", "LogWriter", "Mask"]
+
+#: characters that pass at once, and then per second
+BURST, RATE = 64 * 1024, 16 * 1024
+#: chunks that pass at once, and then per second
+CHUNK_BURST, CHUNK_RATE = 500.0, 100.0
+#: of what was left out, the last characters are shown
+TAIL = 4 * 1024
+
+
+class Mask:
+    """Replaces the values of secrets, which come from variables FLOW_SECRET_…, by asterisks."""
+
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        found = {value for key, value in environment.items() if key.startswith("FLOW_SECRET_") and len(value) >= 4}
+        self._values = sorted(found, key=len, reverse=True)
+
+    def __call__(self, text: str) -> str:
+        for value in self._values:
+            text = text.replace(value, "***")
+        return text
+
+
+class LogLimit:
+    """Limits one stream of one attempt."""
+
+    def __init__(self, now: float) -> None:
+        self._room = float(BURST)
+        self._chunks = CHUNK_BURST
+        self._then = now
+        self._held = ""
+        self._left_out = 0
+
+    def feed(self, text: str, now: float) -> str:
+        """What may be shown now of the text and what was held back before it; "" for nothing."""
+        passed, self._then = now - self._then, now
+        self._room = min(BURST, self._room + passed * RATE)
+        self._chunks = min(CHUNK_BURST, self._chunks + passed * CHUNK_RATE)
+        if self._held or len(text) > self._room or self._chunks < 1:
+            self._hold(text)
+            if len(self._held) > self._room or self._chunks < 1:
+                return ""
+            text = self.rest()
+        self._room -= len(text)
+        self._chunks -= 1
+        return text
+
+    def rest(self) -> str:
+        """The end of what was held back, and how much is missing before it."""
+        text, missing = self._held, self._left_out
+        self._held, self._left_out = "", 0
+        return f"[… {missing:,} characters left out …]\n{text}" if missing else text
+
+    def _hold(self, text: str) -> None:
+        held = self._held + text
+        if len(held) > TAIL:
+            cut = held.find("\n", len(held) - TAIL) + 1 or len(held) - TAIL
+            self._left_out += cut
+            held = held[cut:]
+        self._held = held
+
+
+class LogWriter(io.TextIOBase):
+    """sys.stdout and sys.stderr of user code: whole lines go to `emit`, limited and masked.
+
+    Its file descriptor is the process's own, for code that asks for one (subprocess).
+    """
+
+    def __init__(self, fd: int, mask: Mask, emit: Callable[[str], None]) -> None:
+        self._fd = fd
+        self._mask = mask
+        self._emit = emit
+        self._line = ""
+        self._limit: LogLimit | None = None
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return "utf-8"
+
+    def fileno(self) -> int:
+        return self._fd
+
+    @property
+    def buffer(self) -> io.FileIO:
+        """For code that writes bytes: past the limits and the mask of this writer, but those of the agent hold."""
+        return io.FileIO(self._fd, "w", closefd=False)
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        if self._limit is None:
+            self._limit = LogLimit(time.monotonic())
+        lines, newline, self._line = (self._line + text).rpartition("\n")
+        if newline:
+            self._show(lines + newline)
+        elif len(self._line) > BURST:
+            line, self._line = self._line, ""
+            self._show(line)
+        return len(text)
+
+    def _show(self, text: str) -> None:
+        assert self._limit is not None
+        shown = self._limit.feed(self._mask(text), time.monotonic())
+        if shown:
+            self._emit(shown)
+
+    def end_attempt(self) -> None:
+        """Shows what is left; the next attempt starts with a limit of its own."""
+        if self._limit is None:
+            return
+        rest = self._limit.feed(self._mask(self._line), 0.0) if self._line else ""
+        rest += self._limit.rest()
+        self._limit, self._line = None, ""
+        if rest:
+            self._emit(rest)

@@ -1,0 +1,46 @@
+"""How a task runs, by its operator: a Python function, a shell command or SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from flowc.plan import TaskDef
+from flowc.types import Type
+
+from flowrun.operator import Context
+
+from .functions import Functions
+
+__all__ = ["Operate", "operator_of"]
+
+#: runs the task on its arguments; the second gives the facts of the attempt. Gives the value, maybe an awaitable
+Operate = Callable[[Mapping[str, Any], Callable[[], Context]], Any]
+
+
+def operator_of(task: TaskDef, returns: Type | None, functions: Functions, root: Path) -> Operate:
+    """Raises TaskFailed when the task's function cannot be had."""
+    if task.operator == "python":
+        return _python(task, functions)
+    if task.operator == "shell":
+        from .shell import shell_operator  # shell and SQL cost start-up time, and most executors need neither
+
+        return shell_operator(task, returns)
+    from .sql import sql_operator
+
+    return sql_operator(task, returns, root)
+
+
+def _python(task: TaskDef, functions: Functions) -> Operate:
+    function = functions.get(task.target)
+    call, context = function.call, function.context
+
+    def operate(args: Mapping[str, Any], facts: Callable[[], Context]) -> Any:
+        if function.wanted:
+            args = {name: function.convert(name, value) for name, value in args.items()}
+        if context is not None:
+            return call(**args, **{context: facts()})
+        return call(**args)
+
+    return operate

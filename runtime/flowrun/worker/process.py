@@ -1,0 +1,153 @@
+"""The agent's side of one executor process: its frames, tokens, shared memory, output, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import signal
+from collections import deque
+from collections.abc import Callable
+from itertools import islice
+from typing import Literal
+
+import msgspec
+
+from .frames import FrameBuffer, FromExecutor, ToExecutor, pack_frame
+from .shared import SharedMemory
+from .spawn import Spawned
+
+__all__ = ["ExecutorProcess"]
+
+_TOKEN_BYTES = 8
+#: tokens written at once: a pipe takes that much or nothing
+_TOKENS_AT_ONCE = select.PIPE_BUF // _TOKEN_BYTES
+_decoder = msgspec.msgpack.Decoder(FromExecutor)
+
+
+class ExecutorProcess:
+    """Reports what comes by callbacks: frames, output of the process's children, and that it has gone."""
+
+    def __init__(
+        self,
+        spawned: Spawned,
+        on_frame: Callable[[FromExecutor], None],
+        on_output: Callable[[Literal["out", "err"], bytes], None],
+        on_gone: Callable[[], None],
+    ) -> None:
+        self._spawned = spawned
+        self._process = spawned.process
+        self._on_frame, self._on_output, self._on_gone = on_frame, on_output, on_gone
+        self._transports: list[asyncio.BaseTransport] = []
+        self._socket: asyncio.Transport | None = None
+        self.memory = SharedMemory(spawned.memory)
+        #: digests of the plans that were sent
+        self.plans: set[str] = set()
+        #: it said that it is ready
+        self.ready = False
+        #: its exit code, negative for a signal; None while it lives
+        self.code: int | None = None
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def attach(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._socket, _ = await loop.create_unix_connection(
+            lambda: _Frames(self._on_frame, self._socket_closed), sock=self._spawned.sock
+        )
+        out, err = self._process.stdout, self._process.stderr
+        assert out is not None
+        assert err is not None
+        out_pipe, _ = await loop.connect_read_pipe(lambda: _Output(lambda data: self._on_output("out", data)), out)
+        err_pipe, _ = await loop.connect_read_pipe(lambda: _Output(lambda data: self._on_output("err", data)), err)
+        self._transports = [self._socket, out_pipe, err_pipe]
+
+    def send(self, frame: ToExecutor) -> None:
+        if self._socket is not None and self.code is None:
+            self._socket.write(pack_frame(frame))
+
+    def offer(self, tokens: deque[int]) -> None:
+        """Moves tokens into the pipe, as many as it takes."""
+        while tokens and self.code is None:
+            batch = list(islice(tokens, _TOKENS_AT_ONCE))
+            try:
+                os.write(self._spawned.tokens[1], b"".join(t.to_bytes(_TOKEN_BYTES, "little") for t in batch))
+            except BlockingIOError:
+                return
+            for _ in batch:
+                tokens.popleft()
+
+    def take_back(self) -> list[int]:
+        """The tokens that the executor has not taken; it will not see them."""
+        taken = bytearray()
+        while True:
+            try:
+                data = os.read(self._spawned.tokens[0], 1 << 16)
+            except BlockingIOError:
+                break
+            taken += data
+        return [int.from_bytes(taken[i : i + 8], "little") for i in range(0, len(taken), _TOKEN_BYTES)]
+
+    def look(self) -> bool:
+        """True if it lives. Otherwise what it left behind is killed, and its exit code known."""
+        if self.code is None and os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            self._kill_group()  # while its number is not free for others
+            self.code = self._process.wait()
+        return self.code is None
+
+    def kill(self) -> None:
+        """Ends it and all that it started, at once. `on_gone` follows."""
+        if self.code is None:
+            self._kill_group()
+
+    def _kill_group(self) -> None:
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            pass  # nothing is left of it but its exit code
+
+    def _socket_closed(self) -> None:
+        """The process ends; one that only closed its socket is of no use."""
+        self._kill_group()
+        self._reap(0)
+
+    def _reap(self, tries: int) -> None:
+        if self.look() and tries < 2000:
+            asyncio.get_running_loop().call_later(0.001, self._reap, tries + 1)
+        else:
+            self._on_gone()
+
+    async def close(self) -> None:
+        """Ends it and releases all that belongs to it."""
+        self.kill()
+        while self.look():
+            await asyncio.sleep(0.001)
+        for transport in self._transports:
+            transport.close()
+        for fd in (*self._spawned.tokens, self._spawned.memory):
+            os.close(fd)
+        self.memory.close()
+
+
+class _Frames(asyncio.Protocol):
+    def __init__(self, on_frame: Callable[[FromExecutor], None], on_closed: Callable[[], None]) -> None:
+        self._buffer = FrameBuffer()
+        self._on_frame = on_frame
+        self._on_closed = on_closed
+
+    def data_received(self, data: bytes) -> None:
+        for body in self._buffer.feed(data):
+            self._on_frame(_decoder.decode(body))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._on_closed()
+
+
+class _Output(asyncio.Protocol):
+    def __init__(self, on_data: Callable[[bytes], None]) -> None:
+        self._on_data = on_data
+
+    def data_received(self, data: bytes) -> None:
+        self._on_data(data)

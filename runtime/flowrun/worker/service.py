@@ -1,0 +1,91 @@
+"""What a worker process does once everything is imported: connects, runs an agent, ends cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Coroutine
+from typing import Any
+
+from flowrun.errors import FlowError
+from flowrun.nats.transport import NatsTransport
+from flowrun.settings import Settings
+
+from .agent import Agent
+from .config import WorkerConfig
+from .slot import ProcessSlot
+from .spawn import Spawned
+
+__all__ = ["serve"]
+
+#: after it was told to end, a worker has this long to hand back its work, in seconds
+GRACE = 3.0
+
+
+def serve(config: str, first: Spawned) -> int:
+    """Runs until told to end; gives the exit code. `first` becomes the first slot's executor."""
+    try:
+        _run(_serve(config, first))
+    except FlowError as error:
+        print(f"worker: {error}", file=sys.stderr)
+        return 1
+    except ExceptionGroup as group:
+        expected, others = group.split(FlowError)
+        if others is not None:
+            raise others from None
+        print(*(f"worker: {error}" for error in _leaves(expected)), sep="\n", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _leaves(error: BaseException | None) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for one in error.exceptions for leaf in _leaves(one)]
+    return [] if error is None else [error]
+
+
+def _run(main: Coroutine[Any, Any, None]) -> None:
+    try:
+        import uvloop  # absent on Windows
+    except ModuleNotFoundError:
+        asyncio.run(main)
+    else:
+        uvloop.run(main)
+
+
+async def _serve(config: str, first: Spawned) -> None:
+    known = WorkerConfig.from_json(config)
+    transport = await NatsTransport.connect(known.url, Settings(env=known.env, ack_wait=known.ack_wait))
+    slots = [ProcessSlot(config, first if i == 0 else None) for i in range(known.slots)]
+    agent = Agent(
+        transport,
+        slots,
+        worker=known.name,
+        partition=known.partition,
+        queues=known.queues,
+        ack_wait=known.ack_wait,
+    )
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_reader(0, _end_of_input, loop, stop)
+    work = asyncio.ensure_future(agent.run())
+    told = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait([work, told], return_when=asyncio.FIRST_COMPLETED)
+        agent.stop()
+        await asyncio.wait([work], timeout=GRACE)
+        if work.done():
+            work.result()
+    finally:
+        told.cancel()
+        await agent.close()
+        await transport.close()
+
+
+def _end_of_input(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    if not os.read(0, 1024):
+        loop.remove_reader(0)
+        stop.set()

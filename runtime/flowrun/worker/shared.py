@@ -1,0 +1,121 @@
+"""The memory that an executor shares with its agent: which unit runs since when, and a ring of results.
+
+The executor writes, the agent reads. What the executor has written is there even when it is killed in the next
+instruction, so a crash loses no result and the agent knows which unit was running.
+
+    0   token of the running unit + 1, 0: none         8   when it started (CLOCK_MONOTONIC, seconds)
+    16  end of what was written, in bytes ever         24  end of what was read
+    64… the ring: records of `_RECORD` and a payload, wrapped at the end
+
+The two processes use no barrier of their own. The agent reads after a frame (the kernel orders memory), after the
+executor's end, or up to where the ring stood at its last look, 20 ms ago.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+import time
+
+import msgspec
+
+from .memory_file import CAPACITY, START
+
+__all__ = ["FAILED", "SKIPPED", "SUCCESS", "SharedMemory", "UnitResult"]
+
+SUCCESS, FAILED, SKIPPED = range(3)
+
+_RUNNING = struct.Struct("<Qd")
+_POSITION = struct.Struct("<Q")
+#: token, state, started (seconds since 1970), how long (seconds), length of the payload
+_RECORD = struct.Struct("<QBdfI")
+_WRITTEN, _READ = 16, 24
+
+
+class UnitResult(msgspec.Struct, frozen=True):
+    """How one unit ended."""
+
+    token: int
+    #: SUCCESS, FAILED or SKIPPED
+    state: int
+    #: seconds since 1970
+    started: float
+    seconds: float
+    #: the value; FAILED: a packed Failure
+    payload: bytes
+
+
+class SharedMemory:
+    """Either side's view."""
+
+    def __init__(self, fd: int) -> None:
+        self._map = mmap.mmap(fd, START + CAPACITY)
+        self._written = 0
+        self._read = 0
+        self._seen = 0
+
+    # ---- the executor's side
+
+    def begin(self, token: int) -> None:
+        _RUNNING.pack_into(self._map, 0, token + 1, time.monotonic())
+
+    def rest(self) -> None:
+        """Nothing runs."""
+        _RUNNING.pack_into(self._map, 0, 0, 0.0)
+
+    def write(self, token: int, state: int, started: float, seconds: float, payload: bytes) -> bool:
+        """False: there is no room until the agent has read; write it again later."""
+        size = _RECORD.size + len(payload)
+        (read,) = _POSITION.unpack_from(self._map, _READ)
+        if self._written + size - read > CAPACITY:
+            return False
+        start = self._written % CAPACITY
+        if start + size <= CAPACITY:
+            at = START + start
+            _RECORD.pack_into(self._map, at, token, state, started, seconds, len(payload))
+            self._map[at + _RECORD.size : at + size] = payload
+        else:
+            record = _RECORD.pack(token, state, started, seconds, len(payload)) + payload
+            cut = CAPACITY - start
+            self._map[START + start : START + CAPACITY] = record[:cut]
+            self._map[START : START + size - cut] = record[cut:]
+        self._written += size
+        _POSITION.pack_into(self._map, _WRITTEN, self._written)
+        return True
+
+    # ---- the agent's side
+
+    def running(self) -> tuple[int, float] | None:
+        """Token of the unit that runs, and when it started (time.monotonic())."""
+        token, started = _RUNNING.unpack_from(self._map, 0)
+        return (token - 1, started) if token else None
+
+    def look(self) -> list[UnitResult]:
+        """Results that had been written when this was called the last time."""
+        before, (self._seen,) = self._seen, _POSITION.unpack_from(self._map, _WRITTEN)
+        return self._take(before)
+
+    def take(self) -> list[UnitResult]:
+        """All results; call it after a frame or the end of the executor."""
+        (self._seen,) = _POSITION.unpack_from(self._map, _WRITTEN)
+        return self._take(self._seen)
+
+    def _take(self, until: int) -> list[UnitResult]:
+        size = until - self._read
+        if size <= 0:
+            return []
+        start = self._read % CAPACITY
+        data = self._map[START + start : START + min(start + size, CAPACITY)]
+        data += self._map[START : START + size - len(data)]
+        results, at = [], 0
+        while at < size:
+            token, state, started, seconds, length = _RECORD.unpack_from(data, at)
+            at += _RECORD.size
+            results.append(UnitResult(token, state, started, seconds, data[at : at + length]))
+            at += length
+        self._read = until
+        _POSITION.pack_into(self._map, _READ, until)
+        return results
+
+    def close(self) -> None:
+        self._map.close()

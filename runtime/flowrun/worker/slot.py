@@ -1,0 +1,314 @@
+"""One slot of a worker: runs jobs in an executor process, one after another, and keeps the promises about time.
+
+While a job runs, the slot looks every `TICK` at the shared memory: what has ended, which unit runs since when. A unit
+beyond its time limit, or of a cancelled run, is ended by killing the process; so is nothing else. When the process is
+gone, for whatever reason, the unit that was running gets the failure, all that had ended is kept, and a new process
+goes on with the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Literal, Protocol
+
+from flowc.plan import Plan
+
+from flowrun.errors import FlowError
+from flowrun.messages import Bundle, Failure, LogNote
+
+from .frames import Bell, BlobReply, FromExecutor, GetBlob, JobFrame, Log, PlanFrame, PutBlob, Ready
+from .job import Job, Unit
+from .logs import LogLimit, Mask
+from .process import ExecutorProcess
+from .spawn import Spawned, spawn
+
+__all__ = ["ExecutorBroken", "ProcessSlot", "Services", "Slot"]
+
+#: between two looks at a running job, in seconds
+TICK = 0.02
+#: a job that takes longer gives back what it has not begun, in seconds
+SLOW = 1.0
+#: plans that an executor is sure to have kept
+PLANS = 32
+
+
+class ExecutorBroken(FlowError):
+    """Executor processes end before they are ready."""
+
+
+class Services(Protocol):
+    """What a slot needs of its agent."""
+
+    async def get_blob(self, digest: str) -> bytes: ...
+
+    async def put_blob(self, digest: str, data: bytes) -> None: ...
+
+    def log(self, note: LogNote) -> None: ...
+
+
+class Slot(Protocol):
+    """Runs one job at a time."""
+
+    def job(self, bundle: Bundle, plans: Mapping[str, Plan]) -> Job: ...
+
+    async def start(self, services: Services) -> None: ...
+
+    async def run(self, job: Job, plan_data: Mapping[str, bytes]) -> None:
+        """Returns when every unit has ended or was handed back."""
+
+    def cancel(self, run: str) -> None:
+        """Ends what belongs to this run."""
+
+    def hand_back(self) -> None:
+        """Gives back what has not begun, and what is running too."""
+
+    async def close(self) -> None: ...
+
+
+class ProcessSlot:
+    """A slot with a process of its own. `config`: a WorkerConfig as JSON; `spawned`: a process that was started."""
+
+    def __init__(self, config: str, spawned: Spawned | None = None) -> None:
+        self._config = config
+        self._spawned = spawned
+        self._process: ExecutorProcess | None = None
+        self._next_token = 0
+        self._job: Job | None = None
+        #: tokens that did not fit into the pipe yet
+        self._waiting: deque[int] = deque()
+        #: why the process is killed: the unit, and its failure (None: it is handed back)
+        self._verdict: tuple[int, Failure | None] | None = None
+        self._wake = asyncio.Event()
+        self._failed_starts = 0
+        self._innocent_ends = 0
+        self._mask = Mask()
+        self._limits: dict[tuple[int, str], LogLimit] = {}
+        self._requests: set[asyncio.Task[None]] = set()
+        self._began = 0.0
+        self._last_seen: tuple[int, float] | None = None
+        self._cancelled: set[str] = set()
+        self._last_words = ""
+
+    def job(self, bundle: Bundle, plans: Mapping[str, Plan]) -> Job:
+        job = Job(bundle, plans, self._next_token)
+        self._next_token = job.end
+        return job
+
+    async def start(self, services: Services) -> None:
+        self._services = services
+        await self._renew()
+
+    async def _renew(self) -> ExecutorProcess:
+        spawned, self._spawned = self._spawned or spawn(self._config), None
+        self._process = ExecutorProcess(spawned, self._frame, self._output, self._wake.set)
+        await self._process.attach()
+        return self._process
+
+    async def close(self) -> None:
+        for task in self._requests:
+            task.cancel()
+        if self._process is not None:
+            await self._process.close()
+
+    # ---- running a job
+
+    async def run(self, job: Job, plan_data: Mapping[str, bytes]) -> None:
+        self._job, self._began = job, time.monotonic()
+        self._cancelled.clear()
+        self._limits.clear()
+        try:
+            while job.pending:
+                process = await self._alive()
+                self._send(process, job, plan_data)
+                await self._watch(process, job)
+                if job.pending:
+                    self._after_end(process, job)
+        finally:
+            self._job = None
+
+    async def _alive(self) -> ExecutorProcess:
+        assert self._process is not None
+        if not self._process.look():
+            await self._process.close()
+            await self._renew()
+        return self._process
+
+    def _send(self, process: ExecutorProcess, job: Job, plan_data: Mapping[str, bytes]) -> None:
+        for digest in job.bundle.plans:
+            if digest not in process.plans:
+                if len(process.plans) >= PLANS:
+                    process.plans.clear()
+                process.plans.add(digest)
+                process.send(PlanFrame(digest, plan_data[digest]))
+        process.send(JobFrame(job.base, job.bundle.plans, job.bundle.items))
+        self._verdict = None
+        self._waiting = deque(job.pending)
+        process.offer(self._waiting)
+
+    async def _watch(self, process: ExecutorProcess, job: Job) -> None:
+        """Until nothing is pending or the process is gone."""
+        loop = asyncio.get_running_loop()
+        while job.pending and process.code is None:
+            self._wake.clear()
+            timer = loop.call_later(TICK, self._wake.set)
+            await self._wake.wait()
+            timer.cancel()
+            job.ended(process.memory.look())
+            process.offer(self._waiting)
+            if process.look():
+                self._judge(process, job)
+        if process.code is not None:
+            job.ended(process.memory.take())
+
+    def _judge(self, process: ExecutorProcess, job: Job) -> None:
+        """Time limits, cancelled runs, slow bundles."""
+        running = process.memory.running()
+        seen, self._last_seen = self._last_seen, running
+        if running is None or running != seen or running[0] not in job.pending:
+            return  # what is seen once may be half written
+        unit, now = job.unit(running[0]), time.monotonic()
+        if self._verdict is None:
+            if unit.item.run in self._cancelled:
+                self._end_unit(process, running[0], Failure("Cancelled", "the run was cancelled", retryable=False))
+            elif unit.timeout_ms is not None and (now - running[1]) * 1000 > unit.timeout_ms:
+                message = f"exceeded its timeout of {_duration(unit.timeout_ms)}"
+                self._end_unit(process, running[0], Failure("Timeout", message))
+        if now - self._began > SLOW and len(job.pending) > 1:
+            self._hand_back_queued(process, job)
+
+    def _end_unit(self, process: ExecutorProcess, token: int, failure: Failure | None) -> None:
+        self._verdict = (token, failure)
+        process.kill()
+
+    def _after_end(self, process: ExecutorProcess, job: Job) -> None:
+        """The process is gone: who is to blame?"""
+        assert process.code is not None
+        running = process.memory.running()
+        if not process.ready:
+            self._failed_starts += 1
+            if self._failed_starts >= 3:
+                raise ExecutorBroken(f"executor processes end before they are ready: {self._last_words[-2000:]}")
+            return
+        self._failed_starts = 0
+        if self._verdict is not None:
+            token, failure = self._verdict
+        elif running is not None and running[0] in job.pending:
+            token, failure = running[0], _died(process.code)
+        else:
+            self._innocent_ends += 1
+            token, failure = job.pending[0], _died(process.code)
+            if self._innocent_ends < 3:
+                return  # it ended between two units: none is to blame, as long as that does not go on
+        self._innocent_ends = 0
+        if token not in job.pending:
+            return
+        if failure is None:
+            job.hand_back([token])
+            return
+        seconds = time.monotonic() - running[1] if running is not None else 0.0
+        job.fail(token, failure, time.time() - seconds, seconds)
+
+    def _hand_back_queued(self, process: ExecutorProcess, job: Job) -> None:
+        tokens = [*process.take_back(), *self._waiting]
+        self._waiting.clear()
+        if tokens:
+            job.hand_back(tokens)
+
+    def cancel(self, run: str) -> None:
+        job, process = self._job, self._process
+        if job is None or process is None or all(item.run != run for item in job.bundle.items):
+            return
+        self._cancelled.add(run)
+        tokens = [*process.take_back(), *self._waiting]
+        dropped = [token for token in tokens if job.unit(token).item.run == run]
+        job.hand_back(dropped)
+        self._waiting = deque(token for token in tokens if job.unit(token).item.run != run)
+        process.offer(self._waiting)
+        self._wake.set()
+
+    def hand_back(self) -> None:
+        job, process = self._job, self._process
+        if job is None or process is None:
+            return
+        self._hand_back_queued(process, job)
+        if job.pending and self._verdict is None:
+            self._end_unit(process, job.pending[-1], None)
+
+    # ---- what comes from the executor
+
+    def _frame(self, frame: FromExecutor) -> None:
+        process = self._process
+        assert process is not None
+        if isinstance(frame, Bell):
+            if self._job is not None:
+                self._job.ended(process.memory.take())
+                process.offer(self._waiting)
+                if not self._job.pending:
+                    self._wake.set()
+        elif isinstance(frame, Ready):
+            process.ready = True
+        elif isinstance(frame, Log):
+            self._log(frame.token, frame.stream, frame.text)
+        else:
+            task = asyncio.ensure_future(self._answer(process, frame))
+            self._requests.add(task)
+            task.add_done_callback(self._requests.discard)
+
+    async def _answer(self, process: ExecutorProcess, frame: GetBlob | PutBlob) -> None:
+        try:
+            if isinstance(frame, GetBlob):
+                process.send(BlobReply(await self._services.get_blob(frame.digest)))
+            else:
+                await self._services.put_blob(frame.digest, frame.data)
+                process.send(BlobReply())
+        except FlowError as error:
+            process.send(BlobReply(error=str(error)))
+
+    def _output(self, stream: Literal["out", "err"], data: bytes) -> None:
+        """What children of the process wrote, and C code: belongs to the unit that runs, as far as one can say."""
+        process = self._process
+        text = self._mask(data.decode("utf-8", "replace"))
+        if process is None or not process.ready:
+            self._last_words += text
+            return
+        running = process.memory.running() if process.code is None else self._last_seen
+        if self._job is None or running is None:
+            sys.stderr.write(text)
+            return
+        now = time.monotonic()
+        limit = self._limits.setdefault((running[0], stream), LogLimit(now))
+        self._log(running[0], stream, limit.feed(text, now))
+
+    def _log(self, token: int, stream: str, text: str) -> None:
+        job = self._job
+        if job is not None and text and job.base <= token < job.end:
+            unit = job.unit(token)
+            self._services.log(_note(unit, stream, text))
+
+
+def _note(unit: Unit, stream: str, text: str) -> LogNote:
+    index = unit.index if unit.index >= 0 else None
+    return LogNote(unit.item.run, unit.step, index, unit.item.attempt, stream, text)  # type: ignore[arg-type]
+
+
+def _died(code: int) -> Failure:
+    if code >= 0:
+        message = f"its process exited with code {code} (os._exit, or an exit handler of a library)"
+    else:
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else "a signal without a name"
+        hint = "; was the machine out of memory?" if -code == signal.SIGKILL else ""
+        message = f"its process was killed by signal {-code} ({name}){hint}"
+    return Failure("WorkerDied", message)
+
+
+def _duration(ms: int) -> str:
+    """As the language writes it: 90s, 5m, 250ms."""
+    for unit, size in (("h", 3_600_000), ("m", 60_000), ("s", 1000)):
+        if ms % size == 0:
+            return f"{ms // size}{unit}"
+    return f"{ms}ms"

@@ -1,0 +1,47 @@
+"""Starts executor processes. Imports little: a worker process starts its first executor before it imports the rest."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+
+from .memory_file import create_file
+
+__all__ = ["Spawned", "spawn"]
+
+
+class Spawned:
+    """A started executor, and this side's ends of what connects to it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], sock: socket.socket, tokens: tuple[int, int], memory: int):
+        self.process = process
+        #: frames, both ways
+        self.sock = sock
+        #: the pipe of tokens, read end and write end: what is read from it is not executed
+        self.tokens = tokens
+        #: file descriptor of the shared memory
+        self.memory = memory
+
+
+def spawn(config: str) -> Spawned:
+    """`config` is a WorkerConfig as JSON."""
+    ours, theirs = socket.socketpair()
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    os.set_blocking(write, False)
+    ours.setblocking(False)
+    memory = create_file()
+    passed = (theirs.fileno(), read, memory)
+    code = "from flowrun.worker.executor import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", code, *map(str, passed), str(os.getpid()), config],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        pass_fds=passed,
+        process_group=0,  # its own group, so that what it starts can be killed with it, and Ctrl-C does not reach it
+    )
+    theirs.close()
+    return Spawned(process, ours, (read, write), memory)
