@@ -18,6 +18,8 @@ from .suggest import did_you_mean, nearest
 __all__ = ["Locator", "Place"]
 
 _SUFFIXES = (".flow", ".py")
+#: how many names a help lists
+_MOST_LISTED = 8
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -54,7 +56,8 @@ class Locator:
         path = package.folder.joinpath(*rest.split(".")).with_suffix(".flow") if rest else package.folder
         if not rest or not self._loader.exists(path):
             known = package_modules(first)
-            hint = did_you_mean(name, known, f"`{first}` has " + ", ".join(f"`{module}`" for module in known))
+            listed = ", ".join(f"`{module}`" for module in known)
+            hint = did_you_mean(name, known, f"the package has {listed}" if known else "")
             self._report(span, "module", name, hint)
             return None
         return Place(path, name, package)
@@ -93,7 +96,8 @@ class Locator:
             return "`use` takes `.flow` and `.py` files, and modules as `std.http`"
         near = nearest(path.name, neighbours)
         if near is None:
-            return "paths are relative to this file"
+            listed = ", ".join(f"`{name}`" for name in neighbours[:_MOST_LISTED])
+            return f"paths are relative to this file; that folder has {listed or 'no such files'}"
         return f"did you mean `{written.removesuffix(path.name)}{near}`?"
 
     def _report(self, span: Span, what: str, path: str, hint: str) -> None:

@@ -93,14 +93,13 @@ def _read_project(root: Path, path: Path) -> Project:
 def discover(project: Project, folder: Path | None = None) -> list[Path]:
     """All `.flow` files of a project, or of one folder, sorted. Hidden folders (so `.flow` and `.venv` too),
     `node_modules` and folders with a `flow.toml` of their own are left out."""
-    starts = [folder] if folder is not None else [project.root / source for source in project.sources]
     found: set[Path] = set()
-    for start in starts:
+    for start in [folder] if folder is not None else [project.root / source for source in project.sources]:
         if start.is_file():
             found.add(start.absolute())
-        for where, folders, files in os.walk(start):
+        for where, folders, files in os.walk(start.absolute()):
             folders[:] = [name for name in folders if not _is_skipped(Path(where, name))]
-            found.update(Path(where, name).absolute() for name in files if name.endswith(".flow"))
+            found.update(Path(where, name) for name in files if name.endswith(".flow"))
     return sorted(found)
 
 

@@ -25,7 +25,16 @@ import msgspec
 from .diagnostic import Diagnostic, Severity
 from .source import Source, Span
 
-__all__ = ["Finding", "render_block", "render_line", "render_text", "summary", "to_finding"]
+__all__ = [
+    "CompileReport",
+    "Finding",
+    "PlanFile",
+    "render_block",
+    "render_line",
+    "render_text",
+    "summary",
+    "to_finding",
+]
 
 #: characters of a source line that are shown
 _WINDOW = 100
@@ -47,7 +56,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     #: stable kebab-case name, as join-never-runs
     name: str
     severity: Severity
-    #: relative to the project's root
+    #: as the user named it, or relative to the project's root
     file: str
     #: from 1
     line: int
@@ -57,6 +66,27 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     #: what to do, or ""
     help: str
+
+
+class PlanFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan that was made, as `--json` prints it."""
+
+    flow: str
+    #: the file that declares the flow, as in the diagnostics
+    file: str
+    #: content address of the plan
+    hash: str
+    #: the file that the plan was written to
+    plan: str
+
+
+class CompileReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What `flowc compile --json` prints."""
+
+    #: in the order of their places
+    diagnostics: tuple[Finding, ...]
+    #: empty after errors
+    plans: tuple[PlanFile, ...]
 
 
 def to_finding(diagnostic: Diagnostic, sources: Mapping[str, Source]) -> Finding:

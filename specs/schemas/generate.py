@@ -1,0 +1,38 @@
+"""Writes the published JSON schemas: `python specs/schemas/generate.py`. A test compares them with the code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from flowc.ir import Program
+from flowc.render import CompileReport
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """Every schema, by the name of its file."""
+    ir = Program.model_json_schema()
+    return {
+        "compile.schema.json": _of_struct(CompileReport, "What `flowc compile --json` prints"),
+        "ir.schema.json": {"$schema": DIALECT, **ir, "title": "The IR of a checked program"},
+    }
+
+
+def text(schema: dict[str, Any]) -> str:
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def _of_struct(struct: type[msgspec.Struct], title: str) -> dict[str, Any]:
+    """The schema of a struct whose parts stand under `$defs`."""
+    (top,), parts = msgspec.json.schema_components([struct], ref_template="#/$defs/{name}")
+    name = top["$ref"].rpartition("/")[2]
+    return {"$schema": DIALECT, **parts.pop(name), "title": title, "$defs": parts}
+
+
+if __name__ == "__main__":
+    for name, schema in schemas().items():
+        (Path(__file__).parent / name).write_text(text(schema), encoding="utf-8")
