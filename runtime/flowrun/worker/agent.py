@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from flowc import plan as plans
 
-from flowrun.errors import FlowError, StoreError
+from flowrun.errors import StoreError
 from flowrun.messages import (
     Bundle,
     Cancel,

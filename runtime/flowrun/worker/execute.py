@@ -23,7 +23,7 @@ from flowrun import expr, values, wire
 from flowrun.messages import Failure, WorkItem
 from flowrun.operator import Context, Skip
 
-from .arguments import Getter, Inputs, argument_getters
+from .arguments import Inputs, argument_getters
 from .connections import connect_all
 from .failures import MAX_MESSAGE, TaskFailed, cut, from_exception, mismatch, pack_failure
 from .functions import Functions

@@ -144,7 +144,8 @@ def _import_failed(error: BaseException) -> TaskFailed:
 
 def _annotations(call: Callable[..., Any]) -> dict[str, Any]:
     """What each parameter is annotated with; nothing where an annotation names what is not importable."""
-    subject = call if hasattr(call, "__code__") or hasattr(call, "__wrapped__") else getattr(call, "__call__", call)
+    plain = hasattr(call, "__code__") or hasattr(call, "__wrapped__")
+    subject = call if plain else type(call).__call__
     try:
         hints = typing.get_type_hints(subject)
     except Exception:  # user code: an annotation may raise anything

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import select
 import signal
@@ -103,10 +104,8 @@ class ExecutorProcess:
             self._kill_group()
 
     def _kill_group(self) -> None:
-        try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # nothing is left of it but its exit code
             os.killpg(self.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass  # nothing is left of it but its exit code
 
     def _socket_closed(self) -> None:
         """The process ends; one that only closed its socket is of no use."""
@@ -122,7 +121,7 @@ class ExecutorProcess:
     async def close(self) -> None:
         """Ends it and releases all that belongs to it."""
         self.kill()
-        while self.look():
+        while self.look():  # noqa: ASYNC110 (it was killed: a matter of microseconds, and no event tells)
             await asyncio.sleep(0.001)
         for transport in self._transports:
             transport.close()

@@ -2,7 +2,7 @@
 
     connection db: duckdb { path: "warehouse.duckdb" }        connection db: sqlite { path: "state.db" }
 
-Interpolated values are bound as parameters, a list as one parameter (SQLite: as JSON); `ident(e)` is quoted as an identifier.
+Interpolated values are bound as parameters, a list as one (SQLite: as JSON); `ident(e)` is quoted as an identifier.
 Several statements may stand in one text when nothing is bound; the result is that of the last. The declared type
 says what the result is: `list<record>` all rows, `list<T>` of one column its values, a record the one row, `T?` null
 if there is none; `int` of a statement that changes rows how many, any other type the one value. Without `returns`

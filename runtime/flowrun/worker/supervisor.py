@@ -1,0 +1,96 @@
+"""Starts worker processes and starts them again when they die. Used by `flowc run`, and by a node.
+
+A worker ends with the process that started it: its standard input is a pipe that nobody else holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+
+from flowrun.errors import FlowError
+
+from .config import WorkerConfig
+
+__all__ = ["Supervisor", "WorkerBroken"]
+
+#: a worker that dies younger than this did not start well, in seconds
+YOUNG = 5.0
+#: so many in a row and the supervisor gives up
+MOST_DEATHS = 5
+#: a worker that was told to end is killed after this time, in seconds
+GRACE = 5.0
+
+
+class WorkerBroken(FlowError):
+    """Worker processes die again and again."""
+
+
+class Supervisor:
+    """One worker process. `wait` tells when it cannot be kept alive."""
+
+    def __init__(self, config: WorkerConfig) -> None:
+        self._config = config
+        self._process: subprocess.Popen[bytes] | None = None
+        self._watch: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Returns at once; the worker takes work as soon as it is connected."""
+        self._spawn()
+        self._watch = asyncio.create_task(self._keep_alive())
+
+    @property
+    def pid(self) -> int:
+        """The worker's process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    async def wait(self) -> None:
+        """Returns after `stop`. Raises WorkerBroken when workers die again and again."""
+        assert self._watch is not None
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.shield(self._watch)
+
+    async def stop(self) -> None:
+        """Ends the worker, which hands back what it has; waits for its end."""
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.wait([self._watch])
+        process = self._process
+        if process is None:
+            return
+        assert process.stdin is not None
+        process.stdin.close()
+        until = asyncio.get_running_loop().time() + GRACE
+        while process.poll() is None:
+            if asyncio.get_running_loop().time() > until:
+                process.kill()
+            await asyncio.sleep(0.005)
+
+    def _spawn(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "flowrun.worker", self._config.to_json()],
+            stdin=subprocess.PIPE,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+
+    async def _keep_alive(self) -> None:
+        loop = asyncio.get_running_loop()
+        deaths, born = 0, loop.time()
+        while True:
+            await asyncio.sleep(0.05)
+            assert self._process is not None
+            if self._process.poll() is None:
+                continue
+            deaths = deaths + 1 if loop.time() - born < YOUNG else 1
+            if deaths >= MOST_DEATHS:
+                raise WorkerBroken(
+                    f"worker processes die again and again (exit code {self._process.returncode}); "
+                    "the reason is in the lines above"
+                )
+            await asyncio.sleep(0.1 * (2**deaths - 1) if deaths > 1 else 0.0)
+            self._spawn()
+            born = loop.time()
