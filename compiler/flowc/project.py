@@ -7,6 +7,7 @@ reports them with its own.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Mapping
@@ -23,6 +24,8 @@ from .source import Source, Span
 
 __all__ = ["FILE_NAME", "Loader", "Project", "discover", "find_project"]
 
+#: larger files are not read at all, to spare the memory
+_MAX_READ = 1 << 30
 _SKIPPED = frozenset({"node_modules", "__pycache__"})
 
 
@@ -127,7 +130,7 @@ class Loader:
         else:
             try:
                 data = _read_bytes(path)
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 self._findings.add("unreadable-file", Span(shown, 0, 0), path=shown, problem=os_problem(error))
                 return None
             source = decode_source(shown, data, self._findings)
@@ -144,7 +147,7 @@ class Loader:
             return self._overlay[path].encode()
         try:
             return _read_bytes(path)
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a NUL in the path
             return None
 
     def neighbours(self, folder: Path) -> list[str]:
@@ -156,9 +159,12 @@ class Loader:
 
 
 def _read_bytes(path: Path) -> bytes:
-    mode = path.stat().st_mode
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(21, "it is a folder")
-    if not stat.S_ISREG(mode):
-        raise OSError(0, "it is no regular file")  # a pipe or a device might never end
+    """The content of a regular file. Raises OSError, and for what is no file to read, one that says so."""
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file")  # a pipe or a device might never end
+    if status.st_size > _MAX_READ:
+        raise OSError(errno.EFBIG, "it is larger than a source file can be")
     return path.read_bytes()

@@ -50,8 +50,7 @@ def read_project_file(path: Path, findings: Findings) -> ProjectFile:
     try:
         file = Source(FILE_NAME, path.read_bytes().decode("utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
-        problem = os_problem(error) if isinstance(error, OSError) else f"it is not UTF-8 text (byte {error.start})"
-        findings.add("bad-toml", Span(FILE_NAME, 0, 0), problem=problem)
+        findings.add("bad-toml", Span(FILE_NAME, 0, 0), problem=os_problem(error))
         return ProjectFile()
     try:
         tables = tomllib.loads(file.text)
@@ -79,9 +78,13 @@ def key_span(file: Source | None, table: str, key: str) -> Span:
     return file.span(*found.span("key")) if found else file.span(0, 0)
 
 
-def os_problem(error: OSError) -> str:
+def os_problem(error: OSError | ValueError) -> str:
     """What is wrong with a file, in a few words."""
     match error:
+        case UnicodeDecodeError():
+            return f"it is not UTF-8 text (byte {error.start})"
+        case ValueError():
+            return str(error)
         case FileNotFoundError():
             return "there is no such file"
         case PermissionError():
