@@ -92,13 +92,13 @@ class Locator:
                 return f"did you mean `{written}{suffix}`?"
         if not neighbours and not self._loader.exists(path.parent):
             return f"there is no folder `{self._loader.project.show(path.parent)}`; paths are relative to this file"
+        near = nearest(path.name, neighbours)
+        if near is not None:
+            return f"did you mean `{written.removesuffix(path.name)}{near}`?"
         if path.suffix not in _SUFFIXES:
             return "`use` takes `.flow` and `.py` files, and modules as `std.http`"
-        near = nearest(path.name, neighbours)
-        if near is None:
-            listed = ", ".join(f"`{name}`" for name in neighbours[:_MOST_LISTED])
-            return f"paths are relative to this file; that folder has {listed or 'no such files'}"
-        return f"did you mean `{written.removesuffix(path.name)}{near}`?"
+        listed = ", ".join(f"`{name}`" for name in neighbours[:_MOST_LISTED])
+        return f"paths are relative to this file; that folder has {listed or 'no such files'}"
 
     def _report(self, span: Span, what: str, path: str, hint: str) -> None:
         self._findings.add("unknown-module", span, help=hint, what=what, path=path)

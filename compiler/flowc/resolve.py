@@ -217,9 +217,21 @@ class _Namer:
             return None  # it could not be read
         own = file.own
         if name.text not in own and name.text not in file.module.broken:
-            hint = did_you_mean(name.text, own, _known(own, target.shown))
+            elsewhere = self._imported_by(file, name.text)
+            if elsewhere is None:
+                hint = did_you_mean(name.text, own, _known(own, target.shown))
+            else:
+                hint = f"import it from `{elsewhere}`, which declares it"
             self._report("unknown-import", name, help=hint, module=target.shown, name=name.text)
         return own.get(name.text)
+
+    def _imported_by(self, file: _Loaded, name: str) -> str | None:
+        """Where a file imports a name from, if it does."""
+        uses = [node for node in file.module.file.declarations if isinstance(node, syntax.Use)]
+        for use, target in zip(uses, file.targets, strict=True):
+            if target is not None and any(ident.text == name for ident in use.names):
+                return target.shown if isinstance(target, Place) else target.file
+        return None
 
     def _python_symbol(self, name: syntax.Ident, file: PythonFile) -> Symbol | None:
         key = f"{file.module}:{name.text}"
