@@ -300,7 +300,6 @@ def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     package = site / "acme_operators"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("raise RuntimeError('imported')\n")
-    chain = "chain both(x: int) = base(x) -> send\n"
     (package / "mail.flow").write_text(
         'use "mail.py" { send }\nuse "parts/base.flow" { base }\n'
         + task("notify")
