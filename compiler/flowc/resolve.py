@@ -30,6 +30,7 @@ from .python_source import PythonFile, PythonFiles, PythonFunction, PythonParam
 from .source import Source, Span
 from .suggest import did_you_mean
 from .types import PRIMITIVES, Type
+from .walk import walk
 
 __all__ = ["Module", "PythonFunction", "PythonParam", "Symbol", "SymbolKind", "resolve"]
 
@@ -284,7 +285,7 @@ class _Namer:
     def _report_unused(self) -> None:
         if not self._imports:
             return
-        used = _used_names(self._module)
+        used = _used_names(self._module, {name.text for name in self._imports})
         for name in self._imports:
             if name.text not in used:
                 self._report("unused-import", name, name=name.text)
@@ -311,20 +312,16 @@ def _known(names: Iterable[str], module: str) -> str:
     return f"`{module}` declares " + (", ".join(f"`{name}`" for name in listed) or "nothing")
 
 
-def _used_names(module: Module) -> set[str]:
-    """Every name that the declarations of a file mention, wherever it stands, and every word in broken text."""
-    used: set[str] = set()
-    waiting: list[object] = [node for node in module.file.declarations if not isinstance(node, syntax.Use)]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, tuple):
-            waiting.extend(node)
-        elif isinstance(node, syntax.Name):
-            used.add(node.id)
+def _used_names(module: Module, wanted: set[str]) -> set[str]:
+    """Which of the names the declarations of a file mention, wherever it stands; broken text may mention them too."""
+    missing = set(wanted)
+    for node in walk(node for node in module.file.declarations if not isinstance(node, syntax.Use)):
+        if isinstance(node, syntax.Name):
+            missing.discard(node.id)
         elif isinstance(node, syntax.Path):
-            used.add(node.parts[0].text)
+            missing.discard(node.parts[0].text)
         elif isinstance(node, syntax.ErrorNode):
-            used.update(_WORD.findall(module.source.text, node.start, node.end))
-        elif isinstance(node, syntax.Node):
-            waiting.extend([getattr(node, field) for field in node.__struct_fields__[2:]])
-    return used
+            missing.difference_update(_WORD.findall(module.source.text, node.start, node.end))
+        if not missing:
+            break
+    return wanted - missing

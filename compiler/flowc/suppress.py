@@ -17,6 +17,7 @@ from .catalog import Findings, by_code, by_name
 from .resolve import Module
 from .source import Source, Span
 from .suggest import did_you_mean
+from .walk import walk
 
 __all__ = ["suppress"]
 
@@ -103,14 +104,5 @@ def _covered_line(source: Source, offset: int) -> int:
 
 def _strings(file: syntax.File) -> list[tuple[int, int]]:
     """Where quoted text stands."""
-    found: list[tuple[int, int]] = []
-    waiting: list[object] = [*file.declarations]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, tuple):
-            waiting.extend(node)
-        elif isinstance(node, syntax.Template | syntax.Literal):
-            found.append((node.start, node.end))
-        elif isinstance(node, syntax.Node):
-            waiting.extend([getattr(node, field) for field in node.__struct_fields__[2:]])
-    return found
+    quoted = (syntax.Template, syntax.Literal, syntax.LiteralType)
+    return [(node.start, node.end) for node in walk(file.declarations) if isinstance(node, quoted)]
