@@ -1,0 +1,199 @@
+"""What user code does to its process: each has one clear failure, and its neighbours go on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import struct
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from flowc import plan as plans
+from flowc.types import INT, STRING
+from flowrun import values
+from flowrun.messages import Cancel, Outcome, WorkItem, pack
+
+from tests.unit.worker.harness import Worker, call, each_of, worker
+
+TASKS = """
+    import ctypes, os, signal, sys, time
+
+    def die(x):
+        if x == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return x
+
+    def leave(x):
+        if x == 3:
+            os._exit(3)
+        return x
+
+    def crash(x):
+        if x == 3:
+            ctypes.string_at(0)
+        return x
+
+    def hang(x):
+        if x == 3:
+            time.sleep(60)
+        return x
+
+    def hang_deaf(x):
+        if x == 3:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            while True:
+                pass
+        return x
+
+    def slow(x):
+        time.sleep(0.4)
+        return x
+
+    def leave_child(path):
+        import subprocess
+        child = subprocess.Popen(["sleep", "60"])
+        with open(path, "w") as file:
+            file.write(str(child.pid))
+        time.sleep(60)
+
+    def pid():
+        return os.getpid()
+"""
+
+
+def items(last: int, first: int = 0) -> WorkItem:
+    return WorkItem("run", 0, "", 0, 0, 1, 1, (b"\xc0",), first, last)
+
+
+COUNT = ["call", "range", ["lit", 0], ["lit", 6]]
+
+
+async def six(running: Worker, target: str, **settings: Any) -> tuple[list[int], Outcome]:
+    """The positions that succeeded of six, and how the fourth ended."""
+    plan = each_of(target, INT, INT, COUNT, plans.StepSettings(**settings))
+    outcomes = await running.run(plan, [items(6)])
+    good: list[int] = []
+    for outcome in outcomes:
+        if outcome.state == "success":
+            good += values.split(outcome.last - outcome.first, outcome.value)
+            assert len(outcome.seconds) == 4 * (outcome.last - outcome.first)
+    (bad,) = [outcome for outcome in outcomes if outcome.state != "success"]
+    assert (bad.first, bad.last, bad.state) == (3, 4, "failed")
+    return [msgspec.msgpack.decode(data) for data in good], bad
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("tasks:die", "killed by signal 9 (SIGKILL); was the machine out of memory?"),
+        ("tasks:leave", "exited with code 3"),
+        ("tasks:crash", "killed by signal 11 (SIGSEGV)"),
+    ],
+)
+async def test_a_task_that_ends_its_process_fails_alone(tmp_path: Path, target: str, said: str) -> None:
+    async with worker(tmp_path, TASKS) as running:
+        good, bad = await six(running, target)
+    assert good == [0, 1, 2, 4, 5]
+    assert bad.error is not None
+    assert bad.error.type == "WorkerDied"
+    assert said in bad.error.message
+
+
+@pytest.mark.parametrize("target", ["tasks:hang", "tasks:hang_deaf"])
+async def test_a_time_limit_holds_whatever_the_task_does(tmp_path: Path, target: str) -> None:
+    async with worker(tmp_path, TASKS) as running:
+        good, bad = await six(running, target, timeout_ms=300)
+    assert good == [0, 1, 2, 4, 5]
+    assert bad.error is not None
+    assert (bad.error.type, bad.error.message) == ("Timeout", "exceeded its timeout of 300ms")
+    (seconds,) = struct.unpack("<f", bad.seconds)
+    assert 0.3 <= seconds < 1.0
+
+
+async def test_a_time_limit_ends_what_the_task_started(tmp_path: Path) -> None:
+    note = tmp_path / "child"
+    async with worker(tmp_path, TASKS) as running:
+        plan, item = call("tasks:leave_child", None, settings=plans.StepSettings(timeout_ms=400), path=str(note))
+        (outcome,) = await running.run(plan, [item])
+    assert outcome.error is not None
+    assert outcome.error.type == "Timeout"
+    child = Path("/proc", note.read_text(), "stat")
+    assert not child.exists() or child.read_text().split()[2] == "Z"
+
+
+async def test_a_slow_bundle_gives_back_what_it_has_not_begun(tmp_path: Path) -> None:
+    async with worker(tmp_path, TASKS) as running:
+        plan = each_of("tasks:slow", INT, INT, COUNT)
+        outcomes = await running.run(plan, [items(6)])
+    states = [(outcome.state, outcome.first, outcome.last) for outcome in outcomes]
+    assert ("returned", 3, 6) in states
+    assert sum(last - first for state, first, last in states if state == "success") == 3
+
+
+async def test_results_are_known_before_the_next_long_unit_ends(tmp_path: Path) -> None:
+    async with worker(tmp_path, TASKS) as running:
+        plan = each_of("tasks:hang", INT, INT, COUNT, plans.StepSettings(timeout_ms=2000))
+        began = time.monotonic()
+        await running.submit(plan, [items(6)])
+        (outcome,) = await running.outcomes(3)
+        assert time.monotonic() - began < 1.5
+        assert (outcome.state, outcome.first, outcome.last) == ("success", 0, 3)
+
+
+async def test_cancel_ends_what_runs_and_drops_the_rest(tmp_path: Path) -> None:
+    async with worker(tmp_path, TASKS) as running:
+        plan = each_of("tasks:hang", INT, INT, COUNT)
+        await running.submit(plan, [items(6)])
+        await running.outcomes(3)
+        began = time.monotonic()
+        await running.transport.notify("cancel", "run", pack(Cancel("run")))
+        outcomes = await running.outcomes(3)
+        assert time.monotonic() - began < 1.0
+    states = {(outcome.state, outcome.first, outcome.last) for outcome in outcomes}
+    assert states == {("returned", 4, 6), ("failed", 3, 4)}
+
+
+async def test_a_worker_that_is_stopped_hands_back_what_runs(tmp_path: Path) -> None:
+    async with worker(tmp_path, TASKS) as running:
+        plan = each_of("tasks:hang", INT, INT, COUNT)
+        await running.submit(plan, [items(6)])
+        await running.outcomes(3)
+        running.agent.stop()
+        outcomes = await running.outcomes(3)
+        await asyncio.sleep(0.05)
+        assert running.server.work == {}
+    assert {outcome.state for outcome in outcomes} == {"returned"}
+
+
+async def test_a_killed_executor_is_replaced(tmp_path: Path) -> None:
+    async with worker(tmp_path, TASKS) as running:
+        first = running.value(await running.call("tasks:pid"))
+        assert running.value(await running.call("tasks:pid")) == first
+        os.kill(first, signal.SIGKILL)
+        await asyncio.sleep(0.05)
+        assert running.value(await running.call("tasks:pid")) != first
+
+
+async def test_a_large_range_passes_the_pipe_in_parts(tmp_path: Path) -> None:
+    async with worker(tmp_path, TASKS) as running:
+        plan = each_of("tasks:leave", INT, INT, ["call", "range", ["lit", 4], ["lit", 30_004]])
+        outcomes = await running.run(plan, [items(30_000)])
+        found = [data for o in outcomes for data in values.split(o.last - o.first, o.value)]
+    assert [msgspec.msgpack.decode(data) for data in found] == list(range(4, 30_004))
+
+
+async def test_items_of_a_stored_list(tmp_path: Path) -> None:
+    async with worker(tmp_path, "def same(x): return x") as running:
+        texts = [f"text {i} " * 20 for i in range(2_000)]
+        data, stored = values.externalise(values.encode(texts))
+        assert stored is not None
+        await running.transport.put_blob(*stored)
+        plan = each_of("tasks:same", STRING, STRING, ["in", 0])
+        item = msgspec.structs.replace(items(1500, 1000), inputs=(data,))
+        outcomes = await running.run(plan, [item])
+        found = [data for o in outcomes for data in values.split(o.last - o.first, o.value)]
+    assert [msgspec.msgpack.decode(data) for data in found] == texts[1000:1500]
