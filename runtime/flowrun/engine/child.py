@@ -1,0 +1,91 @@
+"""Child runs: an attempt of a ChildNode is the body of another flow, as a scope of the same run."""
+
+from __future__ import annotations
+
+from flowc.plan import ChildNode
+
+from flowrun import wire
+from flowrun.messages import Failure
+
+from . import tasks
+from .core import Core, inputs_of
+from .evaluate import ExpressionError, compute
+from .flows import ArgumentError, open_flow, parameters, time_out
+from .graph import settings_of
+from .outcome import Outcome
+from .state import FAILED, GRANTED, NULL, Scope
+
+__all__ = ["closed", "expire", "open_child", "out_of_time"]
+
+
+def open_child(core: Core, scope: Scope, node: int) -> None:
+    """Opens the body of the child flow. Arguments that need a blob are evaluated by a worker first."""
+    child = scope.graph.nodes[node]
+    assert isinstance(child, ChildNode)
+    scope.began.setdefault(node, core.now)
+    try:
+        args = scope.values[node] or _arguments(scope, node, child)
+        if args is None:
+            scope.states[node] = GRANTED
+            core.commands.append(tasks.ready(scope, node))
+            return
+        given = parameters(core, scope.run, scope.run.graph(child.flow, 0).plan, args)
+    except ExpressionError as error:
+        tasks.fail_attempt(core, scope, node, Failure("ExpressionError", str(error), retryable=False))
+        return
+    except ArgumentError as error:
+        tasks.fail_attempt(core, scope, node, Failure("TypeMismatch", str(error), retryable=False))
+        return
+    label = None if scope.label is None or not child.name else f"{scope.label}{child.name}."
+    opened = open_flow(core, scope.run, child.flow, given, parent=scope.id, node=node, label=label)
+    scope.children[node] = opened.id
+    limit = settings_of(scope.graph.plan, child).timeout_ms
+    if limit is not None:
+        core.set_timer(scope.run, "limit", scope, node, limit)
+
+
+def _arguments(scope: Scope, node: int, child: ChildNode) -> bytes | None:
+    """The arguments as a map; None if a worker must evaluate one."""
+    inputs = inputs_of(scope, node)
+    entries: list[tuple[str, bytes]] = []
+    for name, expr in child.args:
+        value = compute(scope.graph, node, expr, inputs)
+        if value is None:
+            return None
+        entries.append((name, value))
+    return wire.make_map(entries)
+
+
+def closed(core: Core, scope: Scope, node: int, body: Scope, outcome: Outcome, rows: bytes) -> None:
+    """The child run has ended, its handlers included."""
+    del scope.children[node]
+    if rows:
+        scope.rows[node] = rows
+    scope.attempts[node].seconds = (core.now - scope.began[node]) / 1000
+    if body.cancelled and not (body.flow and body.flow.timed_out):
+        tasks.withdraw(core, scope, node, body.cancelled)
+    elif outcome.state == FAILED:
+        assert outcome.error is not None
+        error = outcome.error
+        message = f"{outcome.step}: {error.message}" if outcome.step else error.message
+        core.clear_timer(scope.run, "limit", scope, node)
+        tasks.fail_attempt(core, scope, node, Failure(type=error.type, message=message, detail=error.detail))
+    else:
+        tasks.succeed(core, scope, node, outcome.value or NULL)
+
+
+def expire(core: Core, scope: Scope, node: int) -> None:
+    """The deadline of all attempts is over."""
+    if node in scope.children:
+        scope.attempts[node].final = True
+        out_of_time(core, scope, node, tasks.deadline_failure(scope, node).message)
+    else:
+        tasks.deadline_passed(core, scope, node)
+
+
+def out_of_time(core: Core, scope: Scope, node: int, why: str = "") -> None:
+    """The time limit of one attempt is over: the child is cancelled, and fails."""
+    if node in scope.children:
+        limit = (settings_of(scope.graph.plan, scope.graph.nodes[node]).timeout_ms or 0) / 1000
+        why = why or f"the child run was not done within its `timeout` of {limit:g} s"
+        time_out(core, scope.run.scopes[scope.children[node]], why)

@@ -1,0 +1,100 @@
+"""What `decide` asks for. The shell does it, and may be asked again after a replay: every command is idempotent."""
+
+from __future__ import annotations
+
+import msgspec
+
+from flowrun.messages import StepNote, WorkItem
+
+__all__ = ["Changed", "ClearTimer", "Command", "EndRun", "PutBlob", "Ready", "Revoke", "SetTimer"]
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """Work that may be dispatched. Of a simple `each` a range of items, which the shell may cut as it likes."""
+
+    run: str
+    scope: int
+    #: index in the blocks of the plan (or of the child flow's plan)
+    block: int
+    node: int
+    attempt: int
+    #: items first..last-1; -1, -1: no range
+    first: int
+    last: int
+    #: the values of the node's inputs, in order
+    inputs: tuple[bytes, ...]
+    #: content hash of the plan
+    plan: str
+    #: key in Plan.children; "" for the plan itself
+    flow: str
+    queue: str
+    #: 0 to 9, 9 first
+    priority: int
+    #: smaller goes first among equals: the place of the run's submission in the inbox
+    order: int
+    #: its worker died before: send it in a bundle of its own, so that it takes no neighbours along
+    alone: bool = False
+
+    def item(self, plan: int, first: int | None = None, last: int | None = None) -> WorkItem:
+        """The work item of it, or of a part of its range; `plan` is the index in the bundle's plans."""
+        return WorkItem(
+            run=self.run,
+            plan=plan,
+            flow=self.flow,
+            scope=self.scope,
+            block=self.block,
+            node=self.node,
+            attempt=self.attempt,
+            inputs=self.inputs,
+            first=self.first if first is None else first,
+            last=self.last if last is None else last,
+        )
+
+
+class Revoke(msgspec.Struct, frozen=True):
+    """This work is no longer wanted: drop it if it was not dispatched, stop it if it runs."""
+
+    run: str
+    scope: int
+    node: int
+    #: 0: every attempt
+    attempt: int
+    first: int = -1
+    last: int = -1
+
+
+class SetTimer(msgspec.Struct, frozen=True):
+    """Append `TimerFired(run, timer)` to the inbox at this time, not earlier."""
+
+    run: str
+    timer: str
+    #: milliseconds since 1970
+    at_ms: int
+
+
+class ClearTimer(msgspec.Struct, frozen=True):
+    run: str
+    timer: str
+
+
+class PutBlob(msgspec.Struct, frozen=True):
+    """Store these bytes before anything that follows in the list is dispatched."""
+
+    digest: str
+    data: bytes
+
+
+class EndRun(msgspec.Struct, frozen=True):
+    """The run ended: store `engine.record(run)`, then `engine.forget(run)`."""
+
+    run: str
+
+
+class Changed(msgspec.Struct, frozen=True):
+    """For live views: the last state of the steps that changed. May be dropped or joined with later ones."""
+
+    run: str
+    steps: tuple[StepNote, ...]
+
+
+Command = Ready | Revoke | SetTimer | ClearTimer | PutBlob | EndRun | Changed

@@ -1,0 +1,267 @@
+"""`decide`: the fold of a partition's inbox.
+
+`Engine.decide(event, now, seq)` changes the engine's own state in place and returns what is wanted. It is still a
+pure function in the sense that matters: nothing but the fold touches the state, it reads no clock, no file and no
+random number, and the same plans and events in the same order give the same state and the same commands. Copying
+the state per event would cost more than the decisions.
+
+An event does one thing (a node ends, an attempt fails, a timer acts); what follows from it goes on an agenda that is
+worked off in order. A part of the engine never calls a part that may call it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from flowc.plan import ChildNode, EachNode, Plan
+
+from flowrun.messages import Cancel, Event, Lost, Outcome, Results, RunRecord, Submit, TimerFired, WorkItem
+
+from . import child, fanout, flows, items, ranges, repeat, runs, slots, starts, tasks
+from .cancel import cancel_node, cancel_scope
+from .commands import Changed, Command, Ready, SetTimer
+from .core import CANCEL, CLOSE, OPEN, PROPAGATE, SERVE, START, Core
+from .graph import Tables
+from .outcome import outcome_of
+from .record import pack_rows, run_record
+from .scopes import close_scope, propagate
+from .state import FLOW, GRANTED, HANDLER, ITEM, RUNNING, WAITING, Run, Scope
+
+__all__ = ["Engine"]
+
+
+class Engine(Core):
+    """The state of one partition: its runs, their steps, its pools."""
+
+    # ---- plans ------------------------------------------------------------------------------------------------------
+
+    def needs(self, event: Event) -> str | None:
+        """The hash of the plan that must be added before this event is decided; None if none is missing."""
+        if not isinstance(event, Submit) or event.run in self.runs or event.run in self.past:
+            return None
+        known = event.plan in self.tables or event.plan in self.refused
+        return None if known else event.plan
+
+    def add_plan(self, digest: str, plan: Plan) -> None:
+        self.tables[digest] = Tables(digest, plan)
+        self.refused.pop(digest, None)
+
+    def add_plan_failure(self, digest: str, reason: str) -> None:
+        """The plan cannot be had: a run of it ends as failed with this reason."""
+        self.refused[digest] = reason
+
+    # ---- the fold ---------------------------------------------------------------------------------------------------
+
+    def decide(self, event: Event, now_ms: int, seq: int) -> list[Command]:
+        """What follows from an event of the inbox.
+
+        `now_ms` is the event's time stamp (milliseconds since 1970), `seq` its place in the inbox. The commands are
+        in the order in which they are to be done. An event about what is not known, or no longer current, gives
+        none, and is told in `ignored`.
+        """
+        self.now = max(self.now, now_ms)
+        self.commands = []
+        match event:
+            case Results():
+                for outcome in event.outcomes:
+                    self._take_outcome(event.bundle, outcome)
+                    self._work_off()
+            case TimerFired():
+                self._timer(event)
+            case Submit():
+                runs.submit(self, event, seq)
+            case Lost():
+                self._lose(event)
+            case Cancel():
+                self._cancel(event)
+        self._work_off()
+        for run, notes in self.changes.items():
+            self.commands.append(Changed(run, tuple(notes.values())))
+        self.changes.clear()
+        return self.commands
+
+    def _work_off(self) -> None:
+        agenda = self.agenda
+        while agenda:
+            kind, scope, node, argument = agenda.popleft()
+            if kind == PROPAGATE:
+                propagate(self, scope, node)
+            elif kind == START:
+                if scope.states[node] == WAITING:
+                    starts.start(self, scope, node)
+            elif kind == CLOSE:
+                self._close(scope)
+            elif kind == OPEN:
+                self._open(scope, node)
+            elif kind == SERVE:
+                slots.serve(self, scope.graph.plan.pools[argument].name)
+            elif kind == CANCEL and node < 0:
+                cancel_scope(self, scope, argument)
+            elif kind == CANCEL:
+                cancel_node(self, scope, node, argument)
+
+    def _open(self, scope: Scope, node: int) -> None:
+        """A node may have its scopes."""
+        if scope.states[node] != RUNNING:
+            return
+        if isinstance(scope.graph.nodes[node], ChildNode):
+            child.open_child(self, scope, node)
+        else:
+            fanout.start_evaluated(self, scope, node)
+
+    def _close(self, scope: Scope) -> None:
+        """All nodes of a scope have ended: tells whom it belongs to."""
+        if scope.kind == FLOW:
+            if flows.body_closed(self, scope):
+                self._end_flow(scope)
+            return
+        outcome, rows = outcome_of(scope), pack_rows(scope)
+        close_scope(scope)
+        parent = scope.run.scopes[scope.parent]
+        if scope.kind == HANDLER:
+            if flows.handler_closed(parent, scope, rows):
+                self._end_flow(parent)
+        elif scope.kind == ITEM:
+            items.closed(self, parent, scope, outcome, rows)
+        else:
+            repeat.closed(self, parent, scope, outcome, rows)
+
+    def _end_flow(self, body: Scope) -> None:
+        """The body of a flow and its handlers are done."""
+        outcome = flows.flow_outcome(body)
+        if body.parent < 0:
+            runs.end(self, body.run, outcome)
+            return
+        close_scope(body)
+        child.closed(self, body.run.scopes[body.parent], body.node, body, outcome, pack_rows(body))
+
+    # ---- events -----------------------------------------------------------------------------------------------------
+
+    def _find(self, run: str, scope: int, node: int) -> Scope | None:
+        """The scope, if it lives and has such a node."""
+        known = self.runs.get(run)
+        found = known.scopes.get(scope) if known else None
+        return found if found is not None and 0 <= node < found.graph.size else None
+
+    def _take_outcome(self, bundle: str, outcome: Outcome) -> None:
+        scope = self._find(outcome.run, outcome.scope, outcome.node)
+        if scope is None:
+            self.ignore(f"result of {outcome.run}/{outcome.scope}/{outcome.node}, which does not run")
+        elif outcome.first < 0:
+            tasks.take_outcome(self, scope, outcome.node, bundle, outcome)
+        elif outcome.node in scope.fans and fanout.is_simple(scope, outcome.node):
+            ranges.take_outcome(self, scope, outcome.node, bundle, outcome)
+        else:
+            self.ignore(f"result of items of {outcome.run}/{outcome.scope}/{outcome.node}, which runs none")
+
+    def _lose(self, event: Lost) -> None:
+        shared = sum(max(1, item.last - item.first) for item in event.items) > 1
+        for item in event.items:
+            scope = self._find(item.run, item.scope, item.node)
+            if scope is None:
+                self.ignore(f"loss of {item.id}, which does not run")
+            elif item.first < 0:
+                tasks.lose(self, scope, item.node, item.attempt, shared)
+            elif item.node in scope.fans and fanout.is_simple(scope, item.node):
+                ranges.lose(self, scope, item.node, item.first, item.last, item.attempt, shared)
+            self._work_off()
+
+    def _timer(self, event: TimerFired) -> None:
+        run = self.runs.get(event.run)
+        timer = run.timers.get(event.timer) if run else None
+        if run is None or timer is None:
+            self.ignore(f"timer {event.timer} of {event.run}, which was not set")
+            return
+        if timer.at_ms > self.now:
+            self.commands.append(SetTimer(run.id, event.timer, timer.at_ms))
+            return
+        del run.timers[event.timer]
+        scope, node = run.scopes.get(timer.scope), timer.node
+        if scope is None:
+            return
+        match timer.kind:
+            case "retry":
+                tasks.retry_due(self, scope, node)
+            case "items":
+                ranges.retry_due(self, scope, node, timer.index)
+            case "deadline":
+                self._deadline(scope, node)
+            case "limit":
+                child.out_of_time(self, scope, node)
+            case "round":
+                repeat.open_round(self, scope, node)
+            case _:
+                limit = (scope.graph.plan.timeout_ms or 0) / 1000
+                flows.time_out(self, scope, f"the run was not done within the flow's `timeout` of {limit:g} s")
+
+    def _deadline(self, scope: Scope, node: int) -> None:
+        if isinstance(scope.graph.nodes[node], EachNode):
+            ranges.deadline_passed(self, scope, node)
+        else:
+            child.expire(self, scope, node)
+
+    def _cancel(self, event: Cancel) -> None:
+        run = self.runs.get(event.run)
+        if run is None or run.ended or run.body is None:
+            self.ignore(f"cancellation of {event.run}, which does not run")
+        else:
+            flows.cancel_flow(self, run.body)
+
+    # ---- what the shell asks ----------------------------------------------------------------------------------------
+
+    def outstanding(self) -> Iterator[Ready]:
+        """All work that was asked for and has not ended: what a new coordinator dispatches, or finds dispatched."""
+        for run in self.runs.values():
+            for scope in run.scopes.values():
+                for node in _granted(scope.states):
+                    yield tasks.ready(scope, node)
+                for node in scope.fans:
+                    if fanout.is_simple(scope, node):
+                        yield from ranges.outstanding(scope, node)
+
+    def timers(self) -> Iterator[SetTimer]:
+        """All timers that are set."""
+        for run in self.runs.values():
+            for name, timer in run.timers.items():
+                yield SetTimer(run.id, name, timer.at_ms)
+
+    def wants(self, work: WorkItem | Outcome | Ready) -> bool:
+        """The attempt is still the current one and has not ended; of a range, that of any of its items."""
+        scope = self._find(work.run, work.scope, work.node)
+        if scope is None:
+            return False
+        if work.first < 0:
+            attempt = scope.attempts.get(work.node)
+            return scope.states[work.node] == GRANTED and attempt is not None and attempt.number == work.attempt
+        fan = scope.fans.get(work.node)
+        if fan is None or not fanout.is_simple(scope, work.node):
+            return False
+        return next(ranges.fresh_ranges(fan, work.first, work.last, work.attempt), None) is not None
+
+    def ended(self) -> Iterable[str]:
+        """Runs that ended and whose record is not yet stored."""
+        return [run.id for run in self.runs.values() if run.ended]
+
+    def is_known(self, run: str) -> bool:
+        """The run was submitted here, whether it ended or not."""
+        return run in self.runs or run in self.past
+
+    def record(self, run: str) -> RunRecord:
+        """The record of an ended run. Raises KeyError if it has not ended, or was forgotten."""
+        known: Run = self.runs[run]
+        if not known.ended:
+            raise KeyError(run)
+        return run_record(known)
+
+    def forget(self, run: str) -> None:
+        """The record of an ended run is stored: only its id is kept, so that it is not started again."""
+        if run in self.runs and self.runs[run].ended:
+            del self.runs[run]
+            self.past.add(run)
+
+
+def _granted(states: bytearray) -> Iterator[int]:
+    node = states.find(GRANTED)
+    while node >= 0:
+        yield node
+        node = states.find(GRANTED, node + 1)

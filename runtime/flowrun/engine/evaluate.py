@@ -1,0 +1,95 @@
+"""Expressions in the coordinator: what can be computed here, and what a worker must compute.
+
+A list or a record of inputs is put together from their bytes, whatever they are, references to large values
+included. Anything else is decoded, evaluated and encoded, if no input is or holds a reference; if one does, a worker
+evaluates it, for the coordinator reads no blobs.
+"""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from flowc.plan import Expr, Plan
+from flowc.types import INT, Optional, Type
+
+from flowrun import values, wire
+from flowrun.expr import Env, ExpressionError, evaluate
+
+from .graph import Graph
+
+__all__ = ["ExpressionError", "arm_of", "compose", "compute", "compute_default"]
+
+
+def compute(graph: Graph, node: int, expr: Expr, inputs: tuple[bytes, ...]) -> bytes | None:
+    """The value of a node's expression; None if a worker must compute it. Raises ExpressionError."""
+    composed = compose(expr, inputs)
+    if composed is not None:
+        return composed
+    if any(map(wire.may_hold_blobs, inputs)):
+        return None
+    types = graph.plan.types
+    nodes = graph.nodes
+    kinds = [
+        Optional(types[nodes[given.node].type]) if given.optional else types[nodes[given.node].type]
+        for given in nodes[node].inputs
+    ]
+    return _evaluate(expr, [_decode(data, kind) for data, kind in zip(inputs, kinds, strict=True)])
+
+
+def compute_default(plan: Plan, expr: Expr, given: list[bytes]) -> bytes:
+    """The default of a parameter, over `run` and the earlier parameters. Raises ExpressionError."""
+    composed = compose(expr, tuple(given))
+    if composed is not None:
+        return composed
+    if any(map(wire.may_hold_blobs, given)):
+        raise ExpressionError("a default cannot be computed from a value above 32 KiB: pass the argument")
+    nodes = plan.blocks[0].nodes
+    return _evaluate(expr, [_decode(data, plan.types[nodes[i].type]) for i, data in enumerate(given)])
+
+
+def compose(expr: Expr, inputs: tuple[bytes, ...]) -> bytes | None:
+    """The value of an expression that only puts inputs and constants together; None for any other."""
+    match expr:
+        case ["in", position]:
+            return inputs[position]
+        case ["lit", value]:
+            return values.encode(value)
+        case ["list", *parts]:
+            composed = [compose(part, inputs) for part in parts]
+            return None if None in composed else wire.make_list([part for part in composed if part is not None])
+        case ["record", fields]:
+            entries = [(name, compose(part, inputs)) for name, part in fields]
+            if any(part is None for _, part in entries):
+                return None
+            return wire.make_record([(name, part) for name, part in entries if part is not None])
+    return None
+
+
+def arm_of(value: bytes) -> int:
+    """The arm that the value of a branch names. Raises ExpressionError if it is no whole number."""
+    if len(value) == 1 and value[0] < 0x80:
+        return value[0]
+    try:
+        arm = values.decode(value, INT, _no_blobs)
+    except values.TypeMismatch as error:
+        raise ExpressionError(f"the condition gives no arm: {error}") from error
+    assert isinstance(arm, int)
+    return arm
+
+
+def _evaluate(expr: Expr, inputs: list[object]) -> bytes:
+    try:
+        return values.encode(evaluate(expr, Env(inputs)))
+    except values.NotSerialisable as error:
+        raise ExpressionError(str(error)) from error
+
+
+def _decode(data: bytes, kind: Type) -> object:
+    try:
+        return values.decode(data, kind, _no_blobs)
+    except values.TypeMismatch as error:
+        raise ExpressionError(f"an input does not have its declared type: {error}") from error
+
+
+def _no_blobs(digest: str) -> NoReturn:
+    raise ExpressionError("the coordinator reads no blobs")

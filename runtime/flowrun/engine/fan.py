@@ -1,0 +1,112 @@
+"""The bookkeeping of every `each`: how its items ended, their values, and its own end.
+
+With `on_error: "fail"` the failure that counts is that of the lowest item that fails. So when item i fails, every
+item below it goes on to its end, whatever it takes, and every item above it is cancelled: the outcome does not
+depend on who was faster. With "collect" a failed item leaves a record of its failure in its place; with "skip" it
+is left out, as a skipped item always is.
+"""
+
+from __future__ import annotations
+
+from flowc.plan import EachNode
+
+from flowrun import values, wire
+from flowrun.messages import Failure
+
+from .core import Core, finish, note, store
+from .scopes import count_items
+from .state import FAILED, NULL, SKIPPED, SUCCESS, Blocks, Fan, Scope
+
+__all__ = ["each_node", "end_if_done", "items_failed", "items_skipped", "items_succeeded", "items_withdrawn",
+           "failure_record", "take_seconds"]  # fmt: skip
+
+
+def each_node(scope: Scope, node: int) -> EachNode:
+    found = scope.graph.nodes[node]
+    assert isinstance(found, EachNode)
+    return found
+
+
+def items_succeeded(core: Core, scope: Scope, node: int, first: int, last: int, value: bytes) -> None:
+    """Items first..last-1 ended well; `value` holds their values one after another."""
+    fan = scope.fans[node]
+    if each_node(scope, node).collects:
+        fan.results.add(first, last - first, value)
+    fan.succeeded += last - first
+    _ended(core, scope, node, fan, first, last, SUCCESS)
+
+
+def items_skipped(core: Core, scope: Scope, node: int, first: int, last: int) -> None:
+    _ended(core, scope, node, scope.fans[node], first, last, SKIPPED)
+
+
+def items_failed(core: Core, scope: Scope, node: int, first: int, last: int, failure: Failure, step: str) -> None:
+    """Items first..last-1 failed for good, in this step."""
+    fan = scope.fans[node]
+    fan.failed += last - first
+    for index in range(first, last):
+        fan.failures[index] = failure
+    _ended(core, scope, node, fan, first, last, FAILED)
+    each = each_node(scope, node)
+    if each.on_error == "fail" and not 0 <= fan.first_failed < first:
+        fan.first_failed = first
+    elif each.on_error == "collect" and each.collects:
+        for index in range(first, last):
+            record = failure_record(step, index, failure, fan.attempts.get(index, 1))
+            fan.results.add(index, 1, record)
+
+
+def items_withdrawn(core: Core, scope: Scope, node: int, state: int, count: int) -> None:
+    """So many items were cancelled; their states are written."""
+    scope.fans[node].ended += count
+    count_items(core, scope, node, state, count)
+
+
+def _ended(core: Core, scope: Scope, node: int, fan: Fan, first: int, last: int, state: int) -> None:
+    count = last - first
+    fan.states[first:last] = bytes((state,)) * count
+    fan.ended += count
+    count_items(core, scope, node, state, count)
+    note(core, scope, node)
+
+
+def failure_record(step: str, index: int | None, failure: Failure, attempts: int) -> bytes:
+    """What a handler, or a list of collected results, holds of a failure (types.FAILURE)."""
+    record = {
+        "step": step,
+        "index": index,
+        "type": failure.type,
+        "message": failure.message,
+        "attempts": attempts,
+    }
+    return values.encode(record)
+
+
+def take_seconds(fan: Fan, first: int, last: int, seconds: bytes) -> None:
+    """How long items first..last-1 took: float32 little-endian, one per item; otherwise it is not known."""
+    if len(seconds) == 4 * (last - first):
+        memoryview(fan.seconds).cast("B")[4 * first : 4 * last] = seconds
+
+
+def end_if_done(core: Core, scope: Scope, node: int) -> None:
+    """Ends the node when all its items have ended."""
+    fan = scope.fans[node]
+    if fan.ended < fan.total or scope.states[node] >= SUCCESS:
+        return
+    core.clear_timer(scope.run, "deadline", scope, node)
+    for first in fan.waits:
+        core.clear_timer(scope.run, "items", scope, node, first)
+    fan.waits.clear()
+    if fan.cancelled:
+        finish(core, scope, node, fan.cancelled)
+    elif fan.first_failed >= 0:
+        found = fan.failures[fan.first_failed]
+        message = f"item {fan.first_failed}: {found.message}"
+        failure = Failure(type=found.type, message=message, detail=found.detail, retryable=False)
+        finish(core, scope, node, FAILED, error=failure)
+    elif each_node(scope, node).collects:
+        count, data = fan.results.gather()
+        finish(core, scope, node, SUCCESS, store(core, wire.concat(count, (data,))))
+    else:
+        finish(core, scope, node, SUCCESS, NULL)
+    fan.results = Blocks()

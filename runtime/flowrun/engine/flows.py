@@ -1,0 +1,156 @@
+"""Bodies of flows, of the run itself and of child runs: their parameters, their handlers, their end.
+
+When all nodes of a body have ended, its state is decided. Then the handlers for that state run, each a scope; what
+they do is shown and changes nothing. Then the flow has ended.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import msgspec
+from flowc.plan import HandlerDef, Plan
+
+from flowrun import values
+from flowrun.messages import Failure
+
+from .core import CANCEL, Core, store
+from .evaluate import compute_default
+from .fan import failure_record
+from .outcome import Outcome, outcome_of
+from .scopes import Given, open_scope
+from .state import CANCELLED, FAILED, FLOW, HANDLER, NULL, RUNNING, SKIPPED, SUCCESS, FlowState, Run, Scope
+
+__all__ = ["ArgumentError", "body_closed", "cancel_flow", "flow_outcome", "handler_closed", "open_flow", "parameters",
+           "time_out"]  # fmt: skip
+
+_args_decoder = msgspec.msgpack.Decoder(dict[str, msgspec.Raw])
+
+
+class ArgumentError(Exception):
+    """The arguments do not fit the flow's parameters."""
+
+
+# ---- the start ------------------------------------------------------------------------------------------------------
+
+
+def parameters(core: Core, run: Run, plan: Plan, args: bytes) -> list[Given]:
+    """The values of a flow's parameters. Raises ArgumentError, and ExpressionError from a default."""
+    try:
+        given = {name: bytes(raw) for name, raw in _args_decoder.decode(args).items()}
+    except msgspec.DecodeError as error:
+        raise ArgumentError(f"the arguments of the run cannot be read: {error}") from error
+    known = [param.name for param in plan.params]
+    for name in given:
+        if name not in known:
+            has = f"it has {', '.join(known)}" if known else "it has none"
+            raise ArgumentError(f"flow `{plan.flow}` has no parameter `{name}`: {has}")
+    found = [_run_record(run, plan)]
+    for param in plan.params:
+        if param.name in given:
+            found.append(store(core, given[param.name]))
+        elif param.default is not None:
+            found.append(store(core, compute_default(plan, param.default, found)))
+        elif param.required:
+            raise ArgumentError(f"flow `{plan.flow}` needs a value for its parameter `{param.name}`")
+        else:
+            found.append(NULL)
+    return [(SUCCESS, value) for value in found]
+
+
+def _run_record(run: Run, plan: Plan) -> bytes:
+    """What `run` is: the facts of the run. Its window is the day (UTC) in which it was submitted."""
+    at = dt.datetime.fromtimestamp(run.submitted_ms / 1000, dt.UTC)
+    day = dt.datetime(at.year, at.month, at.day, tzinfo=dt.UTC)
+    window = {"start": day, "end": day + dt.timedelta(days=1)}
+    record = {"id": run.id, "flow": plan.flow, "date": day.date(), "triggered_at": at, "window": window}
+    return values.encode(record)
+
+
+def open_flow(
+    core: Core, run: Run, flow: str, given: list[Given], *, parent: int = -1, node: int = -1, label: str | None = ""
+) -> Scope:
+    """The body of a flow, with its time limit."""
+    graph = run.graph(flow, 0)
+    scope = open_scope(core, run, graph, FLOW, given, parent=parent, node=node, label=label, flow=FlowState())
+    if graph.plan.timeout_ms is not None:
+        core.set_timer(run, "flow", scope, 0, graph.plan.timeout_ms)
+    return scope
+
+
+# ---- the end --------------------------------------------------------------------------------------------------------
+
+
+def body_closed(core: Core, scope: Scope) -> bool:
+    """Decides the flow's state and opens its handlers. True: there are none, the flow has ended."""
+    flow, plan = _flow(scope), scope.graph.plan
+    core.clear_timer(scope.run, "flow", scope, 0)
+    outcome = outcome_of(scope)
+    if flow.timed_out:
+        outcome = Outcome(FAILED, error=Failure(type="Timeout", message=flow.timed_out, retryable=False))
+    flow.state = SUCCESS if outcome.state == SKIPPED else outcome.state
+    flow.value, flow.error, flow.failed_step = outcome.value, outcome.error, outcome.step
+    event = {SUCCESS: "success", FAILED: "failure"}.get(flow.state)
+    for number, handler in enumerate(plan.handlers):
+        if handler.event == event:
+            _open_handler(core, scope, number, handler)
+    return not flow.handlers
+
+
+def _open_handler(core: Core, scope: Scope, number: int, handler: HandlerDef) -> None:
+    flow = _flow(scope)
+    given: list[Given] = [(SUCCESS, flow.value if flow.state == SUCCESS else _event(scope, flow))]
+    for node in handler.captures:
+        ended_well = scope.states[node] == SUCCESS
+        given.append((SUCCESS, (scope.values[node] or NULL) if ended_well else NULL))
+    graph = scope.run.graph(scope.graph.flow, handler.block)
+    opened = open_scope(core, scope.run, graph, HANDLER, given, parent=scope.id, index=number, label=scope.label)
+    flow.handlers.append(opened.id)
+
+
+def _event(scope: Scope, flow: FlowState) -> bytes:
+    """The failure, as the handlers see it."""
+    error = flow.error or Failure(type="Failed", message="it failed")
+    names = [node.name for node in scope.graph.nodes]
+    attempt = scope.attempts.get(names.index(flow.failed_step)) if flow.failed_step in names else None
+    return failure_record(flow.failed_step or "", None, error, attempt.number if attempt else 1)
+
+
+def handler_closed(scope: Scope, handler: Scope, rows: bytes) -> bool:
+    """True: it was the last one, the flow has ended."""
+    flow = _flow(scope)
+    flow.handlers.remove(handler.id)
+    if rows:
+        scope.rows[-1 - handler.index] = rows
+    return not flow.handlers
+
+
+def flow_outcome(scope: Scope) -> Outcome:
+    """How a flow ended whose handlers are done."""
+    flow = _flow(scope)
+    return Outcome(flow.state, flow.value, flow.error, flow.failed_step)
+
+
+# ---- before its time ------------------------------------------------------------------------------------------------
+
+
+def cancel_flow(core: Core, scope: Scope, state: int = CANCELLED) -> None:
+    """Cancels the body, or the handlers if the body has ended: then the flow keeps its state."""
+    flow = _flow(scope)
+    if scope.open:
+        core.agenda.append((CANCEL, scope, -1, state))
+    for handler in flow.handlers:
+        core.agenda.append((CANCEL, scope.run.scopes[handler], -1, state))
+
+
+def time_out(core: Core, scope: Scope, why: str) -> None:
+    """The flow took too long: it is cancelled, and has failed; `why` is the message."""
+    flow = _flow(scope)
+    if scope.open and flow.state == RUNNING:
+        flow.timed_out = why
+        core.agenda.append((CANCEL, scope, -1, CANCELLED))
+
+
+def _flow(scope: Scope) -> FlowState:
+    assert scope.flow is not None
+    return scope.flow

@@ -1,0 +1,177 @@
+"""The static tables of a plan: computed once per plan, so that a transition costs what the node has consumers.
+
+Every condition of a node becomes a *gate* with a rule (see `rules`): its data edges (`ok`), each `after`, what an
+outcome watches (`done`), the members of a join (`join`). `edges[n]` says which gates count the end of node n. A
+tear-down rule becomes two gates: `done` over everything, `setups` over the set-ups. Guards and merges depend on a
+value, not on counts, and have tables of their own.
+
+Tables are derived from the plan and hold no state.
+"""
+
+from __future__ import annotations
+
+from flowc.plan import (
+    ChildNode,
+    EachNode,
+    JoinNode,
+    MergeNode,
+    Node,
+    OutcomeNode,
+    ParamNode,
+    Plan,
+    PlanBlock,
+    StepSettings,
+    TaskNode,
+    Trigger,
+)
+
+from .rules import RULES, Rule
+
+__all__ = ["Edge", "Graph", "Tables", "settings_of"]
+
+#: how a gate counts an end: as it is; as a data edge (one removed by a join removes the consumer); as an optional
+#: data edge (skipped counts as success)
+PLAIN, DATA, OPTIONAL = 0, 1, 2
+#: (gate, PLAIN | DATA | OPTIONAL)
+Edge = tuple[int, int]
+#: only these rules look at the items of an `each`
+_BY_ITEM = frozenset({"any_ok", "any_failed", "any_done", "at_least"})
+
+
+class Graph:
+    """One block."""
+
+    def __init__(self, plan: Plan, flow: str, index: int) -> None:
+        block: PlanBlock = plan.blocks[index]
+        self.plan = plan
+        #: key in Plan.children of the outermost plan; "" for itself
+        self.flow = flow
+        self.block = index
+        self.nodes: tuple[Node, ...] = block.nodes
+        self.size = len(block.nodes)
+        self.params = block.params
+        self.result = block.result
+        self.gate_node: list[int] = []
+        self.gate_rule: list[Rule] = []
+        self.gate_n: list[int] = []
+        self.gate_total: list[int] = []
+        #: node -> gates that count its end
+        self.edges: list[list[Edge]] = [[] for _ in block.nodes]
+        #: EachNode -> gates that count the ends of its items instead of its own
+        self.item_gates: list[list[int]] = [[] for _ in block.nodes]
+        #: branch or outcome -> (node in an arm of it, arm)
+        self.arms: list[list[tuple[int, int]]] = [[] for _ in block.nodes]
+        #: node -> merges to look at again
+        self.merges: list[list[int]] = [[] for _ in block.nodes]
+        #: node -> joins whose member it is
+        self.joins: list[list[int]] = [[] for _ in block.nodes]
+        #: node -> how many conditions it waits for, its guard not counted
+        self.pending: list[int] = [0] * self.size
+        #: join or merge -> the gate that opens when its outcome is known
+        self.own_gate: dict[int, int] = {}
+        for i, node in enumerate(block.nodes):
+            self._add(i, node)
+        self.guarded = bytearray(node.guard is not None for node in block.nodes)
+        #: nodes that may start as soon as the parameters are there
+        self.roots = [i for i in range(block.params, self.size) if not self.pending[i] and block.nodes[i].guard is None]
+        self.teardowns = _teardowns(block)
+        #: a step of the block is shown to the user
+        self.shown = any(node.name for node in block.nodes)
+
+    def _add(self, i: int, node: Node) -> None:
+        if isinstance(node, ParamNode):
+            return
+        if node.guard is not None:
+            self.arms[node.guard[0]].append((i, node.guard[1]))
+        if node.inputs:
+            gate = self._gate(i, "ok", len(node.inputs))
+            for given in node.inputs:
+                self.edges[given.node].append((gate, OPTIONAL if given.optional else DATA))
+        for trigger in node.after:
+            self._add_trigger(i, trigger)
+        if isinstance(node, OutcomeNode):
+            self._watch(i, "done", node.watched)
+        elif isinstance(node, JoinNode):
+            self.own_gate[i] = self._watch(i, "join", node.members, node.n)
+            for member in node.members:
+                self.joins[member].append(i)
+        elif isinstance(node, MergeNode):
+            self.own_gate[i] = self._gate(i, "done", 1)
+            for source in dict.fromkeys((node.branch, *node.sources, node.otherwise)):
+                if source is not None:
+                    self.merges[source].append(i)
+
+    def _add_trigger(self, i: int, trigger: Trigger) -> None:
+        if trigger.rule == "always":
+            return
+        if trigger.rule == "teardown":
+            self._watch(i, "done", trigger.nodes)
+            self._watch(i, "setups", trigger.setups)
+        else:
+            self._watch(i, trigger.rule, trigger.nodes, trigger.n)
+
+    def _watch(self, i: int, rule: str, nodes: tuple[int, ...], n: int = 0) -> int:
+        gate = self._gate(i, rule, len(nodes), n)
+        for upstream in nodes:
+            if rule in _BY_ITEM and isinstance(self.nodes[upstream], EachNode):
+                self.item_gates[upstream].append(gate)
+            else:
+                self.edges[upstream].append((gate, PLAIN))
+        return gate
+
+    def _gate(self, i: int, rule: str, total: int, n: int = 0) -> int:
+        """A new gate. One without upstreams is open from the start, and nobody counts for it."""
+        self.gate_node.append(i)
+        self.gate_rule.append(RULES[rule])
+        self.gate_n.append(n)
+        self.gate_total.append(total)
+        self.pending[i] += total > 0
+        return len(self.gate_node) - 1
+
+
+def _teardowns(block: PlanBlock) -> frozenset[int]:
+    """The nodes that still run when the scope is cancelled: those with a tear-down rule, and what belongs to them."""
+    found: set[int] = set()
+    for i, node in enumerate(block.nodes):
+        if any(trigger.rule == "teardown" for trigger in node.after):
+            found.add(i)
+        elif node.handler == -2 or not node.name:
+            upstreams = {given.node for given in node.inputs}
+            if node.guard is not None:
+                upstreams.add(node.guard[0])
+            if upstreams & found:
+                found.add(i)
+    return frozenset(found)
+
+
+def settings_of(plan: Plan, node: Node) -> StepSettings:
+    """The settings of a node; the defaults for one that has none of its own."""
+    if isinstance(node, TaskNode | ChildNode):
+        return plan.settings[node.settings]
+    return StepSettings()
+
+
+class Tables:
+    """The graphs of a plan and of its child flows, built when they are first used."""
+
+    def __init__(self, digest: str, plan: Plan) -> None:
+        self.digest = digest
+        self.plan = plan
+        self._graphs: dict[tuple[str, int], Graph] = {}
+
+    def flow(self, key: str) -> Plan:
+        """The plan of a child flow; the plan itself for ""."""
+        return self.plan.children[key] if key else self.plan
+
+    def graph(self, flow: str, block: int) -> Graph:
+        graph = self._graphs.get((flow, block))
+        if graph is None:
+            graph = self._graphs[flow, block] = Graph(self.flow(flow), flow, block)
+        return graph
+
+    def body(self, graph: Graph, node: EachNode) -> TaskNode:
+        """The one task of a simple `each`."""
+        block = graph.plan.blocks[node.body]
+        task = block.nodes[block.params]
+        assert isinstance(task, TaskNode)
+        return task

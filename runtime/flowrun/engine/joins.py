@@ -1,0 +1,101 @@
+"""Nodes that look at how others ended: joins, outcomes and merges. By the time they start, their outcome is known."""
+
+from __future__ import annotations
+
+from flowc.plan import JoinNode, MergeNode, OutcomeNode
+
+from flowrun import wire
+from flowrun.messages import Failure
+
+from .core import CANCEL, Core, fail, finish, store
+from .fan import failure_record
+from .scopes import chosen_source
+from .state import CANCELLED, EXPIRED, FAILED, ITEM, NAMES, NULL, REMOVED, SKIPPED, SUCCESS, Scope
+
+__all__ = ["start_join", "start_merge", "start_outcome"]
+
+
+def start_join(core: Core, scope: Scope, node: int) -> None:
+    """Success with the values of the first n members that succeeded; the rest goes on, or is cancelled."""
+    join = scope.graph.nodes[node]
+    assert isinstance(join, JoinNode)
+    winners = scope.joined.get(node, [])[: join.n]
+    if len(winners) < join.n:
+        _fail_join(core, scope, node, join)
+        return
+    values = [scope.values[member] or NULL for member in winners]
+    value = values[0] if join.first else store(core, wire.make_list(values))
+    finish(core, scope, node, SUCCESS, value)
+    if join.cancel_rest:
+        for member in _nodes_of(scope, node, join):
+            if scope.states[member] < SUCCESS:
+                core.agenda.append((CANCEL, scope, member, REMOVED))
+
+
+def _fail_join(core: Core, scope: Scope, node: int, join: JoinNode) -> None:
+    states = [scope.states[member] for member in join.members]
+    if states and all(state == SKIPPED for state in states):
+        finish(core, scope, node, SKIPPED)
+        return
+    ended = [NAMES[state] for state in states if state > SUCCESS]
+    told = ", ".join(f"{ended.count(name)} {name}" for name in dict.fromkeys(ended))
+    count = f"{join.n} of {len(join.members)} must succeed, which can no longer be"
+    fail(core, scope, node, "JoinError", f"{count}: {told}" if told else count)
+
+
+def _nodes_of(scope: Scope, node: int, join: JoinNode) -> list[int]:
+    """The members, and the steps inside them: those whose failure comes to this join."""
+    nodes = scope.graph.nodes
+    inside = {node}
+    found = set(join.members)
+    for member in range(len(nodes) - 1, -1, -1):
+        handler = nodes[member].handler
+        while handler >= 0 and handler not in inside:
+            handler = nodes[handler].handler
+        if handler >= 0:
+            found.add(member)
+    return sorted(found)
+
+
+def start_merge(core: Core, scope: Scope, node: int) -> None:
+    """Ends as the source of the arm that was taken did."""
+    merge = scope.graph.nodes[node]
+    assert isinstance(merge, MergeNode)
+    taken = scope.states[merge.branch] == SUCCESS
+    source = chosen_source(scope, merge) if taken else merge.branch
+    if source is None:
+        finish(core, scope, node, SKIPPED)
+    else:
+        state = scope.states[source]
+        value = scope.values[source] if state == SUCCESS else None
+        finish(core, scope, node, state, value, scope.errors.get(source))
+
+
+def start_outcome(core: Core, scope: Scope, node: int) -> None:
+    """Takes arm 1 if the event holds over all that it watches, else arm 0."""
+    outcome = scope.graph.nodes[node]
+    assert isinstance(outcome, OutcomeNode)
+    states = {member: scope.states[member] for member in outcome.watched}
+    failed = [member for member, state in states.items() if state in (FAILED, CANCELLED, EXPIRED)]
+    value = NULL
+    if outcome.event == "failure":
+        holds = bool(failed)
+        if holds:
+            value = _record(scope, failed[0])
+    elif outcome.event == "success":
+        holds = all(state == SUCCESS for state in states.values())
+        if holds and outcome.watched:
+            value = scope.values[outcome.watched[-1]] or NULL
+    else:
+        holds = SKIPPED in states.values()
+    scope.arms[node] = int(holds)
+    finish(core, scope, node, SUCCESS, value)
+
+
+def _record(scope: Scope, node: int) -> bytes:
+    """The record of a failed node: for the first failed item of an `each`, with its position."""
+    from_item = scope.fans[node].first_failed if node in scope.fans else -1
+    index = from_item if from_item >= 0 else scope.index if scope.kind == ITEM else None
+    attempt = scope.attempts.get(node)
+    error = scope.errors.get(node) or Failure(type="Cancelled", message="it was cancelled")
+    return failure_record(scope.graph.nodes[node].name, index, error, attempt.number if attempt else 1)

@@ -1,0 +1,93 @@
+"""The record of a run: what became of every step, in written order.
+
+The items of an `each` follow it, item by item; the steps of a child run follow the step that is the call of it, as
+"call.step"; of a `repeat` the last round's steps are there. Scopes inside others leave their rows packed when they
+close: bytes instead of objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+from flowc.plan import ChildNode, TaskNode
+
+from flowrun.messages import RunRecord, RunState, StepRecord
+
+from .fan import each_node
+from .state import CANCELLED, FAILED, NAMES, SUCCESS, Run, Scope
+
+__all__ = ["pack_rows", "run_record"]
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(list[StepRecord])
+_RUN_STATES: dict[int, RunState] = {SUCCESS: "success", FAILED: "failed", CANCELLED: "cancelled"}
+
+
+def run_record(run: Run) -> RunRecord:
+    """The record of a run that ended. O(steps and items)."""
+    steps = tuple(_rows(run.body)) if run.body is not None else ()
+    return RunRecord(
+        run=run.id,
+        flow=run.flow,
+        state=_RUN_STATES[run.state],
+        result=run.result,
+        error=run.error,
+        failed_step=run.failed_step,
+        started_ms=run.submitted_ms,
+        ended_ms=run.ended_ms,
+        steps=steps,
+    )
+
+
+def pack_rows(scope: Scope) -> bytes:
+    """The rows of a scope that closes; b"" if it has none."""
+    rows = list(_rows(scope))
+    return _encoder.encode(rows) if rows else b""
+
+
+def _rows(scope: Scope) -> Iterator[StepRecord]:
+    for i, node in enumerate(scope.graph.nodes):
+        if node.name:
+            yield _row(scope, i, node.name)
+        if i in scope.fans:
+            yield from _item_rows(scope, i)
+        elif i in scope.rows:
+            prefix = f"{node.name}." if node.name and isinstance(node, ChildNode) else ""
+            for row in _decoder.decode(scope.rows[i]):
+                yield msgspec.structs.replace(row, step=prefix + row.step)
+    for number in range(len(scope.graph.plan.handlers) if scope.flow else 0):
+        if -1 - number in scope.rows:
+            yield from _decoder.decode(scope.rows[-1 - number])
+
+
+def _row(scope: Scope, node: int, name: str) -> StepRecord:
+    state = scope.states[node]
+    attempt = scope.attempts.get(node)
+    attempts = attempt.number if attempt else int(state in (SUCCESS, FAILED))
+    seconds = attempt.seconds if attempt else None
+    return StepRecord(name, None, NAMES[state], attempts, seconds, scope.errors.get(node))
+
+
+def _item_rows(scope: Scope, node: int) -> Iterator[StepRecord]:
+    each, fan = each_node(scope, node), scope.fans[node]
+    if not each.simple:
+        for index in sorted(fan.rows):
+            for row in _decoder.decode(fan.rows[index]):
+                yield msgspec.structs.replace(row, index=_inside(index, row.index))
+        return
+    block = scope.graph.plan.blocks[each.body]
+    task = block.nodes[block.params]
+    assert isinstance(task, TaskNode)
+    attempts, failures = fan.attempts, fan.failures
+    for index, state in enumerate(fan.states):
+        started = state != CANCELLED
+        number = attempts.get(index, int(started))
+        seconds = round(fan.seconds[index], 6) if started else None
+        yield StepRecord(task.name, index, NAMES[state], number, seconds, failures.get(index))
+
+
+def _inside(index: int, inner: int | tuple[int, ...] | None) -> int | tuple[int, ...]:
+    if inner is None:
+        return index
+    return (index, *inner) if isinstance(inner, tuple) else (index, inner)

@@ -1,0 +1,194 @@
+"""Scopes: instances of a block, and how the end of a node opens what waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flowc.plan import MergeNode
+
+from .core import CLOSE, PROPAGATE, START, Core, finish
+from .graph import DATA, OPTIONAL, Graph
+from .rules import FAIL, RUN, WAIT
+from .state import CLASS, REMOVED, SKIPPED, SUCCESS, UPSTREAM_FAILED, WAITING, FlowState, Run, Scope
+
+__all__ = ["Given", "chosen_source", "close_scope", "count_items", "expand_items", "open_scope", "propagate"]
+
+#: numbers per gate in Scope.counts
+_WIDTH = 5
+#: what a parameter is given: its state (success or skipped) and its value
+Given = tuple[int, bytes | None]
+
+
+def open_scope(
+    core: Core,
+    run: Run,
+    graph: Graph,
+    kind: int,
+    given: Sequence[Given],
+    *,
+    parent: int = -1,
+    node: int = -1,
+    index: int = -1,
+    label: str | None = None,
+    flow: FlowState | None = None,
+) -> Scope:
+    """An instance of a block with these parameters; its first nodes go on the agenda."""
+    size, params, gates = graph.size, graph.params, len(graph.gate_node)
+    scope = Scope(
+        run=run,
+        graph=graph,
+        id=run.next_scope,
+        kind=kind,
+        parent=parent,
+        node=node,
+        index=index,
+        label=label,
+        states=bytearray(size),
+        values=[value for _, value in given] + [None] * (size - params),
+        open=size - params,
+        pending=graph.pending[:],
+        verdicts=bytearray(size),
+        guarded=graph.guarded[:],
+        counts=[0] * (_WIDTH * gates),
+        decided=bytearray(gates),
+        flow=flow,
+    )
+    run.next_scope += 1
+    run.scopes[scope.id] = scope
+    for i, (state, _) in enumerate(given):
+        scope.states[i] = state
+        core.agenda.append((PROPAGATE, scope, i, 0))
+    for i in graph.roots:
+        core.agenda.append((START, scope, i, 0))
+    if not scope.open:
+        core.agenda.append((CLOSE, scope, 0, 0))
+    return scope
+
+
+def close_scope(scope: Scope) -> None:
+    """Forgets a scope that has ended."""
+    scope.run.scopes.pop(scope.id, None)
+
+
+def propagate(core: Core, scope: Scope, node: int) -> None:
+    """A node ended: counts it at the gates of those who wait for it, and opens what can be opened."""
+    graph, states = scope.graph, scope.states
+    state = states[node]
+    for join in graph.joins[node]:
+        if state == SUCCESS:
+            scope.joined.setdefault(join, []).append(node)
+    for gate, how in graph.edges[node]:
+        if states[graph.gate_node[gate]] == WAITING:
+            _count_end(core, scope, gate, how, state)
+    for gate in graph.item_gates[node]:
+        fan = scope.fans.get(node)
+        if fan is None or not fan.total:
+            _count_end(core, scope, gate, 0, state)
+    for consumer, arm in graph.arms[node]:
+        if states[consumer] == WAITING:
+            _open_guard(core, scope, node, consumer, arm)
+    for merge in graph.merges[node]:
+        if states[merge] == WAITING and _is_known(scope, merge):
+            _decide(core, scope, graph.own_gate[merge], RUN)
+
+
+def _count_end(core: Core, scope: Scope, gate: int, how: int, state: int) -> None:
+    at = gate * _WIDTH
+    if state == REMOVED:
+        if how == DATA:
+            finish(core, scope, scope.graph.gate_node[gate], REMOVED)
+            return
+        # left out by rules; an optional input is null
+        scope.counts[at if how == OPTIONAL else at + 4] += 1 if how == OPTIONAL else -1
+    elif how == OPTIONAL and state == SKIPPED:
+        scope.counts[at] += 1
+    else:
+        scope.counts[at + CLASS[state]] += 1
+    _check(core, scope, gate)
+
+
+def _check(core: Core, scope: Scope, gate: int) -> None:
+    """Asks the gate's rule for its verdict over the counts."""
+    if scope.decided[gate]:
+        return
+    graph = scope.graph
+    at = gate * _WIDTH
+    s, f, k, u, correction = scope.counts[at : at + _WIDTH]
+    total = graph.gate_total[gate] + correction
+    verdict = graph.gate_rule[gate](s, f, k, u, total - s - f - k - u, graph.gate_n[gate]) if total else RUN
+    if verdict != WAIT:
+        _decide(core, scope, gate, verdict)
+
+
+def _decide(core: Core, scope: Scope, gate: int, verdict: int) -> None:
+    """A gate gave its verdict; the last one, or a failed one, decides what becomes of the node."""
+    if scope.decided[gate]:
+        return
+    scope.decided[gate] = 1
+    node = scope.graph.gate_node[gate]
+    scope.pending[node] -= 1
+    if verdict > scope.verdicts[node]:
+        scope.verdicts[node] = verdict
+    if not scope.guarded[node]:
+        _launch(core, scope, node)
+
+
+def _launch(core: Core, scope: Scope, node: int) -> None:
+    """Starts, skips or fails a node whose guard lets it pass, if that is known by now."""
+    verdict = scope.verdicts[node]
+    if verdict == FAIL:
+        finish(core, scope, node, UPSTREAM_FAILED)
+    elif not scope.pending[node]:
+        if verdict == RUN:
+            core.agenda.append((START, scope, node, 0))
+        else:
+            finish(core, scope, node, SKIPPED)
+
+
+def _open_guard(core: Core, scope: Scope, branch: int, node: int, arm: int) -> None:
+    state = scope.states[branch]
+    if state == SUCCESS:
+        if scope.arms.get(branch) == arm:
+            scope.guarded[node] = 0
+            _launch(core, scope, node)
+        else:
+            finish(core, scope, node, SKIPPED)
+    elif state in (SKIPPED, REMOVED):
+        finish(core, scope, node, state)
+    else:
+        finish(core, scope, node, UPSTREAM_FAILED)
+
+
+def chosen_source(scope: Scope, merge: MergeNode) -> int | None:
+    """The source of the arm that was taken, if the branch succeeded; None if the arm has none."""
+    arm = scope.arms[merge.branch]
+    return merge.sources[arm] if 0 <= arm < len(merge.sources) else merge.otherwise
+
+
+def _is_known(scope: Scope, node: int) -> bool:
+    """The outcome of a merge is known: that of its branch if it is no success, else that of the source taken."""
+    merge = scope.graph.nodes[node]
+    assert isinstance(merge, MergeNode)
+    branch = scope.states[merge.branch]
+    if branch != SUCCESS:
+        return branch > SUCCESS
+    source = chosen_source(scope, merge)
+    return source is None or scope.states[source] >= SUCCESS
+
+
+def expand_items(core: Core, scope: Scope, node: int, total: int) -> None:
+    """The number of items of an `each` is known: rules that look at items wait for so many ends instead of one."""
+    for gate in scope.graph.item_gates[node]:
+        scope.counts[gate * _WIDTH + 4] += total - 1
+
+
+def count_items(core: Core, scope: Scope, node: int, state: int, count: int) -> None:
+    """So many items of an `each` ended in a state. What a join removed is left out."""
+    for gate in scope.graph.item_gates[node]:
+        at = gate * _WIDTH
+        if state == REMOVED:
+            scope.counts[at + 4] -= count
+        else:
+            scope.counts[at + CLASS[state]] += count
+        if scope.states[scope.graph.gate_node[gate]] == WAITING:
+            _check(core, scope, gate)

@@ -1,0 +1,49 @@
+"""Hands the free slots of a pool to those who wait for them."""
+
+from __future__ import annotations
+
+from flowc.plan import EachNode
+
+from . import ranges, tasks
+from .core import Core
+from .graph import settings_of
+from .state import QUEUED, Scope
+
+__all__ = ["serve"]
+
+
+def serve(core: Core, name: str) -> None:
+    """Grants in the queue's order, until the first does not fit."""
+    while (entry := core.pools.first(name)) is not None:
+        scope, node = entry.scope, entry.node
+        if isinstance(scope.graph.nodes[node], EachNode):
+            done = _serve_items(core, name, scope, node)
+        else:
+            done = _serve_node(core, name, scope, node)
+        if not done:
+            return
+
+
+def _serve_node(core: Core, name: str, scope: Scope, node: int) -> bool:
+    """False: it must wait."""
+    settings = settings_of(scope.graph.plan, scope.graph.nodes[node])
+    waits = scope.states[node] == QUEUED and scope.id in scope.run.scopes
+    if waits and core.pools.weight(name, settings.slots) > core.pools.free(name):
+        return False
+    core.pools.drop_first(name)
+    if waits:
+        tasks.grant(core, scope, node, settings)
+    return True
+
+
+def _serve_items(core: Core, name: str, scope: Scope, node: int) -> bool:
+    """Grants as many items as there are slots for. False: some must wait."""
+    wanted = ranges.wanted(scope, node)
+    weight = core.pools.weight(name, ranges.item_settings(scope, node).slots)
+    granted = min(wanted, core.pools.free(name) // weight)
+    if granted == wanted:
+        core.pools.drop_first(name)
+        ranges.leave_queue(scope, node)
+    if granted:
+        ranges.grant(core, scope, node, granted)
+    return granted == wanted

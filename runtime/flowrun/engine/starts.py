@@ -1,0 +1,61 @@
+"""What the start of a node of each kind is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flowc.plan import (
+    BranchNode,
+    ChildNode,
+    EachNode,
+    JoinNode,
+    MergeNode,
+    NodeBase,
+    OutcomeNode,
+    RepeatNode,
+    TaskNode,
+    ValueNode,
+)
+
+from . import fanout, joins, repeat, tasks
+from .core import Core, fail, inputs_of, store
+from .evaluate import ExpressionError, compute
+from .state import Scope
+
+__all__ = ["start"]
+
+
+def start(core: Core, scope: Scope, node: int) -> None:
+    """Nothing holds the node back any more."""
+    _STARTS[type(scope.graph.nodes[node])](core, scope, node)
+
+
+def _start_expression(core: Core, scope: Scope, node: int) -> None:
+    """A value or a branch: here if it can be, else by a worker."""
+    definition = scope.graph.nodes[node]
+    assert isinstance(definition, ValueNode | BranchNode)
+    expr = definition.value if isinstance(definition, ValueNode) else definition.selector
+    try:
+        value = compute(scope.graph, node, expr, inputs_of(scope, node))
+    except ExpressionError as error:
+        fail(core, scope, node, "ExpressionError", str(error))
+        return
+    if value is None:
+        tasks.start(core, scope, node)
+    elif isinstance(definition, BranchNode):
+        tasks.succeed(core, scope, node, value)
+    else:
+        tasks.succeed(core, scope, node, store(core, value))
+
+
+_STARTS: dict[type[NodeBase], Callable[[Core, Scope, int], None]] = {
+    ValueNode: _start_expression,
+    BranchNode: _start_expression,
+    TaskNode: tasks.start,
+    ChildNode: tasks.start,
+    EachNode: fanout.start,
+    RepeatNode: repeat.start,
+    JoinNode: joins.start_join,
+    MergeNode: joins.start_merge,
+    OutcomeNode: joins.start_outcome,
+}

@@ -1,0 +1,246 @@
+"""The state of a partition: runs, their scopes, and what each node kind remembers. Plain data.
+
+Only `graph` and `tables` point to static tables; a snapshot writes them as (flow, block) and as the plan's hash.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+
+import msgspec
+
+from flowrun.messages import Failure, StepState
+
+from .graph import Graph, Tables
+
+__all__ = [
+    "Attempt", "Blocks", "Fan", "FlowState", "Loop", "Run", "Scope", "ScopeKind", "Timer",
+    "CLASS", "NAMES", "NULL",
+    "WAITING", "QUEUED", "GRANTED", "RETRYING", "RUNNING",
+    "SUCCESS", "FAILED", "SKIPPED", "UPSTREAM_FAILED", "CANCELLED", "EXPIRED", "REMOVED",
+    "FLOW", "HANDLER", "ITEM", "ROUND", "UNTIL",
+]  # fmt: skip
+
+#: msgpack null
+NULL = b"\xc0"
+
+#: states of a node or an item; from SUCCESS on it has ended. QUEUED waits for a slot of a pool; GRANTED may be
+#: dispatched; RUNNING has scopes of its own; REMOVED was cancelled by a join, and rules leave it out
+WAITING, QUEUED, GRANTED, RETRYING, RUNNING = range(5)
+SUCCESS, FAILED, SKIPPED, UPSTREAM_FAILED, CANCELLED, EXPIRED, REMOVED = range(5, 12)
+
+#: how a state is shown
+NAMES: tuple[StepState, ...] = (
+    "waiting", "ready", "ready", "retrying", "running",
+    "success", "failed", "skipped", "upstream_failed", "cancelled", "expired", "cancelled",
+)  # fmt: skip
+
+#: how rules count an end: 0 success, 1 failed, 2 skipped, 3 upstream_failed
+CLASS = (-1, -1, -1, -1, -1, 0, 1, 2, 3, 1, 1, -1)
+
+
+class Attempt(msgspec.Struct):
+    """What is remembered of a TaskNode's or ChildNode's attempts."""
+
+    #: of the current attempt, from 1
+    number: int = 1
+    #: attempts that the retry policy does not count: a worker died that ran others too
+    uncounted: int = 0
+    #: dispatch it in a bundle of its own
+    alone: bool = False
+    #: slots of its pool that it holds
+    held: int = 0
+    #: seconds that the last attempt took
+    seconds: float | None = None
+    #: no other attempt may follow
+    final: bool = False
+    #: the bundle that handed it back last: the same report twice counts once
+    returned_by: str = ""
+
+
+class Blocks(msgspec.Struct):
+    """Values of items as they came: bytes in one buffer, and per block of them four numbers. No object per item."""
+
+    data: bytearray = msgspec.field(default_factory=bytearray)
+    #: first item, number of items that have a value, start in `data`, size; per block
+    index: array[int] = msgspec.field(default_factory=lambda: array("q"))
+
+    def add(self, first: int, count: int, value: bytes) -> None:
+        self.index.extend((first, count, len(self.data), len(value)))
+        self.data += value
+
+    def gather(self) -> tuple[int, bytes]:
+        """The number of values, and the values in the order of their items."""
+        index = self.index
+        data = memoryview(self.data)
+        starts = sorted(range(0, len(index), 4), key=index.__getitem__)
+        parts = [data[index[i + 2] : index[i + 2] + index[i + 3]] for i in starts]
+        return sum(index[1::4]), b"".join(parts)
+
+
+class Fan(msgspec.Struct):
+    """An `each` that has started."""
+
+    total: int
+    #: state per item
+    states: bytearray
+    #: seconds per item, as float32
+    seconds: array[float]
+    #: items from here on have not been started; never goes back
+    cursor: int = 0
+    #: items that are to be started again, in order
+    again: list[int] = msgspec.field(default_factory=list)
+    #: items that run, or wait in a scope of their own
+    live: int = 0
+    ended: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    #: the lowest item that failed; -1
+    first_failed: int = -1
+    failures: dict[int, Failure] = msgspec.field(default_factory=dict)
+    #: number of the current attempt, where it is not 1
+    attempts: dict[int, int] = msgspec.field(default_factory=dict)
+    #: attempts that the retry policy does not count
+    uncounted: dict[int, int] = msgspec.field(default_factory=dict)
+    #: items to be dispatched in a bundle of their own
+    alone: set[int] = msgspec.field(default_factory=set)
+    #: ranges that wait for another attempt: first -> last
+    waits: dict[int, int] = msgspec.field(default_factory=dict)
+    #: (when, first, last) of what was started and has a deadline, in order of time
+    deadlines: deque[tuple[int, int, int]] = msgspec.field(default_factory=deque)
+    results: Blocks = msgspec.field(default_factory=Blocks)
+    #: it stands in the queue of its pool
+    asked: bool = False
+    #: slots of its pool that its items hold
+    held: int = 0
+    #: the last bundle that handed items back, by first item
+    returned: dict[int, str] = msgspec.field(default_factory=dict)
+    #: CANCELLED or REMOVED once it is being cancelled; else 0
+    cancelled: int = 0
+    # of a general each only:
+    #: item -> its scope
+    scopes: dict[int, int] = msgspec.field(default_factory=dict)
+    #: item -> the records of its steps, packed
+    rows: dict[int, bytes] = msgspec.field(default_factory=dict)
+
+
+class Loop(msgspec.Struct):
+    """A `repeat` that has started."""
+
+    #: from 1
+    round: int = 1
+    #: the last round's value
+    value: bytes = NULL
+    #: the scope that runs now: the round or its `until`; -1 between rounds
+    scope: int = -1
+    #: CANCELLED or REMOVED once it is being cancelled; else 0
+    cancelled: int = 0
+
+
+class FlowState(msgspec.Struct):
+    """The run, or the child run, whose body a scope is."""
+
+    #: scopes of handlers that run
+    handlers: list[int] = msgspec.field(default_factory=list)
+    #: decided when the body has ended, before the handlers
+    state: int = RUNNING
+    value: bytes = NULL
+    error: Failure | None = None
+    failed_step: str | None = None
+    #: it took too long: the message; "" while it did not
+    timed_out: str = ""
+
+
+#: why a scope exists
+FLOW, HANDLER, ITEM, ROUND, UNTIL = range(5)
+ScopeKind = int
+
+
+class Scope(msgspec.Struct, eq=False):
+    """An instance of a block."""
+
+    run: Run
+    graph: Graph
+    id: int
+    kind: ScopeKind
+    #: the scope and its node that this one belongs to; -1 for the run's body
+    parent: int
+    node: int
+    #: of an item its position; of a handler its number
+    index: int
+    #: what stands before the names of its steps in live views ("child."); None: they are told as counts only
+    label: str | None
+    states: bytearray
+    values: list[bytes | None]
+    #: nodes that have not ended
+    open: int
+    #: per node: conditions not yet known
+    pending: list[int]
+    #: per node: the worst verdict so far
+    verdicts: bytearray
+    #: per node: its guard is not yet known
+    guarded: bytearray
+    #: per gate: successes, failed, skipped, upstream_failed, correction of the total
+    counts: list[int]
+    #: per gate: it gave its verdict
+    decided: bytearray
+    #: arm taken, of branches and outcomes that ended
+    arms: dict[int, int] = msgspec.field(default_factory=dict)
+    errors: dict[int, Failure] = msgspec.field(default_factory=dict)
+    attempts: dict[int, Attempt] = msgspec.field(default_factory=dict)
+    #: when nodes with scopes of their own began, milliseconds since 1970
+    began: dict[int, int] = msgspec.field(default_factory=dict)
+    fans: dict[int, Fan] = msgspec.field(default_factory=dict)
+    loops: dict[int, Loop] = msgspec.field(default_factory=dict)
+    #: ChildNode -> the scope of its run
+    children: dict[int, int] = msgspec.field(default_factory=dict)
+    #: JoinNode -> members in the order of their successes
+    joined: dict[int, list[int]] = msgspec.field(default_factory=dict)
+    #: node with scopes of its own -> the packed records of the last of them
+    rows: dict[int, bytes] = msgspec.field(default_factory=dict)
+    #: CANCELLED or REMOVED once it is being cancelled; else 0
+    cancelled: int = 0
+    flow: FlowState | None = None
+
+
+class Timer(msgspec.Struct, frozen=True):
+    """What a timer of a run is for."""
+
+    #: "retry", "deadline", "item", "items", "round", "flow"
+    kind: str
+    scope: int
+    node: int
+    index: int
+    at_ms: int
+
+
+class Run(msgspec.Struct, eq=False):
+    """A run that was submitted, and whose record is not yet stored."""
+
+    id: str
+    tables: Tables | None
+    plan: str
+    #: place of its submission in the inbox
+    seq: int
+    submitted_ms: int
+    scopes: dict[int, Scope] = msgspec.field(default_factory=dict)
+    next_scope: int = 0
+    timers: dict[str, Timer] = msgspec.field(default_factory=dict)
+    #: the body of the flow, kept for the record when the run has ended
+    body: Scope | None = None
+    flow: str = ""
+    #: RUNNING, then SUCCESS, FAILED or CANCELLED
+    state: int = RUNNING
+    result: bytes = NULL
+    error: Failure | None = None
+    failed_step: str | None = None
+    ended_ms: int = 0
+
+    @property
+    def ended(self) -> bool:
+        return self.state != RUNNING
+
+    def graph(self, flow: str, block: int) -> Graph:
+        assert self.tables is not None, "a run without a plan has no scopes"
+        return self.tables.graph(flow, block)

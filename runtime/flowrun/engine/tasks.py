@@ -1,0 +1,237 @@
+"""Attempts: of tasks, of child runs, and of expressions that a worker evaluates.
+
+A node that may run asks for the slots of its pool, is granted, and is dispatched; its attempt ends with a result,
+with its worker's death, or with a time limit. A failed attempt may be followed by another. Slots are held from the
+grant to the end of the attempt, never while a retry waits. The first end of an attempt counts, and every later one
+is stale: it names an attempt that is no longer the current one.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import msgspec
+from flowc.plan import BranchNode, ChildNode, EachNode, RetryPolicy, StepSettings, TaskNode
+
+from flowrun.messages import Failure, Outcome
+
+from .commands import Ready, Revoke
+from .core import OPEN, SERVE, Core, finish, inputs_of, note
+from .evaluate import ExpressionError, arm_of
+from .graph import settings_of
+from .retry import wait_ms
+from .state import FAILED, GRANTED, QUEUED, RETRYING, RUNNING, SKIPPED, SUCCESS, Attempt, Scope
+
+__all__ = ["WORKER_DIED", "deadline_failure", "deadline_passed", "fail_attempt", "grant", "is_whole", "lose", "ready",
+           "retry_due", "start", "succeed", "take_outcome", "withdraw"]  # fmt: skip
+
+#: an expression may be evaluated again when its worker died
+_PURE = RetryPolicy(max=2, first_ms=0, only=("WorkerDied",))
+_DAMAGED = Failure(type="NotSerialisable", message="the worker sent a value that cannot be read")
+_UNKNOWN = Failure(type="Unknown", message="the worker gave no reason")
+#: why an attempt failed whose worker died
+WORKER_DIED = Failure(
+    type="WorkerDied",
+    message="the worker died while it ran this (killed, out of memory, or its machine went away); "
+    "give the step a `retry` if it may run again",
+)
+_raw = msgspec.msgpack.Decoder(msgspec.Raw)
+
+
+def start(core: Core, scope: Scope, node: int) -> None:
+    """The node may run: its first attempt."""
+    settings = settings_of(scope.graph.plan, scope.graph.nodes[node])
+    scope.attempts[node] = Attempt()
+    if settings.deadline_ms is not None:
+        core.set_timer(scope.run, "deadline", scope, node, settings.deadline_ms)
+    _ask(core, scope, node, settings)
+
+
+def _ask(core: Core, scope: Scope, node: int, settings: StepSettings) -> None:
+    """Grants the attempt, or queues it for the slots of its pool."""
+    if settings.pool is None:
+        grant(core, scope, node, settings)
+        return
+    scope.states[node] = QUEUED
+    core.pools.ask(scope.graph.plan.pools[settings.pool].name, settings.priority, scope, node)
+    core.agenda.append((SERVE, scope, node, settings.pool))
+    note(core, scope, node)
+
+
+def grant(core: Core, scope: Scope, node: int, settings: StepSettings) -> None:
+    """The attempt may be dispatched; its slots are taken."""
+    attempt = scope.attempts[node]
+    if settings.pool is not None:
+        name = scope.graph.plan.pools[settings.pool].name
+        attempt.held = core.pools.weight(name, settings.slots)
+        core.pools.take(name, attempt.held)
+    if isinstance(scope.graph.nodes[node], ChildNode):
+        scope.states[node] = RUNNING
+        core.agenda.append((OPEN, scope, node, 0))
+    else:
+        scope.states[node] = GRANTED
+        core.commands.append(ready(scope, node))
+    note(core, scope, node)
+
+
+def ready(scope: Scope, node: int) -> Ready:
+    """The current attempt, as work."""
+    graph, run, attempt = scope.graph, scope.run, scope.attempts[node]
+    settings = settings_of(graph.plan, graph.nodes[node])
+    return Ready(
+        run=run.id,
+        scope=scope.id,
+        block=graph.block,
+        node=node,
+        attempt=attempt.number,
+        first=-1,
+        last=-1,
+        inputs=inputs_of(scope, node),
+        plan=run.plan,
+        flow=graph.flow,
+        queue=settings.queue,
+        priority=settings.priority,
+        order=run.seq,
+        alone=attempt.alone,
+    )
+
+
+def take_outcome(core: Core, scope: Scope, node: int, bundle: str, outcome: Outcome) -> None:
+    """A worker says how an attempt ended."""
+    attempt = scope.attempts.get(node)
+    if attempt is None or scope.states[node] != GRANTED or attempt.number != outcome.attempt:
+        core.ignore(f"stale result of {outcome.run}/{outcome.scope}/{outcome.node}/{outcome.attempt}")
+        return
+    if outcome.state == "returned":
+        if attempt.returned_by != bundle:
+            attempt.returned_by = bundle
+            core.commands.append(ready(scope, node))
+        return
+    if len(outcome.seconds) == 4:
+        attempt.seconds = round(struct.unpack("<f", outcome.seconds)[0], 6)
+    if outcome.state == "success":
+        if not is_whole(outcome.value):
+            fail_attempt(core, scope, node, _DAMAGED)
+        elif isinstance(scope.graph.nodes[node], ChildNode | EachNode):
+            # its arguments, or its source
+            core.agenda.append((OPEN, scope, node, 0))
+            scope.values[node] = outcome.value
+            scope.states[node] = RUNNING
+        else:
+            succeed(core, scope, node, outcome.value)
+    elif outcome.state == "skipped":
+        _tidy(core, scope, node)
+        finish(core, scope, node, SKIPPED)
+    else:
+        fail_attempt(core, scope, node, outcome.error or _UNKNOWN)
+
+
+def is_whole(value: bytes) -> bool:
+    """The bytes are exactly one value."""
+    try:
+        _raw.decode(value)
+    except msgspec.DecodeError:
+        return False
+    return True
+
+
+def succeed(core: Core, scope: Scope, node: int, value: bytes) -> None:
+    """The node has its value."""
+    _tidy(core, scope, node)
+    if isinstance(scope.graph.nodes[node], BranchNode):
+        try:
+            scope.arms[node] = arm_of(value)
+        except ExpressionError as error:
+            failure = Failure(type="ExpressionError", message=str(error), retryable=False)
+            finish(core, scope, node, FAILED, error=failure)
+            return
+    finish(core, scope, node, SUCCESS, value)
+
+
+def fail_attempt(core: Core, scope: Scope, node: int, failure: Failure) -> None:
+    """An attempt failed: another one after a while, or the node has failed."""
+    _release(core, scope, node)
+    attempt = scope.attempts[node]
+    definition = scope.graph.nodes[node]
+    settings = settings_of(scope.graph.plan, definition)
+    policy = settings.retry if isinstance(definition, TaskNode | ChildNode) else _PURE
+    failures = attempt.number - attempt.uncounted
+    key = f"{scope.run.id}/{scope.id}/{node}/{attempt.number}"
+    over = attempt.final or (scope.cancelled and node not in scope.graph.teardowns)
+    wait = None if over else wait_ms(policy, failures, key, failure)
+    if wait is None:
+        _tidy(core, scope, node)
+        finish(core, scope, node, FAILED, error=failure)
+        return
+    attempt.number += 1
+    if wait:
+        scope.states[node] = RETRYING
+        core.set_timer(scope.run, "retry", scope, node, wait)
+        note(core, scope, node)
+    else:
+        _ask(core, scope, node, settings)
+
+
+def retry_due(core: Core, scope: Scope, node: int) -> None:
+    """The wait before the next attempt is over."""
+    if scope.states[node] == RETRYING:
+        _ask(core, scope, node, settings_of(scope.graph.plan, scope.graph.nodes[node]))
+
+
+def lose(core: Core, scope: Scope, node: int, number: int, shared: bool) -> None:
+    """The worker that ran it died. With others in its bundle it may not be to blame: it goes alone, uncounted."""
+    attempt = scope.attempts.get(node)
+    if attempt is None or scope.states[node] != GRANTED or attempt.number != number:
+        core.ignore(f"stale loss of {scope.run.id}/{scope.id}/{node}/{number}")
+        return
+    attempt.alone = True
+    if not shared:
+        fail_attempt(core, scope, node, WORKER_DIED)
+        return
+    _release(core, scope, node)
+    attempt.number += 1
+    attempt.uncounted += 1
+    _ask(core, scope, node, settings_of(scope.graph.plan, scope.graph.nodes[node]))
+
+
+def deadline_passed(core: Core, scope: Scope, node: int) -> None:
+    """A task was not done in the time for all its attempts."""
+    if scope.states[node] == GRANTED:
+        core.commands.append(Revoke(scope.run.id, scope.id, node, scope.attempts[node].number))
+    _tidy(core, scope, node)
+    finish(core, scope, node, FAILED, error=deadline_failure(scope, node))
+
+
+def deadline_failure(scope: Scope, node: int) -> Failure:
+    settings = settings_of(scope.graph.plan, scope.graph.nodes[node])
+    limit = (settings.deadline_ms or 0) / 1000
+    message = f"it was not done within its `deadline` of {limit:g} s, all attempts together"
+    return Failure(type="Timeout", message=message, retryable=False)
+
+
+def withdraw(core: Core, scope: Scope, node: int, state: int) -> None:
+    """The node is cancelled, whatever its attempt was doing."""
+    if scope.states[node] == GRANTED:
+        core.commands.append(Revoke(scope.run.id, scope.id, node, scope.attempts[node].number))
+    _tidy(core, scope, node)
+    finish(core, scope, node, state)
+
+
+def _tidy(core: Core, scope: Scope, node: int) -> None:
+    """Nothing of the node's attempts is left behind: slots, timers."""
+    if node in scope.attempts:
+        _release(core, scope, node)
+    if scope.run.timers:
+        core.clear_timer(scope.run, "retry", scope, node)
+        core.clear_timer(scope.run, "deadline", scope, node)
+        core.clear_timer(scope.run, "limit", scope, node)
+
+
+def _release(core: Core, scope: Scope, node: int) -> None:
+    attempt = scope.attempts[node]
+    if attempt.held:
+        pool = settings_of(scope.graph.plan, scope.graph.nodes[node]).pool
+        assert pool is not None
+        core.pools.give_back(scope.graph.plan.pools[pool].name, attempt.held)
+        attempt.held = 0
+        core.agenda.append((SERVE, scope, node, pool))
