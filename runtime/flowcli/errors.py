@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["EXIT_FAILED", "EXIT_INPUT", "EXIT_INTERNAL", "EXIT_INTERRUPTED", "EXIT_OK", "InputError"]
+__all__ = ["EXIT_FAILED", "EXIT_INPUT", "EXIT_INTERNAL", "EXIT_INTERRUPTED", "EXIT_OK", "FindingsError", "InputError"]
 
 EXIT_OK = 0
 #: the run failed
@@ -34,6 +34,23 @@ class InputError(Exception):
             lines.append(f"  help: {self.help}")
         return "\n".join(lines)
 
-    def as_json(self) -> dict[str, object]:
-        """The value of `error` in JSON output."""
-        return {"message": self.message, "place": self.place or None, "help": self.help or None}
+    def as_json(self) -> str:
+        """The ErrorReport of specs/schemas/run.schema.json."""
+        import json  # `flowc --help` does not need it
+
+        problem = {"message": self.message, "place": self.place or None, "help": self.help or None}
+        return json.dumps({"error": problem}, ensure_ascii=False)
+
+
+class FindingsError(InputError):
+    """The sources have errors; the compiler's findings say which."""
+
+    def __init__(self, text: str, report: str) -> None:
+        super().__init__("the sources have errors")
+        self._text, self._report = text, report
+
+    def text(self) -> str:
+        return self._text
+
+    def as_json(self) -> str:
+        return self._report

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-import time
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from flowc.plan import Plan, PlanError
 from .errors import InputError
 from .files import read_file, write_whole
 
-__all__ = ["Run", "Runs", "new_run_id"]
+__all__ = ["Run", "Runs"]
 
 #: ended runs beyond this number are forgotten, the oldest first
 _KEEP = 200
@@ -27,8 +25,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     flow: str
     #: content hash of the plan
     plan: str
-    #: wire values of the arguments, by parameter
-    args: dict[str, bytes]
+    #: the arguments as they were typed, by parameter
+    args: dict[str, str]
     #: the server, or None for the embedded one
     url: str | None
     env: str
@@ -38,11 +36,6 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     #: milliseconds since 1970
     started_ms: int
     ended_ms: int | None = None
-
-
-def new_run_id() -> str:
-    """Sorts by time, and can be read out on the telephone: 260131-101500-9f3c."""
-    return f"{time.strftime('%y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
 
 
 class Runs:
@@ -82,7 +75,7 @@ class Runs:
 
     def _ids(self) -> list[str]:
         """All runs, the oldest first."""
-        return sorted(path.stem for path in self._folder.glob("[0-9]*.json"))
+        return sorted(path.stem for path in self._folder.glob("*.json"))
 
     def _forget_old(self) -> None:
         for name in self._ids()[:-_KEEP]:

@@ -23,6 +23,8 @@ _FRAME_SECONDS = 0.12
 #: lines of the screen that are not rows of the tree
 _OTHER_LINES = 5
 _BAR_WIDTH = 24
+#: times are not pushed to the far edge of a wide screen
+_MOST_WIDTH = 100
 
 
 class LiveView:
@@ -68,7 +70,8 @@ class LiveView:
 
     def _picture(self, now: float, height: int | None) -> RenderableType:
         """All of it; `height` limits the rows of the tree."""
-        table = Table.grid(padding=(0, 1))
+        table = Table.grid(padding=(0, 1), expand=True)
+        table.width = min(self._console.width, _MOST_WIDTH)
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
         table.add_column(no_wrap=True, justify="right")
@@ -104,13 +107,13 @@ Line = tuple[Row, int]
 
 
 def _lines(rows: list[Row], depth: int) -> Iterator[Line]:
-    """The rows to show. A box is folded while all is well in it, a body once it has ended well; a handler shows
-    when it runs."""
+    """The rows to show. A box is folded while all is well in it, a child flow once it has ended well; a handler
+    shows when it runs."""
     for row in rows:
         if row.kind == "handler" and row.shown_state in ("waiting", "skipped"):
             continue
         yield row, depth
-        is_open = row.kind == "handler" or (row.kind != "box" and row.state in ("running", "retrying"))
+        is_open = row.kind == "handler" or (row.kind == "child" and row.state == "running")
         if is_open or row.needs_a_look:
             yield from _lines(row.rows, depth + 1)
 
@@ -165,7 +168,7 @@ def _progress(row: Row) -> RenderableType:
 
 
 def _time(row: Row, now: float) -> str:
-    if row.seconds is not None and not row.per_item:
+    if row.seconds is not None:
         return seconds_text(row.seconds)
     return seconds_text(now - row.began) if row.began is not None and row.state == "running" else ""
 

@@ -6,7 +6,7 @@
     publish: retrying, attempt 1 failed: ServiceUnavailable: 503 …
     publish | a line that the task wrote
 
-The progress of an `each` comes at most once a second; of its items only those that fail or are tried again get a line.
+The progress of an `each` comes at most once a second.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from flowrun.messages import LogNote, StateNote, StepNote
 
 from .style import seconds_text
-from .tree import Row, Tree, shown_name
+from .tree import Tree, shown_name
 
 __all__ = ["PlainView"]
 
@@ -32,15 +32,16 @@ class PlainView:
     def __init__(self, tree: Tree, write: Callable[[str], None]) -> None:
         self._tree = tree
         self._write = write
-        #: per row, what its last line said: state and attempt, and when
-        self._told: dict[int, tuple[str, int, float]] = {}
+        #: per step, what its last line said: state and attempt, and when
+        self._told: dict[str, tuple[str, int, float]] = {}
 
     def start(self, run: str, resumed: bool) -> None:
         self._write(f"run {run}: {self._tree.plan.flow} {'resumed' if resumed else 'started'}")
 
     def state(self, note: StateNote, now: float) -> None:
-        for row, step in self._tree.apply(note, now):
-            self._tell(row, step, now)
+        self._tree.apply(note, now)
+        for step in note.steps:
+            self._tell(step, now)
 
     def log(self, note: LogNote) -> None:
         lines = self._tree.apply_log(note)
@@ -59,17 +60,14 @@ class PlainView:
     def stop(self) -> None:
         """Nothing to take down."""
 
-    def _tell(self, row: Row, note: StepNote, now: float) -> None:
-        if note.index is not None and not note.total:
-            if note.state in ("retrying", "failed", "cancelled", "expired"):
-                self._write(f"{shown_name(note.step, note.index)}: {_detail(note)}")
-            return
-        state, attempt, at = self._told.get(id(row), ("waiting", 1, -_PROGRESS_SECONDS))
+    def _tell(self, note: StepNote, now: float) -> None:
+        name = shown_name(note.step, note.index)
+        state, attempt, at = self._told.get(name, ("waiting", 1, -_PROGRESS_SECONDS))
         same = (state, attempt) == (note.state, note.attempt)
         if note.state in ("waiting", "ready") or (same and (not note.total or now - at < _PROGRESS_SECONDS)):
             return
-        self._told[id(row)] = (note.state, note.attempt, now)
-        self._write(f"{note.step}: {_detail(note)}")
+        self._told[name] = (note.state, note.attempt, now)
+        self._write(f"{name}: {_detail(note)}")
 
 
 def _detail(note: StepNote) -> str:

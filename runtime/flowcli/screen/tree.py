@@ -1,8 +1,8 @@
 """The steps of a run as a tree of rows, in written order, kept up to date by live notes.
 
-The plan gives the rows: a step is a row, a composite a box of rows, an `each`, a `repeat` and a child flow have the
-rows of their bodies below them. Notes name steps; a row inside an `each` stands for all its items and counts them.
-Notes may be lost or come joined, so a row shows the last that is known of it, and nothing is derived from an order.
+The plan gives the rows: a step is a row, a composite a box of rows, and a child flow has the rows of its steps below
+it. An `each` is one row that counts its items. Notes name steps, those of a child flow after its own name and a dot.
+They may be lost or come joined, so a row shows the last that is known of it, and nothing is derived from an order.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from flowc.plan import ChildNode, EachNode, Node, Plan, RepeatNode, RetryPolicy, TaskNode
+from flowc.plan import ChildNode, Node, Plan, RetryPolicy, TaskNode
 from flowrun.messages import LogNote, StateNote, StepNote, StepState
 
 __all__ = ["BAD", "ENDED", "Row", "Tree", "shown_name"]
@@ -22,22 +22,20 @@ ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "cancelled
 #: those that deserve a look
 BAD: tuple[StepState, ...] = ("failed", "upstream_failed", "cancelled", "expired")
 
-Index = int | tuple[int, ...]
-
 
 @dataclass
 class Row:
     """One line of the tree."""
 
-    #: as notes name it; of a box the composite's name
+    #: as it is shown
     name: str
-    kind: Literal["step", "each", "child", "box", "handler"] = "step"
+    #: as notes name it; "" for a box or a handler
+    step: str = ""
+    kind: Literal["step", "child", "box", "handler"] = "step"
     #: in the flow's file
     line: int = 0
-    #: the rows of a box, or of a body
+    #: the rows of a box, a handler or a child flow
     rows: list[Row] = field(default_factory=list)
-    #: it stands inside an `each`: one row for all items
-    per_item: bool = False
     retry: RetryPolicy | None = None
 
     state: StepState = "waiting"
@@ -46,14 +44,13 @@ class Row:
     seconds: float | None = None
     #: the error of the last attempt, or why it is skipped
     message: str = ""
-    #: items: of an `each` as the engine counts them, of a row inside one as they were noted
+    #: of an `each`: items in all, ended well, ended badly
     total: int = 0
     done: int = 0
     failed: int = 0
     #: when the state last changed, and when it began to run, by the clock of whoever applies notes
     changed: float = 0.0
     began: float | None = None
-    items: dict[Index, StepState] = field(default_factory=dict)
 
     @property
     def shown_state(self) -> StepState:
@@ -83,7 +80,7 @@ class Row:
 
     def retry_at(self) -> float | None:
         """When the next attempt is due, as well as the plan tells (jitter and what the task asks for are not in it)."""
-        if self.state != "retrying" or self.retry is None or self.per_item:
+        if self.state != "retrying" or self.retry is None:
             return None
         policy, number = self.retry, max(self.attempt, 1)
         wait = float(policy.first_ms)
@@ -99,14 +96,14 @@ class Tree:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.rows = _rows(plan, 0, per_item=False)
+        self.rows = _rows(plan, plan, 0, "")
         for handler in plan.handlers:
-            title = f"on {handler.event}"
-            self.rows.append(Row(title, kind="handler", rows=_rows(plan, handler.block, per_item=False)))
-        self._by_name: dict[str, Row] = {}
+            rows = _rows(plan, plan, handler.block, "")
+            self.rows.append(Row(f"on {handler.event}", kind="handler", rows=rows))
+        self._by_step: dict[str, Row] = {}
         for row in self.walk():
-            if row.kind not in ("box", "handler"):
-                self._by_name.setdefault(row.name, row)
+            if row.step:
+                self._by_step.setdefault(row.step, row)
         #: the last line that a task wrote, and which
         self.log: tuple[str, str] | None = None
 
@@ -116,15 +113,17 @@ class Tree:
 
     def row(self, step: str) -> Row:
         """The row of a step; one that the plan does not name gets a row at the end."""
-        row = self._by_name.get(step)
+        row = self._by_step.get(step)
         if row is None:
-            row = self._by_name[step] = Row(step)
+            row = self._by_step[step] = Row(step, step)
             self.rows.append(row)
         return row
 
-    def apply(self, note: StateNote, now: float) -> list[tuple[Row, StepNote]]:
-        """Takes a note in; gives what changed. `now` is in seconds, by any steady clock."""
-        return [(row, step) for step in note.steps if self._apply(row := self.row(step.step), step, now)]
+    def apply(self, note: StateNote, now: float) -> None:
+        """Takes a note in. `now` is in seconds, by any steady clock."""
+        for step in note.steps:
+            if step.index is None:
+                _apply(self.row(step.step), step, now)
 
     def apply_log(self, note: LogNote) -> list[str]:
         """The lines of the note; the last one that says something is remembered."""
@@ -135,42 +134,21 @@ class Tree:
         return lines
 
     def counts(self) -> Counter[str]:
-        """How many steps are in which state; bodies count once, boxes do not."""
-        return Counter(row.state for row in self.walk() if row.kind not in ("box", "handler"))
-
-    def _apply(self, row: Row, note: StepNote, now: float) -> bool:
-        if note.index is not None and not note.total:
-            return _apply_item(row, note, now)
-        before = (row.state, row.attempt, row.done, row.failed, row.total)
-        if note.state != row.state:
-            row.changed = now
-        if note.state == "running" and (row.began is None or row.state == "retrying"):
-            row.began = now
-        row.state, row.attempt, row.message = note.state, note.attempt, note.message
-        row.total, row.done, row.failed = max(note.total, row.total), note.done, note.failed
-        row.seconds = note.seconds if note.seconds is not None else row.seconds
-        return before != (row.state, row.attempt, row.done, row.failed, row.total)
+        """How many steps are in which state; boxes do not count."""
+        return Counter(row.state for row in self.walk() if row.step)
 
 
-def _apply_item(row: Row, note: StepNote, now: float) -> bool:
-    """One item of a row inside an `each`: the row runs while one of its items does."""
-    assert note.index is not None
-    before = row.items.get(note.index)
-    if before == note.state and note.state != "retrying":
-        return False
-    row.per_item = True
-    row.items[note.index] = note.state
-    row.total = len(row.items)
-    row.done += (note.state in ENDED and note.state not in BAD) - (before in ENDED and before not in BAD)
-    row.failed += (note.state in BAD) - (before in BAD)
-    row.began = now if row.began is None else row.began
-    row.message = note.message or row.message
-    row.state = "running" if row.done + row.failed < row.total else "failed" if row.failed else "success"
-    row.changed = now
-    return True
+def _apply(row: Row, note: StepNote, now: float) -> None:
+    if note.state != row.state:
+        row.changed = now
+    if note.state == "running" and (row.began is None or row.state == "retrying"):
+        row.began = now
+    row.state, row.attempt, row.message = note.state, note.attempt, note.message
+    row.total, row.done, row.failed = max(note.total, row.total), note.done, note.failed
+    row.seconds = note.seconds if note.seconds is not None else row.seconds
 
 
-def shown_name(step: str, index: Index | None) -> str:
+def shown_name(step: str, index: int | tuple[int, ...] | None) -> str:
     """`resize[3]`, `resize[3][1]` when `each` nests."""
     if index is None:
         return step
@@ -180,12 +158,12 @@ def shown_name(step: str, index: Index | None) -> str:
 # ---- from the plan --------------------------------------------------------------------------------------------------
 
 
-def _rows(plan: Plan, block: int, *, per_item: bool) -> list[Row]:
+def _rows(outermost: Plan, plan: Plan, block: int, label: str) -> list[Row]:
     """The rows of a block: its named nodes in order, those of a composite in a box."""
-    top = Row("", rows=[])
+    top = Row("")
     for node in plan.blocks[block].nodes:
         if node.name:
-            _box(top, node.box).rows.append(_row(plan, node, per_item))
+            _box(top, node.box).rows.append(_row(outermost, plan, node, label))
     return top.rows
 
 
@@ -201,17 +179,12 @@ def _box(top: Row, names: Iterable[str]) -> Row:
     return box
 
 
-def _row(plan: Plan, node: Node, per_item: bool) -> Row:
-    row = Row(node.name, line=node.line, per_item=per_item)
-    match node:
-        case TaskNode():
-            row.retry = plan.settings[node.settings].retry
-        case EachNode():
-            row.kind = "each"
-            row.rows = [] if node.simple else _rows(plan, node.body, per_item=True)
-        case RepeatNode():
-            row.rows = _rows(plan, node.body, per_item=True)
-        case ChildNode():
-            row.kind = "child"
-            row.rows = []
+def _row(outermost: Plan, plan: Plan, node: Node, label: str) -> Row:
+    row = Row(node.name, label + node.name, line=node.line)
+    if isinstance(node, TaskNode):
+        row.retry = plan.settings[node.settings].retry
+    elif isinstance(node, ChildNode):
+        row.kind = "child"
+        child = outermost.children.get(node.flow)
+        row.rows = _rows(outermost, child, 0, f"{row.step}.") if child is not None else []
     return row
