@@ -132,10 +132,13 @@ class PythonFile:
                     self._collect_assignment(target, value)
                 case ast.If(body=inner, orelse=rest):
                     self.collect([*inner, *rest])
-                case ast.Try(body=inner, handlers=handlers, orelse=rest, finalbody=last):
-                    self.collect([*inner, *(stmt for handler in handlers for stmt in handler.body), *rest, *last])
+                case ast.Try() | ast.TryStar():
+                    handled = [stmt for handler in node.handlers for stmt in handler.body]
+                    self.collect([*node.body, *handled, *node.orelse, *node.finalbody])
                 case ast.With(body=inner):
                     self.collect(inner)
+                case _ if type(node).__name__ == "TypeAlias":  # `type X = …`, of Python 3.12
+                    self._collect_assignment(*(getattr(node, part) for part in ("name", "value")))
 
     def _collect_assignment(self, target: ast.expr, value: ast.expr) -> None:
         for part in target.elts if isinstance(target, ast.Tuple) else [target]:

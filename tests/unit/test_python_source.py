@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -163,8 +164,16 @@ def test_other_decorators_keep_the_signature(tmp_path: Path) -> None:
 
 def test_definitions_inside_if_try_and_with(tmp_path: Path) -> None:
     source = "if True:\n  def a(): ...\nelse:\n  def b(): ...\ntry:\n  def c(): ...\nexcept E:\n  def d(): ...\n"
+    source += "try:\n  def e(): ...\nexcept* E:\n  def f(): ...\nwith x:\n  def g(): ...\n"
     files = read(tmp_path, {"m.py": source})
-    assert all(files.function(f"m:{name}") is not None for name in "abcd")
+    assert all(files.function(f"m:{name}") is not None for name in "abcdefg")
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="syntax of Python 3.12")
+def test_type_statement(tmp_path: Path) -> None:
+    found = function(tmp_path, "type Ids = list[int]\ndef f(x: Ids): ...\n").params[0].type
+    assert found is not None
+    assert text(found) == "list<int>"
 
 
 def test_imports_are_followed_near_by(tmp_path: Path) -> None:
