@@ -27,6 +27,7 @@ from .arguments import Inputs, argument_getters
 from .connections import connect_all
 from .failures import MAX_MESSAGE, TaskFailed, cut, from_exception, mismatch, pack_failure
 from .functions import Functions
+from .logs import Mask
 from .operators import Operate, operator_of
 from .ranges import item_parts
 from .shared import FAILED, SKIPPED, SUCCESS
@@ -80,7 +81,9 @@ def ended_by(error: BaseException) -> Ended:
     """The end of a unit that raised."""
     if isinstance(error, Skip):
         return Ended(SKIPPED, wire.NULL)
-    return Ended(FAILED, pack_failure(from_exception(error)))
+    failure, mask = from_exception(error), Mask()
+    failure = msgspec.structs.replace(failure, message=mask(failure.message), detail=mask(failure.detail))
+    return Ended(FAILED, pack_failure(failure))
 
 
 _NOTHING = nullcontext()

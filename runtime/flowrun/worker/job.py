@@ -58,6 +58,8 @@ class Job:
         self._outcomes: list[Outcome] = []
         self._run: _Run | None = None
         self._size = 0
+        #: token of the unit that ended last
+        self.last_ended: int | None = None
         #: something can be reported
         self.changed = asyncio.Event()
         #: what can be reported is not to wait any longer
@@ -81,6 +83,7 @@ class Job:
                 self.pending.remove(result.token)
             else:
                 continue  # it was given up at the moment when it ended
+            self.last_ended = result.token
             unit = self.unit(result.token)
             if result.state == SUCCESS:
                 self._add(unit, "success", result.payload, None, result.started, result.seconds)

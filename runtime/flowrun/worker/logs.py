@@ -58,6 +58,11 @@ class LogLimit:
         self._chunks -= 1
         return text
 
+    @property
+    def holds(self) -> bool:
+        """Something is held back."""
+        return bool(self._held)
+
     def rest(self) -> str:
         """The end of what was held back, and how much is missing before it."""
         text, missing = self._held, self._left_out
@@ -67,7 +72,9 @@ class LogLimit:
     def _hold(self, text: str) -> None:
         held = self._held + text
         if len(held) > TAIL:
-            cut = held.find("\n", len(held) - TAIL) + 1 or len(held) - TAIL
+            cut = len(held) - TAIL
+            line = held.find("\n", cut, cut + TAIL // 2) + 1  # whole lines, if they are not too long
+            cut = line or cut
             self._left_out += cut
             held = held[cut:]
         self._held = held

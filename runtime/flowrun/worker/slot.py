@@ -33,6 +33,8 @@ __all__ = ["ExecutorBroken", "ProcessSlot", "Services", "Slot"]
 TICK = 0.02
 #: a job that takes longer gives back what it has not begun, in seconds
 SLOW = 1.0
+#: what was held back of a flood of output is shown after this time, in seconds
+_HELD = 0.25
 #: plans that an executor is sure to have kept
 PLANS = 32
 
@@ -79,6 +81,8 @@ class ProcessSlot:
         self._process: ExecutorProcess | None = None
         self._next_token = 0
         self._job: Job | None = None
+        #: it still speaks after its end
+        self._last_job: Job | None = None
         #: tokens that did not fit into the pipe yet
         self._waiting: deque[int] = deque()
         #: why the process is killed: the unit, and its failure (None: it is handed back)
@@ -118,7 +122,8 @@ class ProcessSlot:
     # ---- running a job
 
     async def run(self, job: Job, plan_data: Mapping[str, bytes]) -> None:
-        self._job, self._began = job, time.monotonic()
+        self._job = self._last_job = job
+        self._began = time.monotonic()
         self._cancelled.clear()
         self._limits.clear()
         try:
@@ -276,19 +281,33 @@ class ProcessSlot:
         if process is None or not process.ready:
             self._last_words += text
             return
-        running = process.memory.running() if process.code is None else self._last_seen
-        if self._job is None or running is None:
-            sys.stderr.write(text)
+        speaker = self._speaker(process)
+        if speaker is None:
+            sys.stderr.write(text)  # before the first job: what a library says when it is imported
             return
         now = time.monotonic()
-        limit = self._limits.setdefault((running[0], stream), LogLimit(now))
-        self._log(running[0], stream, limit.feed(text, now))
+        key = (speaker, stream)
+        limit = self._limits.setdefault(key, LogLimit(now))
+        self._log(speaker, stream, limit.feed(text, now))
+        if limit.holds:
+            asyncio.get_running_loop().call_later(_HELD, self._show_held, key)
+
+    def _show_held(self, key: tuple[int, str]) -> None:
+        limit = self._limits.get(key)
+        if limit is not None and limit.holds:
+            self._log(*key, limit.rest())
+
+    def _speaker(self, process: ExecutorProcess) -> int | None:
+        """The unit that runs; if none does, the last one: what it wrote may come after its end."""
+        running = process.memory.running() if process.code is None else self._last_seen
+        if running is not None:
+            return running[0]
+        return None if self._last_job is None else self._last_job.last_ended
 
     def _log(self, token: int, stream: str, text: str) -> None:
-        job = self._job
+        job = self._last_job
         if job is not None and text and job.base <= token < job.end:
-            unit = job.unit(token)
-            self._services.log(_note(unit, stream, text))
+            self._services.log(_note(job.unit(token), stream, text))
 
 
 def _note(unit: Unit, stream: str, text: str) -> LogNote:

@@ -85,6 +85,8 @@ class Supervisor:
             assert self._process is not None
             if self._process.poll() is None:
                 continue
+            assert self._process.stdin is not None
+            self._process.stdin.close()
             deaths = deaths + 1 if loop.time() - born < YOUNG else 1
             if deaths >= MOST_DEATHS:
                 raise WorkerBroken(
