@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,9 +15,10 @@ from flowc.source import Source
 
 from . import machine
 from .build import Refused
-from .lexer import scan
-from .problems import report
+from .lexer import Lexer, scan
+from .problems import Problem, report
 from .reading import MAX_BYTES, decode_source
+from .recover import recover
 
 __all__ = ["MAX_BYTES", "decode_source", "parse", "parse_expression"]
 
@@ -26,18 +27,21 @@ def parse(source: Source, findings: Findings) -> syntax.File:
     """The declarations of a file. What is wrong goes into `findings`, and an ErrorNode stands in its place."""
     with _collector_paused():
         lexer = scan(source.text)
-        try:
-            file: syntax.File = machine.run(lexer.tokens, "file")
-        except machine.Stop as stop:
-            value = lexer.values[stop.index]
-            findings.add("unexpected-token", source.span(value.start, value.end), found=source.text[value.start:value.end], where="here")
-            return syntax.File(0, len(source.text), ())
-        except Refused as refused:
-            findings.add(refused.finding, source.span(refused.start, refused.end), **refused.fields)
-            return syntax.File(0, len(source.text), ())
-        for problem in lexer.problems:
-            report(problem, source, findings)
-        return _documented(file.declarations, lexer.docs, len(source.text))
+        declarations, problems = _declarations(source.text, lexer)
+    for problem in problems:
+        report(problem, source, findings)
+    return _documented(declarations, lexer.docs, len(source.text))
+
+
+def _declarations(text: str, lexer: Lexer) -> tuple[Sequence[syntax.Declaration], list[Problem]]:
+    if lexer.types == ["$END"]:
+        return (), lexer.problems
+    if any(problem.name == "nesting-too-deep" for problem in lexer.problems):
+        return recover(text)
+    try:
+        return machine.run(lexer.tokens, "file").declarations, lexer.problems
+    except (machine.Stop, Refused):
+        return recover(text)
 
 
 def parse_expression(text: str) -> syntax.Expression:
@@ -64,9 +68,9 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _documented(declarations: tuple[Any, ...], docs: dict[int, str], end: int) -> syntax.File:
+def _documented(declarations: Sequence[Any], docs: dict[int, str], end: int) -> syntax.File:
     if not docs:
-        return syntax.File(0, end, declarations)
+        return syntax.File(0, end, tuple(declarations))
     return syntax.File(0, end, tuple(_with_doc(node, docs.get(node.start)) for node in declarations))
 
 

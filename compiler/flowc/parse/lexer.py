@@ -45,10 +45,12 @@ _GOES_ON = re.compile(
     r"[ \t\r\f]*(?:->|\?\?|\?\.|\.(?!\.)|\||\}|\Z"
     r"|(?:with|after|catch|and|or|else|finally|until|then|returns)\b(?!\s*:|\s*=(?!=)))"
 )
+#: outside of all blocks, where no statement starts with a brace
+_GOES_ON_OUTSIDE = re.compile(rf"{_GOES_ON.pattern}|[ \t\r\f]*\{{")
 _COLON = re.compile(r"[ \t]*:")
 _COLON_OR_EQUALS = re.compile(r"[ \t]*(?::|=(?!=))")
 _DOC = re.compile(r"^[ \t]*##(?!#) ?(.*?)[ \t\r]*$", re.MULTILINE)
-_DECLARATION = re.compile(r"^(?:use|type|let|var|task|flow|chain|group|chord|test|pool|queue)\b", re.MULTILINE)
+_DECLARATION = re.compile(r"^(?:##|(?:task|flow)[ \t]+\w+[ \t]*(?:\(|\{|returns\b))", re.MULTILINE)
 #: text up to the closing quotes, an interpolation or, in one line, its end
 _CHUNKS = {
     '"': re.compile(r'(?:[^"\\\n$]+|\$\$\{|\$(?!\{)|\\[^\n])*'),
@@ -59,9 +61,10 @@ _AT_LINE_END = re.compile(r"[ \t\r\f]*(?:\#|\n|\Z)")
 _OPEN = {")": "(", "]": "[", "}": "{"}
 
 
-def scan(text: str, start: int = 0, end: int | None = None, *, every_line: bool = False) -> Lexer:
-    """Reads text[start:end]. `every_line` keeps the line ends inside brackets, for error recovery."""
-    lexer = Lexer(text if end is None else text[:end], start, every_line=every_line)
+def scan(text: str, start: int = 0, end: int | None = None, *, recovering: bool = False) -> Lexer:
+    """Reads text[start:end]. `recovering` keeps the line ends inside brackets, and ends triple-quoted text before
+    what is a task or a flow at the start of a line."""
+    lexer = Lexer(text, start, len(text) if end is None else end, recovering=recovering)
     lexer.run()
     return lexer
 
@@ -82,14 +85,15 @@ class _Quoted:
 class Lexer:
     """The tokens of a text, its problems, and its `##` comments by the offset of the token that follows them."""
 
-    def __init__(self, text: str, start: int, *, every_line: bool) -> None:
+    def __init__(self, text: str, start: int, end: int, *, recovering: bool) -> None:
         self.problems: list[Problem] = []
         self.docs: dict[int, str] = {}
         self.types: list[str] = []
         self.values: list[Node] = []
         self._text = text
-        self._pos = start
-        self._every_line = every_line
+        self._start = start
+        self._end = end
+        self._recovering = recovering
         self._stack: list[str] = []
         self._quoted: list[_Quoted] = []
 
@@ -99,11 +103,11 @@ class Lexer:
 
     def run(self) -> None:
         """Reads to the end of the text."""
-        text, match = self._text, _TOKEN.match
+        text, limit, match = self._text, self._end, _TOKEN.match
         types, values, stack = self.types, self.values, self._stack
-        pos, doc = self._pos, None
+        pos, doc = self._start, None
         while True:
-            found = match(text, pos)
+            found = match(text, pos, limit)
             assert found is not None
             kind = found.lastgroup
             assert kind is not None
@@ -138,14 +142,14 @@ class Lexer:
                 break
             else:
                 pos = self._rare(kind, start, end, found[kind])
-        self._finish(len(text))
+        self._finish()
 
     # ---- words, signs, numbers ------------------------------------------------------------------------------------
 
     def _word_type(self, word: str, end: int) -> str:
         if word in HARD:
-            return "WORD" if _COLON.match(self._text, end) and self._stack[-1:] != ["["] else word
-        return "NAME" if _COLON_OR_EQUALS.match(self._text, end) else word
+            return "WORD" if _COLON.match(self._text, end, self._end) and self._stack[-1:] != ["["] else word
+        return "NAME" if _COLON_OR_EQUALS.match(self._text, end, self._end) else word
 
     def _open(self, sign: str, start: int) -> None:
         self._stack.append(sign)
@@ -182,13 +186,13 @@ class Lexer:
             self._problem("foreign-syntax", start, end, found="//", help="comments start with `#`")
             return end
         if spelt == "/*":
-            end = self._text.find("*/", end) + 2
-            end = end if end > 1 else len(self._text)
+            closing = self._text.find("*/", end, self._end)
+            end = closing + 2 if closing >= 0 else self._end
             self._problem("foreign-syntax", start, start + 2, found="/*", help="comments start with `#`, on each line")
             return end
         reads_as, help = FOREIGN_SIGNS[spelt]
         self._problem("foreign-syntax", start, end, found=spelt, help=help)
-        if reads_as and not (reads_as == "_NL" and _AT_LINE_END.match(self._text, end)):
+        if reads_as and not (reads_as == "_NL" and _AT_LINE_END.match(self._text, end, self._end)):
             self._add(reads_as, Token(start, end, reads_as))
         return end
 
@@ -200,9 +204,10 @@ class Lexer:
             self._break_off_interpolation(start)
         if "##" in lines and (found := _last_doc(lines, has_code=bool(self.types))) is not None:
             doc = found
-        if self._stack and self._stack[-1] != "{" and not self._every_line:
+        if self._stack and self._stack[-1] != "{" and not self._recovering:
             return doc
-        if self.types and self.types[-1] not in TRAILING and not _GOES_ON.match(self._text, end):
+        goes_on = _GOES_ON if self._stack else _GOES_ON_OUTSIDE
+        if self.types and self.types[-1] not in TRAILING and not goes_on.match(self._text, end, self._end):
             self._add("_NL", Token(start, end, "\n"))
         return doc
 
@@ -217,17 +222,19 @@ class Lexer:
     def _read_quoted(self, quoted: _Quoted, pos: int) -> int:
         """Reads text up to `${` or to the closing quotes."""
         text, closer = self._text, quoted.closer
-        chunk = _CHUNKS[closer].match(text, pos)
+        chunk = _CHUNKS[closer].match(text, pos, self._end)
         assert chunk is not None
         end = chunk.end()
-        if text.startswith("${", end):
+        if closer == '"""' and self._recovering and _DECLARATION.search(text, pos, end):
+            return self._break_off_text(quoted, pos, end)
+        if text.startswith("${", end, self._end):
             self._chars(quoted, pos, end)
             self._add("${", Token(end, end + 2, "${"))
             self._stack.append("${")
             self._quoted.append(quoted)
             quoted.interpolation = end
             return end + 2
-        if text.startswith(closer, end):
+        if text.startswith(closer, end, self._end):
             return self._end_quoted(quoted, pos, end, end + len(closer))
         return self._break_off_text(quoted, pos, end)
 
@@ -270,8 +277,8 @@ class Lexer:
             self._break_off_interpolation(quoted.start)
             return quoted.start + len(quoted.closer)
         if quoted.closer == '"""':
-            later = _DECLARATION.search(self._text, end if end < len(self._text) else start)
-            end = later.start() if later else len(self._text)
+            later = _DECLARATION.search(self._text, start, self._end)
+            end = later.start() if later else self._end
         else:
             end = start + len(_without_closers(self._text[start:end]))
         opening = quoted.start + len(quoted.closer)
@@ -292,7 +299,8 @@ class Lexer:
 
     # ---- the rest -------------------------------------------------------------------------------------------------
 
-    def _finish(self, end: int) -> None:
+    def _finish(self) -> None:
+        end = self._end
         self._break_off_interpolation(end, all=True)
         if self.types and self.types[-1] == "_NL":
             self.types.pop()

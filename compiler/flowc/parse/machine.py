@@ -46,7 +46,7 @@ def _machine() -> Machine:
 
 
 def run(tokens: Tokens, start: str) -> Any:
-    """Parses a stream that ends in $END. Raises Stop, or `build.Refused` for what the grammar cannot tell."""
+    """Parses a stream that ends in $END and is not empty. Raises Stop, or `build.Refused` for what the grammar cannot tell."""
     actions, gotos, rules = _machine()
     first, accepting = flowgrammar.load().starts[start]
     state = first
@@ -73,7 +73,7 @@ def run(tokens: Tokens, start: str) -> Any:
                 state = gotos[states[-2]][origin]
                 states[-1] = state
             else:
-                depth = max(depths[-size:], default=0) + deepens
+                depth = max(depths[-size:]) + deepens
                 if depth > MAX_DEPTH:
                     raise build.Refused("nesting-too-deep", value.start, value.end, limit=MAX_DEPTH)
                 made = function(values[-size:])
@@ -133,8 +133,6 @@ def _builder(rule: Rule) -> Build | None:
     function: Callable[..., Any] = getattr(build, rule.action)
     picks = rule.picks
     plain = [pick for pick in picks if pick is not None and pick >= 0]
-    if not rule.size:
-        return lambda taken: function(0, 0)
     if len(plain) < len(picks) or rule.starts_with_list or rule.ends_with_list:
         return _general_builder(rule, function)
     if len(plain) == 0:

@@ -1,0 +1,343 @@
+"""What a syntax error means to the person who made it.
+
+`explain` looks at the token where the machine stopped, at what could have come instead, and at the words around it.
+The cases go from the particular (a habit from another language, a misspelt keyword, `=` for `:`) to the general
+("a comma is missing", "`)` is not expected after `(`").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from flowc.suggest import nearest
+from flowc.syntax import Node
+
+from . import machine
+from .foreign import FOREIGN_WORDS
+from .problems import Problem
+from .tokens import HARD, KEYWORDS, Tokens
+
+__all__ = ["Broken", "explain"]
+
+_DECLARATIONS = tuple("use type let var pool queue limit connection sla task chain group chord flow test".split())
+_STATEMENTS = tuple("if using return trigger on mock expect each repeat match".split())
+_OPERATORS = frozenset("+ - * / % == != < <= > >= ?? and or not in -> = : . ?. | ...".split())
+_LEADING = frozenset([*_OPERATORS, "return", "expect", "after", "until", "if", "then", "else", "each", "match", "(", "["])
+_COMPARISONS = frozenset("== != < <= > >= in".split())
+_VALUES = frozenset("NAME NUMBER DATE STRING QUOTE".split())
+_ENDS = frozenset(["$END", "_NL", ",", "}", ")", "]", "UNQUOTE", ":"])
+#: foreign words that are told wherever they stand; the others only where a statement begins
+_IN_THE_MIDDLE = {
+    **{word: FOREIGN_WORDS[word] for word in ("elif", "elseif", "elsif", "except")},
+    "as": "imports keep their names: leave `as …` out",
+    "is": "compare with `==`, also with `null`",
+    "default": "the last arm of a `match` is `else: result`",
+    "otherwise": "write `else`",
+    "do": "blocks stand in braces: `{ … }`",
+}
+
+
+class Broken(NamedTuple):
+    """A unit and where the machine stopped in it."""
+
+    text: str
+    #: the unit, with $END
+    tokens: Tokens
+    #: the token that cannot stand here
+    at: int
+    #: the machine's states
+    states: list[int]
+    #: the start rule: decl or stmt
+    rule: str
+
+    @property
+    def type(self) -> str:
+        return self.tokens.types[self.at]
+
+    @property
+    def node(self) -> Node:
+        return self.tokens.values[self.at]
+
+    @property
+    def before(self) -> str:
+        """The type of the token before, "" at the beginning."""
+        return self.tokens.types[self.at - 1] if self.at else ""
+
+    @property
+    def after(self) -> str:
+        return self.tokens.types[self.at + 1] if self.at + 1 < len(self.tokens) else ""
+
+    def spelling(self, index: int) -> str:
+        node = self.tokens.values[index]
+        return self.text[node.start : node.end]
+
+    def problem(self, finding: str, index: int, /, *, help: str | None = None, **fields: object) -> Problem:
+        """The finding at a token."""
+        node = self.tokens.values[index]
+        return Problem(finding, node.start, node.end, fields, help)
+
+    def gap(self, finding: str, /, *, help: str | None = None, **fields: object) -> Problem:
+        """Something is missing: after the token before, or at the token itself if it begins the line."""
+        end = self.tokens.values[self.at - 1].end if self.at else self.node.start
+        return Problem(finding, end, end, fields, help)
+
+
+Case = Callable[[Broken, set[str]], Problem | None]
+
+
+def explain(broken: Broken) -> Problem:
+    """The finding for the place where the machine stopped."""
+    expected = machine.expected(broken.states)
+    for case in _CASES:
+        problem = case(broken, expected)
+        if problem is not None:
+            return problem
+    return _unexpected(broken, expected)
+
+
+# ---- words -----------------------------------------------------------------------------------------------------------
+
+
+def _foreign_word(broken: Broken, expected: set[str]) -> Problem | None:
+    first = broken.spelling(0)
+    if broken.at <= 2 and first in FOREIGN_WORDS and broken.tokens.types[0] in ("NAME", "for"):
+        return broken.problem("foreign-syntax", 0, found=first, help=FOREIGN_WORDS[first])
+    word = broken.spelling(broken.at)
+    if broken.type == "NAME" and word in _IN_THE_MIDDLE:
+        return broken.problem("foreign-syntax", broken.at, found=word, help=_IN_THE_MIDDLE[word])
+    return None
+
+
+def _foreign_sign(broken: Broken, expected: set[str]) -> Problem | None:
+    help: str | None = None
+    found = broken.type
+    if found == "?" and broken.before in _VALUES | {")", "]"}:
+        help = "a choice between two values is `if condition then a else b`"
+    elif found == "[" and "<" in expected and "returns" not in expected and broken.before == "NAME":
+        help = "the type of the items stands in angle brackets: `list<int>`"
+    elif found == "->" and "returns" in expected:
+        help = "the type of the result stands after `returns`"
+    elif found == ":" and "{" in expected and broken.after in ("$END", "_NL", "{", "NAME", ""):
+        python = "returns" not in expected or broken.after != "NAME"
+        help = "blocks stand in braces: `{ … }`" if python else "the type of the result stands after `returns`"
+    elif found == "not" and broken.after == "in":
+        return broken.problem("foreign-syntax", broken.at, found="not in", help="write `not (a in b)`")
+    return broken.problem("foreign-syntax", broken.at, found=found, help=help) if help else None
+
+
+def _misspelt(broken: Broken, expected: set[str]) -> Problem | None:
+    if broken.type == "NAME":
+        words = sorted(word for word in expected if word in KEYWORDS and len(word) > 2)
+        near = nearest(broken.spelling(broken.at), words)
+        if near is not None and broken.at > 0:
+            return broken.problem("misspelt-keyword", broken.at, found=broken.spelling(broken.at), keyword=near)
+    if broken.tokens.types[0] == "NAME" and 1 <= broken.at <= 2 and broken.type not in ("=", ":"):
+        words = _DECLARATIONS if broken.rule == "decl" else _STATEMENTS
+        near = nearest(broken.spelling(0), [word for word in words if len(word) > 1])
+        if near is not None and broken.tokens.types[1] != "(":
+            return broken.problem("misspelt-keyword", 0, found=broken.spelling(0), keyword=near)
+    return None
+
+
+def _keyword_as_name(broken: Broken, expected: set[str]) -> Problem | None:
+    if broken.type in HARD and "NAME" in expected and not _VALUES <= expected | {"QUOTE"}:
+        return broken.problem("keyword-as-name", broken.at, word=broken.type)
+    if broken.type == "=" and broken.at == 1 and broken.before in KEYWORDS:
+        return broken.problem("keyword-as-name", 0, word=broken.before)
+    return None
+
+
+def _misplaced(broken: Broken, expected: set[str]) -> Problem | None:
+    first = broken.tokens.types[0]
+    if broken.rule == "stmt" and first in _DECLARATIONS and broken.at <= 1:
+        return broken.problem("misplaced-declaration", 0, word=first)
+    if broken.rule == "decl" and broken.at <= 1 and (first in KEYWORDS or first == "NAME") and _is_statement(broken):
+        help = None
+        if broken.tokens.types[1] == "=":
+            help = f"a constant is declared with `let {broken.spelling(0)} = …`; steps stand in a flow"
+        return broken.problem("misplaced-statement", 0, help=help)
+    return None
+
+
+def _is_statement(broken: Broken) -> bool:
+    try:
+        machine.run(broken.tokens, "stmt")
+    except Exception:  # whatever else is wrong with it, it is no statement
+        return False
+    return True
+
+
+# ---- `=`, `:` and friends ----------------------------------------------------------------------------------------------
+
+
+def _wrong_separator(broken: Broken, expected: set[str]) -> Problem | None:
+    if broken.type == "=":
+        if expected == {":"} or (":" in expected and "=" not in expected and _opens_entry(broken)):
+            hint = "a parameter is `name: type`" if expected == {":"} and _in_parentheses(broken) else None
+            return broken.problem("wrong-separator", broken.at, found="=", right=":", help=hint)
+        if "==" in expected:
+            return broken.problem("assignment-in-expression", broken.at)
+    if broken.type == ":" and "=" in expected:
+        return broken.problem("wrong-separator", broken.at, found=":", right="=")
+    return None
+
+
+def _opens_entry(broken: Broken) -> bool:
+    return broken.at >= 2 and broken.tokens.types[broken.at - 2] in ("(", "{", ",", "_NL")
+
+
+def _in_parentheses(broken: Broken) -> bool:
+    types = broken.tokens.types[: broken.at]
+    return types.count("(") > types.count(")")
+
+
+def _missing_type(broken: Broken, expected: set[str]) -> Problem | None:
+    if expected == {":"} and broken.type in (",", ")") and broken.before in ("NAME", "WORD"):
+        return broken.problem("missing-type", broken.at - 1, name=broken.spelling(broken.at - 1))
+    return None
+
+
+def _chained_comparison(broken: Broken, expected: set[str]) -> Problem | None:
+    if broken.type in _COMPARISONS and (broken.before in _VALUES or broken.before in (")", "]")) and "and" in expected:
+        return broken.problem("chained-comparison", broken.at)
+    return None
+
+
+def _text_expected(broken: Broken, expected: set[str]) -> Problem | None:
+    if broken.type == "QUOTE" and "STRING" in expected:
+        return broken.problem("interpolation-not-possible", broken.at)
+    return None
+
+
+# ---- what is missing ---------------------------------------------------------------------------------------------------
+
+
+def _lone_else(broken: Broken, expected: set[str]) -> Problem | None:
+    belongs = {"else": "if", "finally": "using", "until": "repeat", "then": "if", "catch": "call", "with": "call"}
+    if broken.type not in belongs:
+        return None
+    help = {
+        "else": "`else` follows the `}` of an `if`, or the value after `then`",
+        "finally": "`finally` follows the `}` of a `using`",
+        "until": "`until` follows the `}` of a `repeat`",
+        "then": "`then` follows the condition of an `if`",
+        "catch": "`catch(e) { … }` follows a call",
+        "with": "`with { … }` follows a call, a group, `each … in …` or `repeat`",
+    }[broken.type]
+    return broken.problem("word-without-partner", broken.at, word=broken.type, partner=belongs[broken.type], help=help)
+
+
+def _missing_value(broken: Broken, expected: set[str]) -> Problem | None:
+    if broken.type not in _ENDS and broken.type not in _OPERATORS and broken.type != "{":
+        return None
+    if broken.before in _LEADING and (_VALUES <= expected or broken.before in (".", "?.")):
+        if broken.before in ("(", "[") and broken.type not in _OPERATORS:
+            return None
+        what = "name" if broken.before in (".", "?.") else "value"
+        return broken.problem("missing-value", broken.at - 1, what=what, before=broken.before)
+    return None
+
+
+def _missing_block(broken: Broken, expected: set[str]) -> Problem | None:
+    if "BLOCK" not in expected and not ("{" in expected and not _VALUES <= expected):
+        return None
+    if broken.tokens.types[0] == "use":
+        return broken.gap("missing-block", what="use", help="name what is imported: `use std.http { get, post }`")
+    return broken.gap("missing-block", what=_construct(broken)) if broken.type != "}" else None
+
+
+def _construct(broken: Broken) -> str:
+    """The keyword that the missing block belongs to."""
+    heads = {"if", "else", "each", "repeat", "using", "finally", "catch", "on", "task", "flow", "test", "match", "with"}
+    words = [type_ for type_ in broken.tokens.types[: broken.at] if type_ in heads]
+    return words[-1] if words else broken.spelling(0)
+
+
+def _missing_separator(broken: Broken, expected: set[str]) -> Problem | None:
+    starts = _VALUES | {"(", "[", "{"} | KEYWORDS
+    if broken.type not in starts or broken.before in _OPERATORS:
+        return None
+    types, depth = broken.tokens.types, 0
+    for index in range(broken.at - 1, -1, -1):
+        if types[index] in ("}", ")", "]", "UNQUOTE"):
+            depth += 1
+        elif types[index] in ("{", "(", "[", "${"):
+            depth -= 1
+            if depth < 0:
+                break
+    outside = depth >= 0
+    word = broken.spelling(broken.at).split("\n")[0]
+    if not outside and "," in expected:
+        return broken.gap("missing-comma", word=word)
+    if outside and "$END" in expected:
+        return broken.problem("missing-line-end", broken.at, word=word)
+    return None
+
+
+# ---- everything else -----------------------------------------------------------------------------------------------------
+
+
+def _unexpected(broken: Broken, expected: set[str]) -> Problem:
+    index = broken.at
+    if broken.type == "$END" and index:
+        return broken.gap(
+            "unexpected-token", found=_end_of(broken), where=_where(broken), hint=_hint(expected)
+        )
+    found = _described(broken.type, broken.spelling(index))
+    return broken.problem("unexpected-token", index, found=found, where=_where(broken), hint=_hint(expected))
+
+
+def _end_of(broken: Broken) -> str:
+    return "the end of the declaration" if broken.rule == "decl" else "the end of the statement"
+
+
+def _where(broken: Broken) -> str:
+    if not broken.at:
+        return "at the start of a declaration" if broken.rule == "decl" else "at the start of a statement"
+    return f"after {_described(broken.before, broken.spelling(broken.at - 1))}"
+
+
+def _described(type_: str, spelling: str) -> str:
+    if type_ in ("STRING", "QUOTE", "CHARS", "END_QUOTE"):
+        return "this text"
+    if type_ == "_NL":
+        return "the end of the line"
+    if type_ == "BLOCK":
+        return "this block"
+    return f"`{spelling.splitlines()[0][:40]}`" if spelling else "this"
+
+
+def _hint(expected: set[str]) -> str:
+    names = []
+    if _VALUES <= expected:
+        names.append("a value")
+        expected = expected & {"}", ")", "]"}
+    elif {"NAME", "STRING", "{"} <= expected:
+        names.append("a type")
+        expected = set()
+    elif "NAME" in expected:
+        names.append("a name")
+    names += [f"`{sign}`" for sign in sorted(expected) if not sign.isupper() and sign != "$END" and sign != "_NL"]
+    if "_NL" in expected or "$END" in expected:
+        names.append("the end of the line")
+    if not names or len(names) > 6:
+        return "the reference shows each construct with an example"
+    return "here could stand " + (", ".join(names[:-1]) + " or " if len(names) > 1 else "") + names[-1]
+
+
+_CASES: tuple[Case, ...] = (
+    _foreign_word,
+    _misplaced,
+    _keyword_as_name,
+    _misspelt,
+    _foreign_sign,
+    _wrong_separator,
+    _missing_type,
+    _chained_comparison,
+    _text_expected,
+    _missing_value,
+    _lone_else,
+    _missing_block,
+    _missing_separator,
+)
