@@ -130,15 +130,18 @@ class Dispatcher:
                 if attempt[:3] == (revoke.run, revoke.scope, revoke.node) and revoke.attempt in (0, attempt[3]):
                     self._settle(bundle, attempt, out.left[attempt] if revoke.last < 0 else revoke.last - revoke.first)
 
-    def end_run(self, run: str) -> None:
-        """Forgets whatever there is of a run."""
+    def end_run(self, run: str) -> bool:
+        """Forgets whatever there is of a run. True if some of it is out."""
         for entries in list(self._waiting.pop(run, {}).values()):
             for entry in entries:
                 self._queues[entry.ready.queue].items -= entry.items
                 entry.drop()
+        some = False
         for bundle, out in list(self._out.items()):
             for attempt in [a for a in out.left if a[0] == run]:
                 self._settle(bundle, attempt, out.left[attempt])
+                some = True
+        return some
 
     def outcomes(self, bundle: str, outcomes: tuple[Outcome, ...]) -> None:
         """Results came: learns how long tasks take, and frees the bundle's place when all of it is done."""

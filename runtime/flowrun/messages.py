@@ -14,7 +14,8 @@ import zstandard
 from .errors import FlowError
 
 __all__ = [
-    "Bundle", "Cancel", "Event", "Failure", "LogNote", "Lost", "MessageError", "Outcome", "Results", "RunRecord",
+    "Bundle", "Cancel", "Event", "Failure", "LogNote", "Lost", "MessageError", "Outcome", "Results", "Revoked",
+    "RunRecord",
     "RunState", "StateNote", "StepNote", "StepRecord", "StepState", "Submit", "TimerFired", "WorkItem",
     "pack", "unpack", "unpack_event",
 ]  # fmt: skip
@@ -203,6 +204,19 @@ class StateNote(_Wire, frozen=True):
     steps: tuple[StepNote, ...]
 
 
+class Revoked(_Wire, frozen=True):
+    """Work that is no longer wanted (topic `revoke`): a worker that holds it may stop. What it says is ignored."""
+
+    run: str
+    scope: int
+    node: int
+    #: 0: every attempt
+    attempt: int = 0
+    #: of a range: items first..last-1; -1, -1: all of it
+    first: int = -1
+    last: int = -1
+
+
 class LogNote(_Wire, frozen=True):
     """Lines that a task wrote, as they come."""
 
@@ -243,9 +257,9 @@ def _plain(data: bytes) -> bytes:
 
 
 _decoders: dict[Any, msgspec.msgpack.Decoder[Any]] = {
-    kind: msgspec.msgpack.Decoder(kind) for kind in (Bundle, RunRecord, StateNote, LogNote)
+    kind: msgspec.msgpack.Decoder(kind) for kind in (Bundle, RunRecord, StateNote, LogNote, Revoked)
 }
-T = TypeVar("T", Bundle, RunRecord, StateNote, LogNote)
+T = TypeVar("T", Bundle, RunRecord, StateNote, LogNote, Revoked)
 _event_decoder: msgspec.msgpack.Decoder[Event] = msgspec.msgpack.Decoder(Event)
 
 

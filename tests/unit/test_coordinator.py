@@ -1,0 +1,319 @@
+"""The coordinator with the real engine and a worker in this process, on both transports."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from itertools import pairwise
+
+import msgspec
+import pytest
+from flowc.plan import Plan, RetryPolicy, StepSettings
+from flowrun.client import Client
+from flowrun.coordinator import Coordinator
+from flowrun.errors import TransportError
+from flowrun.memory import Faults, MemoryServer, MemoryTransport, run_virtual
+from flowrun.messages import Bundle, RunRecord, StateNote, Submit, pack, unpack
+from flowrun.settings import Settings
+
+from tests.support import sample_tasks
+from tests.support.node import Node, memory_server
+from tests.support.plans import call, each_plan, flow_plan, task
+
+TASKS = "tests.support.sample_tasks"
+#: x -> double(x) -> add(double(x), x)
+SUM = flow_plan(
+    (call("twice", 0, (1,)), call("sum", 1, (2, 1))),
+    (task("double", f"{TASKS}:double", "a"), task("add", f"{TASKS}:add", "a", "b")),
+    params=("x",),
+)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_calls() -> None:
+    sample_tasks.forget_calls()
+
+
+def one(target: str, **settings: object) -> Plan:
+    """One step that calls a task with the parameter x."""
+    given = StepSettings(**settings)  # type: ignore[arg-type]
+    return flow_plan((call("only", 0, (1,)),), (task("t", target, "a"),), params=("x",), settings=(given,))
+
+
+def value(record: RunRecord) -> object:
+    assert record.state == "success", record.error
+    return msgspec.msgpack.decode(record.result)
+
+
+def test_a_run() -> None:
+    async def main() -> None:
+        async with Node(memory_server()) as node:
+            run = await node.client.submit(SUM, {"x": 20})
+            record = await node.client.wait(run)
+            assert value(record) == 60
+            assert [(step.step, step.state, step.attempts) for step in record.steps] == [
+                ("twice", "success", 1),
+                ("sum", "success", 1),
+            ]
+            assert sample_tasks.calls == ["double 20", "add 40 20"]
+
+    run_virtual(main())
+
+
+def test_many_runs_at_once() -> None:
+    async def main() -> None:
+        async with Node(memory_server()) as node:
+            runs = await asyncio.gather(*(node.client.submit(SUM, {"x": x}) for x in range(200)))
+            records = await asyncio.gather(*(node.client.wait(run) for run in runs))
+            assert [value(record) for record in records] == [3 * x for x in range(200)]
+
+    run_virtual(main())
+
+
+def test_an_each_in_ranges() -> None:
+    async def main() -> None:
+        dispatched: list[Bundle] = []
+
+        class Counting(MemoryServer):
+            def dispatch(self, queue: str, partition: str, data: bytes, key: str) -> None:
+                dispatched.append(unpack(data, Bundle))
+                super().dispatch(queue, partition, data, key)
+
+        server = Counting()
+
+        async def connect() -> MemoryTransport:
+            return MemoryTransport(server)
+
+        async with Node(connect) as node:
+            record = await node.client.wait(await node.client.submit(each_plan(f"{TASKS}:noop"), {"n": 5_000}))
+            assert value(record) == list(range(5_000))
+            assert len(record.steps) == 5_001
+        assert 10 <= len(dispatched) <= 100
+
+    run_virtual(main())
+
+
+def test_a_retry_waits_for_its_timer() -> None:
+    async def main() -> None:
+        plan = one(f"{TASKS}:fail_once", retry=RetryPolicy(max=2, backoff="fixed", first_ms=90_000))
+        async with Node(memory_server()) as node:
+            start = asyncio.get_running_loop().time()
+            record = await node.client.wait(await node.client.submit(plan, {"x": 7}))
+            assert value(record) == 7
+            assert record.steps[0].attempts == 2
+            assert 90 <= asyncio.get_running_loop().time() - start < 92
+            assert record.ended_ms - record.started_ms >= 90_000
+
+    run_virtual(main())
+
+
+def test_a_failed_run() -> None:
+    async def main() -> None:
+        async with Node(memory_server()) as node:
+            record = await node.client.wait(await node.client.submit(one(f"{TASKS}:missing"), {"x": 1}))
+            assert (record.state, record.failed_step) == ("failed", "only")
+            assert record.error is not None
+            assert record.error.type == "NotFound"
+
+    run_virtual(main())
+
+
+def test_cancel() -> None:
+    async def main() -> None:
+        async with Node(memory_server()) as node:
+            run = await node.client.submit(one(f"{TASKS}:nap"), {"x": 3_600})
+            await asyncio.sleep(5)
+            await node.client.cancel(run)
+            record = await node.client.wait(run)
+            assert record.state == "cancelled"
+            assert asyncio.get_running_loop().time() < 60
+            again = await node.client.wait(await node.client.submit(SUM, {"x": 1}))
+            assert value(again) == 3
+
+    run_virtual(main())
+
+
+def test_notes_tell_what_happens() -> None:
+    async def main() -> None:
+        async with Node(memory_server()) as node:
+            notes = await node.client.watch("run1")
+            await node.client.submit(each_plan(f"{TASKS}:nap"), {"n": 40}, run="run1")
+            seen: list[StateNote] = []
+            times: list[float] = []
+            async for note in notes:
+                if isinstance(note, StateNote):
+                    seen.append(note)
+                    times.append(asyncio.get_running_loop().time())
+                    if note.state != "running":
+                        break
+            assert seen[-1].state == "success"
+            steps = [step for note in seen for step in note.steps if step.step == "each"]
+            assert (steps[-1].state, steps[-1].total, steps[-1].done) == ("success", 40, 40)
+            assert all(later - earlier > 0.09 for earlier, later in pairwise(times[:-1]))
+            await notes.aclose()  # type: ignore[attr-defined]
+
+    run_virtual(main())
+
+
+def test_a_dead_worker_s_work_is_done_by_another() -> None:
+    async def main() -> None:
+        plan = one(f"{TASKS}:nap", retry=RetryPolicy(max=1, first_ms=0))
+        async with Node(memory_server()) as node:
+            run = await node.client.submit(plan, {"x": 5})
+            await asyncio.sleep(1)
+            await node.kill_worker()
+            await node.start_worker()
+            record = await node.client.wait(run)
+            assert value(record) == 5
+            assert sample_tasks.calls == ["nap 5", "nap 5"]
+            assert 15 <= asyncio.get_running_loop().time() < 20
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize(("killed_after", "calls"), [(0.0, 3), (0.5, 4), (2.5, 4), (5.0, 4), (6.5, 3)])
+def test_a_new_coordinator_goes_on(killed_after: float, calls: int) -> None:
+    """Killed at any moment, with its worker: the next one repeats what had not finished, and nothing else."""
+
+    async def main() -> None:
+        nap = task("nap", f"{TASKS}:nap", "a")
+        plan = flow_plan(tuple(call(f"nap {i}", 0, (i,)) for i in (1, 2, 3)), (nap,), params=("x",))
+        async with Node(memory_server()) as node:
+            run = await node.client.submit(plan, {"x": 2})
+            await asyncio.sleep(killed_after)
+            await node.kill_worker()
+            await node.stop_coordinator()
+            await asyncio.sleep(1)
+            await node.start_coordinator()
+            await node.start_worker()
+            record = await node.client.wait(run)
+            assert value(record) == 2
+            assert len(sample_tasks.calls) == calls
+            assert [(step.state, step.attempts) for step in record.steps] == [("success", 1)] * 3
+            assert asyncio.get_running_loop().time() < 10
+
+    run_virtual(main())
+
+
+def test_a_record_that_was_not_stored_is_stored_at_the_take_over() -> None:
+    async def main() -> None:
+        connect = memory_server()
+        async with Node(connect) as node:
+            run = await node.client.submit(SUM, {"x": 1})
+            await node.client.wait(run)
+            await node.stop_coordinator()
+            server = node.coordinator._transport.server  # type: ignore[attr-defined]
+            server.results.clear()
+            await node.start_coordinator()
+            assert value(await node.client.wait(run)) == 3
+
+    run_virtual(main())
+
+
+def test_an_expired_record_is_not_stored_again() -> None:
+    async def main() -> None:
+        async with Node(memory_server(), settings=Settings(keep_results=100)) as node:
+            run = await node.client.submit(SUM, {"x": 1})
+            await node.client.wait(run)
+            await asyncio.sleep(200)
+            assert await node.client.result(run) is None
+            await node.client.wait(await node.client.submit(SUM, {"x": 2}))
+            await node.stop_coordinator()
+            await node.start_coordinator()
+            await asyncio.sleep(1)
+            assert await node.client.result(run) is None
+
+    run_virtual(main())
+
+
+def test_timers_of_the_past_are_armed_again() -> None:
+    async def main() -> None:
+        plan = one(f"{TASKS}:fail_once", retry=RetryPolicy(max=2, backoff="fixed", first_ms=600_000))
+        async with Node(memory_server()) as node:
+            run = await node.client.submit(plan, {"x": 7})
+            await asyncio.sleep(10)
+            await node.stop_coordinator()
+            await asyncio.sleep(300)
+            await node.start_coordinator()
+            record = await node.client.wait(run)
+            assert value(record) == 7
+            assert 600 <= asyncio.get_running_loop().time() < 610
+
+    run_virtual(main())
+
+
+def test_damaged_and_foreign_messages_are_skipped(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        connect = memory_server()
+        transport = await connect()
+        await transport.open_partition("0")
+        await transport.append("0", b"not a message", "1")
+        await transport.append("0", b"\x02\x93\xa5other\x01\x02", "2")
+        async with Node(connect) as node:
+            assert value(await node.client.wait(await node.client.submit(SUM, {"x": 1}))) == 3
+            await transport.append("0", b"\x09", "3")
+            assert value(await node.client.wait(await node.client.submit(SUM, {"x": 2}))) == 6
+
+    with caplog.at_level(logging.WARNING, "flow.coordinator"):
+        run_virtual(main())
+    assert len([r for r in caplog.records if "is skipped" in r.message]) == 3
+
+
+def test_a_plan_that_is_missing_fails_only_its_runs(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        connect = memory_server()
+        transport = await connect()
+        async with Node(connect) as node:
+            await transport.append("0", pack(Submit(run="r1", plan="00" * 16, args=b"\x80")), "1")
+            record = await node.client.wait("r1")
+            assert record.state == "failed"
+            assert record.error is not None
+            assert "does not have" in record.error.message
+            assert value(await node.client.wait(await node.client.submit(SUM, {"x": 2}))) == 6
+
+    run_virtual(main())
+
+
+def test_a_defect_of_the_engine_ends_one_run(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    from flowrun.engine import Engine
+
+    decide = Engine.decide
+
+    def broken(self: Engine, event: object, now_ms: int, seq: int) -> object:
+        if isinstance(event, Submit) and event.run == "bad":
+            raise IndexError("list index out of range")
+        return decide(self, event, now_ms, seq)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Engine, "decide", broken)
+
+    async def main() -> None:
+        async with Node(memory_server()) as node:
+            await node.client.submit(SUM, {"x": 1}, run="bad")
+            record = await node.client.wait("bad")
+            assert (record.state, record.flow) == ("failed", "test")
+            assert record.error is not None
+            assert record.error.type == "InternalError"
+            assert "please report it" in record.error.message
+            assert value(await node.client.wait(await node.client.submit(SUM, {"x": 2}))) == 6
+            await node.stop_coordinator()
+            await node.start_coordinator()
+            assert value(await node.client.wait(await node.client.submit(SUM, {"x": 3}))) == 9
+
+    run_virtual(main())
+    assert "IndexError" in caplog.text
+
+
+def test_what_fails_in_the_background_ends_it() -> None:
+    async def main() -> None:
+        server = MemoryServer()
+        transport = MemoryTransport(server)
+        coordinator = Coordinator(transport, "0", slots=1)
+        working = asyncio.create_task(coordinator.run())
+        await coordinator.ready.wait()
+        await Client(transport).submit(SUM, {"x": 1})
+        await asyncio.sleep(0)
+        server.faults = Faults(fail=1.0)
+        with pytest.raises(TransportError):
+            await asyncio.wait_for(working, 10)
+
+    run_virtual(main())
