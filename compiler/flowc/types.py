@@ -7,11 +7,13 @@ with the checks.
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 __all__ = [
     "ANY", "BOOL", "BYTES", "DATE", "DATETIME", "DECIMAL", "DURATION", "ERROR", "FAILURE", "FILE", "FLOAT", "INT",
-    "JSON", "NULL", "PRIMITIVES", "SIZE", "STRING",
+    "JSON", "NULL", "PRIMITIVES", "RUN", "SIZE", "STRING",
     "ListOf", "Literals", "MapOf", "Optional", "Primitive", "Record", "Secret", "Type", "Union", "text",
 ]  # fmt: skip
 
@@ -86,6 +88,17 @@ PRIMITIVES: dict[str, Primitive] = {
 #: what `catch(e)`, `on failure(e)` and `on_error: "collect"` give
 FAILURE = Record((("step", STRING), ("index", Optional(INT)), ("type", STRING), ("message", STRING), ("attempts", INT)))
 
+#: `run`: the facts of the run itself
+RUN = Record(
+    (
+        ("id", STRING),
+        ("flow", STRING),
+        ("date", DATE),
+        ("triggered_at", DATETIME),
+        ("window", Record((("start", DATETIME), ("end", DATETIME)))),
+    )
+)
+
 
 def text(kind: Type) -> str:
     """The canonical text of a type, as a `.flow` file would write it."""
@@ -101,10 +114,18 @@ def text(kind: Type) -> str:
         case Optional(inner):
             return f"({text(inner)})?" if isinstance(inner, Literals | Union) else f"{text(inner)}?"
         case Literals(values):
-            return " | ".join(f'"{value}"' for value in values)
+            return " | ".join(map(_quoted, values))
         case Union(members):
             return " | ".join(text(member) for member in members)
         case Record(fields):
             if kind == FAILURE:
                 return "Failure"
-            return "{ " + ", ".join(f"{name}: {text(field)}" for name, field in fields) + " }" if fields else "{}"
+            shown = (f"{name if _NAME.fullmatch(name) else _quoted(name)}: {text(field)}" for name, field in fields)
+            return "{ " + ", ".join(shown) + " }" if fields else "{}"
+
+
+_NAME = re.compile(r"[A-Za-z_]\w*")
+
+
+def _quoted(value: str) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,102 @@
+"""`if` and `match`, `catch`, `on …` at a step, `using`: nodes that run only if a branch or an outcome says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from flowc import ir, plan
+
+from .block import Block, Inputs, Place
+from .fold import fold
+
+__all__ = ["lower_branch", "lower_catch", "lower_using", "lower_watch"]
+
+#: nodes that never fail by themselves
+_NEVER_FAIL = (plan.OutcomeNode, plan.MergeNode, plan.ParamNode)
+
+
+def lower_branch(block: Block, step: ir.BranchStep, place: Place) -> None:
+    """The arms stand under the branch; a name bound in them is a merge. The branch's id means its end."""
+    inputs = Inputs(block)
+    selector = inputs.convert(fold(step.selector))
+    named = step.model_copy(update={"type": "int"})
+    branch = block.add(plan.BranchNode, place, named, inputs=inputs, selector=selector)
+    inside = [branch]
+    for arm, steps in enumerate(step.arms):
+        inside.extend(block.lower(steps.steps, Place((branch, arm), place.handler)))
+    for merge in step.merges:
+        sources = tuple(None if source is None else block.where[source] for source in merge.sources)
+        otherwise = None if merge.otherwise is None else block.where[merge.otherwise]
+        block.add(
+            plan.MergeNode,
+            place,
+            type=merge.type,
+            id=merge.id,
+            line=step.line,
+            branch=branch,
+            sources=sources,
+            otherwise=otherwise,
+        )
+    if step.id in block.used:
+        block.after_all(inside, place, id=step.id)
+
+
+def lower_catch(block: Block, step: ir.CatchStep, place: Place) -> None:
+    """The body's nodes are handled by an outcome node that watches them; the handler is its arm 1."""
+    place = block.behind(block.triggers(step.after), place)
+    mark = block.open_mark()
+    covered = Place(place.guard, mark)
+    first = len(block.drafts)
+    body = _result(block, step.body, covered, step.type)
+    nodes = block.marked(mark, range(first, len(block.drafts)))
+    watched = tuple(i for i in nodes if not issubclass(block.drafts[i].kind, _NEVER_FAIL))
+    outcome = block.add(plan.OutcomeNode, place, type="Failure", id=step.error_id, line=step.line, watched=watched)
+    block.set_handler(nodes, outcome)
+    handler = _result(block, step.handler, Place((outcome, 1), place.handler), step.type)
+    unruled = step.model_copy(update={"after": ()})
+    block.add(plan.MergeNode, place, unruled, branch=outcome, sources=(body, handler))
+
+
+def _result(block: Block, steps: ir.Block, place: Place, type: str) -> int:
+    """Adds the nodes of a block; gives the one whose outcome is the block's."""
+    nodes = block.lower(steps.steps, place)
+    return block.after_all(nodes, place) if steps.result is None else block.node_of(steps.result, place, type)
+
+
+def lower_watch(block: Block, step: ir.WatchStep, place: Place) -> None:
+    """The body is arm 1 of an outcome node that watches the one step. It handles nothing, and never fails the run."""
+    watched = block.where[step.step]
+    outcome = block.add(
+        plan.OutcomeNode,
+        block.behind(block.triggers(step.after), place),
+        id=step.value_id,
+        line=step.line,
+        watched=(watched,),
+        event=step.event,
+    )
+    if step.event == "failure":
+        block.drafts[outcome].fields["type"] = block.tables.type("Failure")
+    elif step.event == "success":
+        block.drafts[outcome].fields["type"] = block.drafts[watched].fields["type"]
+    inside = block.lower(step.body.steps, Place((outcome, 1), -2))
+    if step.id in block.used:
+        block.after_all((outcome, *inside), place, id=step.id)
+
+
+def lower_using(block: Block, step: ir.UsingStep, place: Place) -> None:
+    """The body starts when the set-up has succeeded, the clean-up by the tear-down rule."""
+    place = block.behind(block.triggers(step.after), place)
+    first = len(block.drafts)
+    setup = block.where[step.value_id] = _result(block, step.setup, place, "json")
+    before = range(first, len(block.drafts))
+    inside = block.behind((plan.Trigger("ok", (setup,)),), place)
+    body = block.lower(step.body.steps, inside)
+    watched = _unique((setup, *before, *body))
+    teardown = plan.Trigger("teardown", watched, setups=(setup,))
+    cleanup = block.lower(step.cleanup.steps, block.behind((teardown,), Place(place.guard, -2)))
+    if step.id in block.used:
+        block.after_all(watched, place, cleanup, id=step.id)
+
+
+def _unique(nodes: Iterable[int]) -> tuple[int, ...]:
+    return tuple(sorted(set(nodes)))

@@ -1,0 +1,60 @@
+"""Steps that are one node: calls of tasks and flows, values, joins."""
+
+from __future__ import annotations
+
+from flowc import ir, plan
+
+from .block import Block, Inputs, Place
+from .expressions import parts
+from .fold import fold
+
+__all__ = ["lower_call", "lower_child", "lower_join", "lower_value"]
+
+
+def lower_call(block: Block, step: ir.CallStep, place: Place) -> None:
+    inputs = Inputs(block)
+    block.add(
+        plan.TaskNode,
+        place,
+        step,
+        inputs=inputs,
+        args=_arguments(step.args, inputs),
+        task=block.tables.task(step.task),
+        settings=block.tables.setting(step.settings),
+    )
+
+
+def lower_child(block: Block, step: ir.ChildStep, place: Place) -> None:
+    inputs = Inputs(block)
+    block.add(
+        plan.ChildNode,
+        place,
+        step,
+        inputs=inputs,
+        args=_arguments(step.args, inputs),
+        flow=step.flow,
+        settings=block.tables.setting(step.settings),
+    )
+
+
+def _arguments(args: dict[str, ir.Expr], inputs: Inputs) -> tuple[tuple[str, plan.Expr], ...]:
+    return tuple((name, inputs.convert(fold(value))) for name, value in args.items())
+
+
+def lower_value(block: Block, step: ir.ValueStep, place: Place) -> None:
+    """A value that nobody reads, that is no step of its own and cannot fail is left out."""
+    if step.name or step.id in block.used or not _only_assembles(step.value):
+        block.value(step.value, place, step.type, step)
+
+
+def _only_assembles(expr: ir.Expr) -> bool:
+    return expr[0] in ("lit", "ref", "opt", "list", "record") and all(map(_only_assembles, parts(expr)))
+
+
+def lower_join(block: Block, step: ir.JoinStep, place: Place) -> None:
+    """The join handles the failures of its members, unless they are handled before."""
+    members = tuple(block.where[member] for member in step.members)
+    join = block.add(
+        plan.JoinNode, place, step, members=members, n=step.n, first=step.first, cancel_rest=step.cancel_rest
+    )
+    block.set_handler((i for i in members if block.drafts[i].fields.get("handler") == place.handler), join)

@@ -1,0 +1,149 @@
+"""A flow's plan: its body, its handlers, its parameters, and the plans of the flows that it calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from flowc import ir, plan
+from flowc.types import RUN, text
+
+from .block import ALONE, Block, Place
+from .branches import lower_branch, lower_catch, lower_using, lower_watch
+from .calls import lower_call, lower_child, lower_join, lower_value
+from .expressions import map_parts
+from .fold import fold
+from .loops import captures_of, inner_block, lower_each, lower_repeat
+from .tables import Tables
+from .uses import uses_of
+
+__all__ = ["lower"]
+
+_LOWER: dict[type, Callable[[Block, Any, Place], None]] = {
+    ir.CallStep: lower_call,
+    ir.ChildStep: lower_child,
+    ir.ValueStep: lower_value,
+    ir.JoinStep: lower_join,
+    ir.BranchStep: lower_branch,
+    ir.CatchStep: lower_catch,
+    ir.WatchStep: lower_watch,
+    ir.UsingStep: lower_using,
+    ir.EachStep: lower_each,
+    ir.RepeatStep: lower_repeat,
+}
+
+#: the id of `run`
+_RUN_ID = 0
+
+
+def lower(program: ir.Program, flow_key: str) -> plan.Plan:
+    """The plan of a flow of the program, with the plans of all flows that it calls, directly or not."""
+    children: dict[str, plan.Plan] = {}
+    pending = _called(program.flows[flow_key])
+    while pending:
+        key = pending.pop()
+        if key not in children:
+            children[key] = _lower_flow(program, program.flows[key], {})
+            pending.extend(_called(program.flows[key]))
+    return _lower_flow(program, program.flows[flow_key], dict(sorted(children.items())))
+
+
+def _called(flow: ir.Flow) -> list[str]:
+    """The keys of the flows that a flow calls."""
+    return [key for block in (flow.body, *(handler.body for handler in flow.handlers)) for key in _children(block)]
+
+
+def _children(block: ir.Block) -> list[str]:
+    found: list[str] = []
+    for step in block.steps:
+        if isinstance(step, ir.ChildStep):
+            found.append(step.flow)
+        for inner in _blocks(step):
+            found.extend(_children(inner))
+    return found
+
+
+def _blocks(step: ir.Step) -> tuple[ir.Block, ...]:
+    match step:
+        case ir.BranchStep():
+            return step.arms
+        case ir.EachStep() | ir.RepeatStep() | ir.WatchStep():
+            return (step.body,)
+        case ir.CatchStep():
+            return (step.body, step.handler)
+        case ir.UsingStep():
+            return (step.setup, step.body, step.cleanup)
+        case _:
+            return ()
+
+
+def _lower_flow(program: ir.Program, flow: ir.Flow, children: dict[str, plan.Plan]) -> plan.Plan:
+    tables = Tables(program)
+    blocks: list[plan.PlanBlock | None] = [None]
+    body = Block(tables, blocks, _used(flow), _lower_steps)
+    body.param(tables.type(text(RUN)), _RUN_ID)
+    for param in flow.params:
+        body.param(tables.type(param.type), param.id)
+    params = tuple(_param(body, tables, param) for param in flow.params)
+    body.lower(flow.body.steps, ALONE)
+    result = flow.body.result
+    node = -1 if result is None else body.node_of(result, ALONE, flow.returns or "json")
+    handlers = tuple(_handler(body, flow, handler) for handler in flow.handlers)
+    blocks[0] = body.finish(node)
+    return plan.Plan(
+        flow=flow.name,
+        file=flow.file,
+        params=params,
+        returns=None if flow.returns is None else tables.type(flow.returns),
+        timeout_ms=flow.timeout_ms,
+        types=tuple(tables.types.rows),
+        settings=tuple(tables.settings.rows),
+        tasks=tuple(tables.tasks),
+        blocks=tuple(block for block in blocks if block is not None),
+        handlers=handlers,
+        pools=tuple(tables.pools.rows),
+        connections=tuple(tables.connections),
+        children=children,
+        version=plan.FORMAT,
+    )
+
+
+def _used(flow: ir.Flow) -> set[int]:
+    return uses_of(flow.body, *(handler.body for handler in flow.handlers)).ids
+
+
+def _lower_steps(block: Block, steps: Iterable[ir.Step], place: Place) -> None:
+    for step in steps:
+        _LOWER[type(step)](block, step, place)
+
+
+def _param(body: Block, tables: Tables, param: ir.Param) -> plan.ParamDef:
+    """A parameter's definition; its default is over the positions of the earlier ones in block 0."""
+    return plan.ParamDef(
+        name=param.name,
+        type=tables.type(param.type),
+        required=param.default is None,
+        default=None if param.default is None else _over_params(body, fold(param.default)),
+    )
+
+
+def _over_params(body: Block, expr: ir.Expr) -> plan.Expr:
+    if expr[0] in ("ref", "opt"):
+        return ["in", body.where[expr[1]]]
+    return map_parts(expr, lambda part: _over_params(body, part))
+
+
+def _handler(body: Block, flow: ir.Flow, handler: ir.Handler) -> plan.HandlerDef:
+    """`on success` and `on failure`: a block over the event's value and what it uses of the flow."""
+    uses = uses_of(handler.body)
+    uses.defined.add(handler.value_id)
+    captures = captures_of(body, uses, ALONE)
+    type = (flow.returns or "null") if handler.event == "success" else "Failure"
+    inner = inner_block(body, [(handler.value_id, body.tables.type(type))], captures)
+    inner.lower(handler.body.steps, Place(None, -2))
+    body.blocks.append(inner.finish())
+    return plan.HandlerDef(
+        event=handler.event,
+        block=len(body.blocks) - 1,
+        captures=(*(body.where[id] for id, _, _ in captures.values), *(node for _, node in captures.gates)),
+    )

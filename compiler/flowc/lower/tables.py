@@ -1,0 +1,111 @@
+"""The tables of a plan: what many nodes share is kept once, in the order of its first use."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+from flowc import ir, plan
+from flowc.types import Type
+
+from .fold import fold
+from .type_text import parse
+
+__all__ = ["Tables"]
+
+T = TypeVar("T", bound=Hashable)
+
+
+class _Table(Generic[T]):
+    """Values without repeats; a value's index never changes."""
+
+    def __init__(self) -> None:
+        self.rows: list[T] = []
+        self._index: dict[T, int] = {}
+
+    def add(self, row: T) -> int:
+        index = self._index.setdefault(row, len(self.rows))
+        if index == len(self.rows):
+            self.rows.append(row)
+        return index
+
+
+class Tables:
+    """All tables of one plan."""
+
+    def __init__(self, program: ir.Program) -> None:
+        self._program = program
+        self.types: _Table[Type] = _Table()
+        self.settings: _Table[plan.StepSettings] = _Table()
+        self.tasks: list[plan.TaskDef] = []
+        self.pools: _Table[plan.PoolDef] = _Table()
+        self.connections: list[plan.ConnectionDef] = []
+        self._task_index: dict[str, int] = {}
+        self._connection_index: dict[str, int] = {}
+        self._type_index: dict[str, int] = {}
+        #: by identity, since the checker shares settings; they live as long as the program
+        self._settings_index: dict[int, int] = {}
+
+    def type(self, text: str) -> int:
+        """The index of a type by its canonical text."""
+        index = self._type_index.get(text)
+        if index is None:
+            index = self._type_index[text] = self.types.add(parse(text))
+        return index
+
+    def setting(self, settings: ir.Settings) -> int:
+        index = self._settings_index.get(id(settings))
+        if index is None:
+            index = self._settings_index[id(settings)] = self.settings.add(self._lowered(settings))
+        return index
+
+    def _lowered(self, settings: ir.Settings) -> plan.StepSettings:
+        retry = settings.retry
+        return plan.StepSettings(
+            queue=settings.queue,
+            priority=settings.priority,
+            pool=None if settings.pool is None else self._pool(settings.pool),
+            slots=settings.slots,
+            retry=None if retry is None else plan.RetryPolicy(**retry.model_dump()),
+            timeout_ms=settings.timeout_ms,
+            deadline_ms=settings.deadline_ms,
+            executor=settings.executor,
+            env=settings.env,
+            tags=settings.tags,
+            idempotent=settings.idempotent,
+        )
+
+    def _pool(self, name: str) -> int:
+        pool = self._program.pools[name]
+        return self.pools.add(plan.PoolDef(name=pool.name, slots=pool.slots))
+
+    def task(self, key: str) -> int:
+        """The index of a task by its key in the program."""
+        index = self._task_index.get(key)
+        if index is None:
+            index = self._task_index[key] = len(self.tasks)
+            self.tasks.append(self._lowered_task(self._program.tasks[key]))
+        return index
+
+    def _lowered_task(self, task: ir.Task) -> plan.TaskDef:
+        return plan.TaskDef(
+            name=task.name,
+            params=tuple(
+                plan.TaskParamDef(name=param.name, type=self.type(param.type), optional=param.optional)
+                for param in task.params
+            ),
+            returns=None if task.returns is None else self.type(task.returns),
+            operator=task.operator,
+            target=task.target,
+            template=None if task.template is None else fold(task.template),
+            uses=tuple(self._connection(name) for name in task.uses),
+        )
+
+    def _connection(self, key: str) -> int:
+        index = self._connection_index.get(key)
+        if index is None:
+            index = self._connection_index[key] = len(self.connections)
+            found = self._program.connections[key]
+            fields = tuple((name, fold(value)) for name, value in found.fields.items())
+            self.connections.append(plan.ConnectionDef(name=found.name, kind=found.kind, fields=fields))
+        return index
