@@ -2,48 +2,30 @@
 
     connection db: duckdb { path: "warehouse.duckdb" }        connection db: sqlite { path: "state.db" }
 
-Interpolated values are bound as parameters, a list as one (SQLite: as JSON); `ident(e)` is quoted as an identifier.
-Several statements may stand in one text when nothing is bound; the result is that of the last. The declared type
-says what the result is: `list<record>` all rows, `list<T>` of one column its values, a record the one row, `T?` null
-if there is none; `int` of a statement that changes rows how many, any other type the one value. Without `returns`
-nothing is read. The path is relative to the project's root; `:memory:` is a database of its own per call. A database
-that another process has locked is waited for.
+The first database in `uses` is taken; see `flowrun.database` for what both understand. Interpolated values are bound
+as parameters, a list as one; `ident(e)` is quoted as an identifier. The declared type says what the result is:
+`list<record>` all rows, `list<T>` of one column its values, a record the one row, `T?` null if there is none; `int` of
+a statement that changes rows how many, any other type the one value. Without `returns` nothing is read.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import sqlite3
-import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import msgspec
 from flowc.plan import Expr, TaskDef
 from flowc.types import BOOL, DATE, DECIMAL, FLOAT, INT, JSON, ListOf, MapOf, Optional, Record, Type, text
 
 from flowrun import expr
-from flowrun.operator import Connection, Context
+from flowrun.database import KINDS, Answer, run_sql
+from flowrun.operator import Context
 
 from .failures import TaskFailed, mismatch, not_found
 
-__all__ = ["run_sql", "sql_operator", "statement"]
-
-#: a locked database is waited for, in seconds
-BUSY_SECONDS = 30.0
-
-
-class Answer(NamedTuple):
-    """What the last statement gave."""
-
-    #: names of the columns; None: the statement gives no rows
-    columns: list[str] | None
-    rows: Sequence[Sequence[Any]]
-    #: rows that it changed, or -1
-    changed: int
+__all__ = ["sql_operator", "statement"]
 
 
 def sql_operator(
@@ -54,11 +36,15 @@ def sql_operator(
     template = task.template
 
     def operate(args: Mapping[str, Any], facts: Callable[[], Context]) -> Any:
-        connections = facts().connections
-        if not connections:
-            raise not_found("the task uses no connection: add `uses: [db]`, where `db` is declared as a connection")
+        connections = list(facts().connections.values())
+        database = next((one for one in connections if one.kind in KINDS), None)
+        if database is None:
+            raise not_found(
+                "the task uses no database: add `uses: [db]`, where `db` is declared as "
+                '`connection db: duckdb { path: "x.duckdb" }` or `sqlite`'
+            )
         sql, values = statement(template, args)
-        answer = run_sql(next(iter(connections.values())), sql, values, root)
+        answer = run_sql(database, sql, values, root)
         return None if returns is None else _result(answer, returns)
 
     return operate
@@ -78,79 +64,6 @@ def statement(template: Expr, args: Mapping[str, Any]) -> tuple[str, list[Any]]:
             sql += "?"
             values.append(expr.evaluate(part, env))
     return sql, values
-
-
-def run_sql(connection: Connection, sql: str, values: Sequence[Any], root: Path) -> Answer:
-    """Raises TaskFailed, and the database's own errors."""
-    path = connection.fields.get("path")
-    if not isinstance(path, str):
-        raise not_found(f'the connection `{connection.name}` has no path: `{connection.kind} {{ path: "x.db" }}`')
-    if path != ":memory:":
-        path = str(root / path)
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-    if connection.kind == "sqlite":
-        return _sqlite(path, sql, values)
-    if connection.kind == "duckdb":
-        return _duckdb(path, sql, values)
-    raise not_found(
-        f"the connection `{connection.name}` is of the kind `{connection.kind}`; sql runs on `sqlite` and `duckdb`"
-    )
-
-
-def _sqlite(path: str, sql: str, values: Sequence[Any]) -> Answer:
-    answer = Answer(None, [], -1)
-    with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as database:
-        for one in [sql] if values else _statements(sql):
-            cursor = database.execute(one, [_plain(value) for value in values])
-            columns = [column[0] for column in cursor.description] if cursor.description else None
-            answer = Answer(columns, cursor.fetchall() if columns else [], cursor.rowcount)
-        database.commit()
-    return answer
-
-
-def _statements(sql: str) -> list[str]:
-    """The text cut at the semicolons that end a statement."""
-    found, current = [], ""
-    for piece in sql.split(";"):
-        current += piece + ";"
-        if sqlite3.complete_statement(current):
-            found.append(current)
-            current = ""
-    return [*found, current.removesuffix(";")] if current.strip(" \t\n\r;") else found
-
-
-def _plain(value: Any) -> Any:
-    """A parameter as SQLite takes it: dates as ISO text, durations as seconds, decimals as text, lists as JSON."""
-    if isinstance(value, dt.date):
-        return value.isoformat()
-    if isinstance(value, dt.timedelta):
-        return value.total_seconds()
-    if isinstance(value, Decimal):
-        return str(value)
-    return msgspec.json.encode(value).decode() if isinstance(value, list | dict) else value
-
-
-def _duckdb(path: str, sql: str, values: Sequence[Any]) -> Answer:
-    try:
-        import duckdb  # an optional dependency
-    except ModuleNotFoundError:
-        raise not_found("DuckDB is not installed for the workers: pip install 'flowc[duckdb]'") from None
-    with closing(_open_duckdb(duckdb, path)) as database:
-        cursor = database.execute(sql, list(values)) if values else database.execute(sql)
-        columns = [column[0] for column in cursor.description or ()]
-        return Answer(columns or None, cursor.fetchall() if columns else [], -1)
-
-
-def _open_duckdb(duckdb: Any, path: str) -> Any:
-    """A connection; one process at a time writes, so a locked file is waited for."""
-    until = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            return duckdb.connect(path)
-        except duckdb.IOException as error:
-            if "lock" not in str(error) or time.monotonic() > until:
-                raise
-            time.sleep(0.05)
 
 
 # ---- results --------------------------------------------------------------------------------------------------------

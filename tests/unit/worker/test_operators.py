@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from flowc import plan as plans
 from flowc.types import BOOL, DATE, FLOAT, INT, JSON, STRING, ListOf, Optional, Record, Type
+from flowrun.database import DatabaseError, run_sql
 from flowrun.messages import Failure
 from flowrun.operator import Connection
-from flowrun.worker.failures import TaskFailed
 from flowrun.worker.shell import command_line
-from flowrun.worker.sql import run_sql, statement
+from flowrun.worker.sql import statement
 
 from tests.unit.worker.harness import Worker, template, worker
 
@@ -145,7 +145,7 @@ async def test_connections_that_cannot_be(tmp_path: Path) -> None:
     async with worker(tmp_path) as running:
         failure = await sql(running, "oracle", "select 1", INT)
         assert (failure.type, failure.retryable) == ("NotFound", False)
-        assert "`sqlite` and `duckdb`" in failure.message
+        assert "the task uses no database" in failure.message
 
 
 def test_identifiers_and_parameters() -> None:
@@ -161,7 +161,7 @@ def test_values_for_sqlite(tmp_path: Path) -> None:
 
 
 def test_a_locked_database_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flowrun.worker.sql.BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("flowrun.database.BUSY_SECONDS", 0.1)
     one = Connection(name="db", kind="sqlite", fields={"path": "x.db"})
     run_sql(one, "create table t (a)", [], tmp_path)
     holder = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
@@ -173,5 +173,5 @@ def test_a_locked_database_is_waited_for(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_connection_without_a_path(tmp_path: Path) -> None:
-    with pytest.raises(TaskFailed, match="has no path"):
+    with pytest.raises(DatabaseError, match="has no path"):
         run_sql(Connection(name="db", kind="sqlite", fields={}), "select 1", [], tmp_path)
