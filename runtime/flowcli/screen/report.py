@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Literal
 
 import click
 import msgspec
@@ -15,6 +14,7 @@ from flowcli.results import find_line, report_of
 
 from .style import COLOURS, ICONS, seconds_text
 from .tree import shown_name
+from .view import Output
 
 __all__ = ["show_end"]
 
@@ -26,7 +26,7 @@ _MOST_DETAIL = 20
 _MOST_STEPS = 5
 
 
-def show_end(output: Literal["screen", "quiet", "json"], record: RunRecord, result: object, plan: Plan) -> None:
+def show_end(output: Output, record: RunRecord, result: object, plan: Plan) -> None:
     """`result` is the run's value, plain."""
     if output == "json":
         click.echo(msgspec.json.encode(report_of(record, result, plan)))
@@ -63,9 +63,9 @@ def _failure(record: RunRecord, plan: Plan) -> str:
         blocks.append(f"error: {record.error.type}: {record.error.message}\n  --> {place}{of}")
         blocks += [f"  | {line}" for line in record.error.detail.rstrip().splitlines()[-_MOST_DETAIL:]]
     others = [step for step in failed if step is not first]
-    for step in others[:_MOST_STEPS]:
-        assert step.error is not None
-        blocks.append(f"also failed: {shown_name(step.step, step.index)}: {step.error.type}: {step.error.message}")
+    for other in others[:_MOST_STEPS]:
+        assert other.error is not None
+        blocks.append(f"also failed: {shown_name(other.step, other.index)}: {other.error.type}: {other.error.message}")
     if len(others) > _MOST_STEPS:
         blocks.append(f"… and {len(others) - _MOST_STEPS} more (all of them: --json)")
     return "\n".join(blocks) or f"run {record.run} was cancelled"

@@ -11,7 +11,10 @@ from flowrun.messages import LogNote, StateNote
 
 from .tree import Tree
 
-__all__ = ["View", "make_view"]
+__all__ = ["Output", "View", "make_view"]
+
+
+Output = Literal["screen", "quiet", "json"]
 
 
 class View(Protocol):
@@ -50,7 +53,7 @@ class SilentView:
     def stop(self) -> None: ...
 
 
-def make_view(output: Literal["screen", "quiet", "json"], plan: Plan) -> View:
+def make_view(output: Output, plan: Plan) -> View:
     """A live tree on a terminal, plain lines elsewhere, and nothing where only the result is wanted."""
     if output != "screen":
         return SilentView()

@@ -1,0 +1,185 @@
+"""Leads a run to its end and shows it: coordinator, client and screen in one process.
+
+The run has a partition of its own. It goes when the run's record was read; when this process dies it stays, and
+`flowc run --resume` leads it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from typing import Any, NoReturn
+
+import click
+import msgspec
+from flowc.plan import Plan
+from flowrun import values
+from flowrun.client import Client
+from flowrun.coordinator import Coordinator
+from flowrun.messages import RunRecord, StateNote, StepNote
+from flowrun.nats.transport import NatsTransport
+
+from .errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
+from .node import Node
+from .runs import Run, Runs
+from .screen.report import show_end
+from .screen.view import Output, View, make_view
+
+__all__ = ["Leader"]
+
+#: between two looks at the clock for the screen, in seconds
+_TICK_SECONDS = 0.06
+#: after the record is there, the last lines of tasks may still be on their way, in seconds
+_LAST_NOTES_SECONDS = 0.03
+
+_EXIT_CODES = {"success": EXIT_OK, "cancelled": EXIT_INTERRUPTED}
+
+
+class Leader:
+    """A run that this process leads and shows."""
+
+    def __init__(self, output: Output, node: Node, runs: Runs, known: Run, plan: Plan) -> None:
+        self._output, self._node, self._runs, self._known, self._plan = output, node, runs, known, plan
+        self._view: View = make_view(output, plan)
+        self._interrupts = 0
+        self._cancelling: asyncio.Task[None] | None = None
+
+    async def follow(self, given: Mapping[str, object], *, resumed: bool) -> int:
+        """Leads the run to its end and shows it; gives the exit code."""
+        node, run = self._node, self._known.run
+        transport = await NatsTransport.connect(node.url, node.settings, "flowc run")
+        client = Client(transport, node.partition)
+        try:
+            record = await client.result(run) if resumed else None
+            if record is None:
+                record = await self._lead(transport, client, given, resumed)
+            result = await _plain_result(record, transport)
+            self._runs.save(msgspec.structs.replace(self._known, state=record.state, ended_ms=record.ended_ms))
+            await transport.drop_partition(node.partition)
+        finally:
+            await transport.close()
+        show_end(self._output, record, result, self._plan)
+        return _EXIT_CODES.get(record.state, EXIT_FAILED)
+
+    async def _lead(
+        self, transport: NatsTransport, client: Client, given: Mapping[str, object], resumed: bool
+    ) -> RunRecord:
+        """Leads the partition until the run's record is there."""
+        node, run = self._node, self._known.run
+        assert node.worker is not None
+        coordinator = Coordinator(transport, node.partition, node.slots, node.settings)
+        notes = await client.watch(run)
+        async with _Helpers() as helpers:
+            helpers.add(self._show(notes))
+            helpers.add(self._tick())
+            helpers.add(node.worker.wait())
+            if not resumed or not await transport.last_seq(node.partition):
+                await client.submit(self._plan, given, run)
+            helpers.add(coordinator.run())
+            self._listen(client)
+            self._view.start(run, resumed)
+            try:
+                record = await helpers.first(client.wait(run))
+                if self._output == "screen":
+                    await asyncio.sleep(_LAST_NOTES_SECONDS)
+                self._view.state(_notes_of(record), time.monotonic())
+            finally:
+                self._unlisten()
+                self._view.stop()
+        return record
+
+    async def _show(self, notes: AsyncIterator[Any]) -> None:
+        async for note in notes:
+            if isinstance(note, StateNote):
+                self._view.state(note, time.monotonic())
+            else:
+                self._view.log(note)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            self._view.tick(time.monotonic())
+
+    # ---- Ctrl-C
+
+    def _listen(self, client: Client) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._interrupted, client)
+
+    def _unlisten(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+    def _interrupted(self, client: Client) -> None:
+        """The first cancels the run, the second kills whatever runs."""
+        self._interrupts += 1
+        if self._interrupts > 1:
+            self._kill()
+        self._view.message("cancelling; Ctrl-C again kills")
+        self._cancelling = asyncio.get_running_loop().create_task(client.cancel(self._known.run, "interrupted"))
+
+    def _kill(self) -> NoReturn:
+        """Ends this process and its worker at once; the server dies with us, and its store stays."""
+        self._view.stop()
+        if self._node.worker is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._node.worker.pid, signal.SIGKILL)
+        click.echo(f"killed; `flowc run --resume {self._known.run}` goes on", err=True)
+        sys.stdout.flush()
+        os._exit(EXIT_INTERRUPTED)
+
+
+class _Helpers:
+    """Tasks beside the main one; they end with the block, and an error of one of them ends the wait."""
+
+    def __init__(self) -> None:
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    async def __aenter__(self) -> _Helpers:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def add(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.create_task(work))
+
+    async def first(self, work: Coroutine[Any, Any, RunRecord]) -> RunRecord:
+        """The result of `work`; raises what a helper raises before."""
+        main = asyncio.create_task(work)
+        self._tasks.append(main)
+        await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in self._tasks:
+            if task is not main and task.done():
+                task.result()
+        return await main
+
+
+async def _plain_result(record: RunRecord, transport: NatsTransport) -> object:
+    """The run's value, with what lies in the blob store fetched."""
+    stored: dict[str, bytes] = {}
+    missing = values.references([record.result])
+    while missing:
+        found = await asyncio.gather(*(transport.get_blob(blob.digest) for blob in missing))
+        stored |= {blob.digest: data for blob, data in zip(missing, found, strict=True)}
+        missing = [blob for blob in values.references(found) if blob.digest not in stored]
+    return values.decode_plain(record.result, stored.__getitem__)
+
+
+def _notes_of(record: RunRecord) -> StateNote:
+    """The record's steps as a note: whatever notes were lost, the last picture is right."""
+    steps = (
+        StepNote(step.step, None, step.state, step.attempts, step.seconds, step.error.message if step.error else "")
+        for step in record.steps
+        if step.index is None
+    )
+    return StateNote(record.run, record.state, tuple(steps))

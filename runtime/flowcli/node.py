@@ -1,0 +1,75 @@
+"""What executes a run of the command line: an own server, unless there is a URL, and a worker process.
+
+Both are told to start before anything large is imported, and come up meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from flowrun.server import EmbeddedServer
+from flowrun.settings import Settings
+from flowrun.worker.config import WorkerConfig
+from flowrun.worker.supervisor import Supervisor
+
+__all__ = ["Node", "start_node"]
+
+
+@asynccontextmanager
+async def start_node(
+    root: Path, run: str, *, url: str | None, env: str, slots: int | None, queues: frozenset[str]
+) -> AsyncIterator[Node]:
+    """Starts server and worker, and ends them with the block. Raises StoreError, TransportError."""
+    async with AsyncExitStack() as stack:
+        if url is None:
+            server = EmbeddedServer(root / ".flow")
+            stack.push_async_callback(server.stop)
+            url = await server.start()
+        node = Node(root, run, url, env, slots or os.cpu_count() or 1)
+        stack.push_async_callback(node.stop)
+        await node.serve(queues)
+        yield node
+
+
+class Node:
+    """Made by `start_node`."""
+
+    def __init__(self, root: Path, run: str, url: str, env: str, slots: int) -> None:
+        self.url, self.slots = url, slots
+        self.partition = f"local-{run}"
+        self.settings = Settings(env=env)
+        self._root, self._run = root, run
+        self._queues: frozenset[str] = frozenset()
+        self.worker: Supervisor | None = None
+
+    async def serve(self, queues: frozenset[str]) -> None:
+        """Makes sure that a worker serves these queues."""
+        if queues <= self._queues:
+            return
+        await self.stop()
+        self._queues = queues
+        config = WorkerConfig(
+            url=self.url, env=self.settings.env, partition=self.partition, queues=tuple(sorted(queues)),
+            slots=self.slots, root=str(self._root), python=_python_folders(self._root), name=f"cli-{self._run}",
+            ack_wait=self.settings.ack_wait,
+        )  # fmt: skip
+        self.worker = Supervisor(config)
+        await self.worker.start()
+
+    async def stop(self) -> None:
+        worker, self.worker = self.worker, None
+        if worker is not None:
+            await worker.stop()
+
+
+def _python_folders(root: Path) -> tuple[str, ...]:
+    """`python` of flow.toml. What is wrong in the file, the compiler tells."""
+    if not (root / "flow.toml").is_file():
+        return ()
+    from flowc.catalog import Findings  # a single file does not need them
+    from flowc.project_file import read_project_file
+
+    return read_project_file(root / "flow.toml", Findings()).python
