@@ -75,8 +75,6 @@ class Graph:
         #: nodes that may start as soon as the parameters are there
         self.roots = [i for i in range(block.params, self.size) if not self.pending[i] and block.nodes[i].guard is None]
         self.teardowns = _teardowns(block)
-        #: a step of the block is shown to the user
-        self.shown = any(node.name for node in block.nodes)
 
     def _add(self, i: int, node: Node) -> None:
         if isinstance(node, ParamNode):

@@ -48,7 +48,7 @@ def pack_rows(scope: Scope) -> bytes:
 
 def _rows(scope: Scope) -> Iterator[StepRecord]:
     for i, node in enumerate(scope.graph.nodes):
-        if node.name:
+        if node.name and i >= scope.graph.params:
             yield _row(scope, i, node.name)
         if i in scope.fans:
             yield from _item_rows(scope, i)

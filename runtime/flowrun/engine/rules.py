@@ -38,11 +38,11 @@ def _done(s: int, f: int, k: int, u: int, w: int, n: int) -> int:
 
 
 def _done_any_ok(s: int, f: int, k: int, u: int, w: int, n: int) -> int:
+    if k:
+        return SKIP
     if w:
         return WAIT
-    if s:
-        return SKIP if k else RUN
-    return FAIL if f or (u and not k) else SKIP
+    return RUN if s else FAIL
 
 
 def _any_ok(s: int, f: int, k: int, u: int, w: int, n: int) -> int:

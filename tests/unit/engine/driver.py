@@ -1,0 +1,221 @@
+"""A shell around the engine for the tests: runs ready work with Python functions, in any order, in virtual time."""
+
+from __future__ import annotations
+
+import random
+from array import array
+from collections.abc import Callable
+from typing import Any
+
+from flowc.plan import EachNode, Plan, TaskNode
+from flowrun import messages as m
+from flowrun import values
+from flowrun.engine import ClearTimer, EndRun, Engine, PutBlob, Ready, Revoke, SetTimer
+from flowrun.expr import Env, evaluate
+from flowrun.sequences import of_values
+
+__all__ = ["Driver", "Fail", "Skip"]
+
+Function = Callable[..., object]
+START = 1_700_000_000_000
+
+
+class Fail(Exception):
+    """The task fails with this error type."""
+
+    def __init__(self, kind: str = "ValueError", message: str = "no", **more: Any) -> None:
+        self.failure = m.Failure(kind, message, **more)
+
+
+class Skip(Exception):
+    """The task ends as skipped."""
+
+
+class Driver:
+    """`functions` by step name. `cut` is the largest range that is executed at once."""
+
+    def __init__(
+        self, plan: Plan, functions: dict[str, Function] | None = None, *, seed: int = 0, cut: int = 7
+    ) -> None:
+        self.engine = Engine()
+        self.engine.add_plan("plan", plan)
+        self.plan = plan
+        self.functions = functions or {}
+        self.random = random.Random(seed)
+        self.cut = cut
+        self.now = START
+        self.seq = 0
+        self.log: list[tuple[m.Event, int, int]] = []
+        self.ready: list[Ready] = []
+        self.timers: dict[tuple[str, str], int] = {}
+        self.blobs: dict[str, bytes] = {}
+        self.ended: list[str] = []
+        self.revoked: list[Revoke] = []
+        self.calls: list[tuple[str, tuple[Any, ...]]] = []
+        self.delivered: list[m.Outcome] = []
+
+    # ---- events -----------------------------------------------------------------------------------------------------
+
+    def post(self, event: m.Event) -> list[Any]:
+        self.seq += 1
+        self.log.append((event, self.now, self.seq))
+        commands = self.engine.decide(event, self.now, self.seq)
+        for command in commands:
+            self._do(command)
+        return commands
+
+    def submit(self, run: str = "r", args: bytes = b"\x80") -> None:
+        self.post(m.Submit(run, "plan", args))
+
+    def _do(self, command: Any) -> None:
+        match command:
+            case Ready():
+                self.ready.append(command)
+            case SetTimer(run, timer, at_ms):
+                self.timers[run, timer] = at_ms
+            case ClearTimer(run, timer):
+                self.timers.pop((run, timer), None)
+            case PutBlob(digest, data):
+                self.blobs[digest] = data
+            case EndRun(run):
+                self.ended.append(run)
+            case Revoke():
+                self.revoked.append(command)
+
+    # ---- the worker -------------------------------------------------------------------------------------------------
+
+    def run(self, run: str = "r", args: bytes = b"\x80", *, steps: int = 10_000) -> m.RunRecord:
+        """Submits, executes everything in random order, and gives the record."""
+        self.submit(run, args)
+        return self.drain(run, steps=steps)
+
+    def drain(self, run: str = "r", *, steps: int = 10_000) -> m.RunRecord:
+        for _ in range(steps):
+            if run in self.ended:
+                return self.engine.record(run)
+            assert self.step(), "nothing is ready, no timer is set, and the run has not ended"
+        raise AssertionError("the run does not end")
+
+    def step(self) -> bool:
+        """Executes something that is ready, or lets time pass to the next timer."""
+        self.ready = [work for work in self.ready if self.engine.wants(work)]
+        if self.ready:
+            at = self.random.randrange(len(self.ready))
+            self.post(m.Results("b", "w", tuple(self.execute(self._take(at)))))
+            return True
+        if not self.timers:
+            return False
+        self.fire()
+        return True
+
+    def fire(self) -> str:
+        """The next timer."""
+        (run, timer), at = min(self.timers.items(), key=lambda entry: (entry[1], entry[0]))
+        del self.timers[run, timer]
+        self.now = max(self.now, at)
+        self.post(m.TimerFired(run, timer))
+        return timer
+
+    def _take(self, at: int) -> Ready:
+        """A piece of ready work; of a long range a part, the rest stays."""
+        work = self.ready.pop(at)
+        if work.last - work.first > self.cut:
+            item = work.item(0)
+            part = work.first + self.random.randrange(1, self.cut + 1)
+            self.ready.append(_range(work, part, work.last))
+            work = _range(work, item.first, part)
+        return work
+
+    def execute(self, work: Ready) -> list[m.Outcome]:
+        node = self._node(work)
+        given = [values.decode_plain(data, self.blobs.__getitem__) for data in work.inputs]
+        if isinstance(node, EachNode) and work.first >= 0:
+            outcomes = self._items(work, node, given)
+        elif isinstance(node, EachNode):
+            outcomes = [self._outcome(work, lambda: evaluate(node.source, Env(given)))]
+        elif isinstance(node, TaskNode):
+            outcomes = [self._outcome(work, lambda: self.call(node.name, node, given))]
+        elif hasattr(node, "args"):
+            made = {name: evaluate(expr, Env(given)) for name, expr in node.args}
+            outcomes = [self._outcome(work, lambda: made)]
+        else:
+            expr = node.value if hasattr(node, "value") else node.selector
+            outcomes = [self._outcome(work, lambda: evaluate(expr, Env(given)))]
+        self.delivered += outcomes
+        return outcomes
+
+    def call(self, name: str, node: TaskNode, given: list[Any]) -> object:
+        found = [evaluate(expr, Env(given)) for _, expr in node.args]
+        self.calls.append((name, tuple(found)))
+        function = self.functions.get(name)
+        return function(*found) if function else name
+
+    def _node(self, work: Ready) -> Any:
+        plan = self.plan.children[work.flow] if work.flow else self.plan
+        return plan.blocks[work.block].nodes[work.node]
+
+    def _outcome(self, work: Ready, make: Callable[[], object], first: int = -1, last: int = -1) -> m.Outcome:
+        head = (work.run, work.scope, work.node, work.attempt)
+        try:
+            value, blob = values.externalise(values.encode(make()))
+        except Fail as error:
+            return m.Outcome(*head, "failed", error=error.failure, first=first, last=last)
+        except Skip:
+            return m.Outcome(*head, "skipped", first=first, last=last)
+        if blob:
+            self.blobs[blob[0]] = blob[1]
+        seconds = array("f", [0.5]).tobytes()
+        return m.Outcome(*head, "success", value, seconds=seconds, first=first, last=last)
+
+    def _items(self, work: Ready, node: EachNode, given: list[Any]) -> list[m.Outcome]:
+        plan = self.plan.children[work.flow] if work.flow else self.plan
+        body = plan.blocks[node.body]
+        inner = body.nodes[body.params]
+        assert isinstance(inner, TaskNode)
+        source = of_values(node.source, given)
+        found = []
+        for index in range(work.first, work.last):
+            params = source.parts(index, node.unpack) if node.unpack else [source.item(index)]
+            params += [given[capture] for capture in node.captures]
+            args = [params[edge.node] for edge in inner.inputs]
+            found.append(self._outcome(work, lambda args=args: self.call(inner.name, inner, args), index, index + 1))
+        return self._joined(found)
+
+    def _joined(self, outcomes: list[m.Outcome]) -> list[m.Outcome]:
+        """Neighbours that are successes, as one outcome."""
+        joined: list[m.Outcome] = []
+        for outcome in outcomes:
+            last = joined[-1] if joined else None
+            if last and last.state == outcome.state == "success":
+                head = (outcome.run, outcome.scope, outcome.node, outcome.attempt, "success")
+                value, seconds = last.value + outcome.value, last.seconds + outcome.seconds
+                joined[-1] = m.Outcome(*head, value, None, 0, seconds, last.first, outcome.last)
+            else:
+                joined.append(outcome)
+        return joined
+
+    # ---- looking ----------------------------------------------------------------------------------------------------
+
+    def value_of(self, data: bytes) -> Any:
+        return values.decode_plain(data, self.blobs.__getitem__)
+
+    def replayed(self) -> Engine:
+        """Another engine that saw the same events."""
+        engine = Engine()
+        engine.add_plan("plan", self.plan)
+        for event, now, seq in self.log:
+            engine.decide(event, now, seq)
+        return engine
+
+
+def _range(work: Ready, first: int, last: int) -> Ready:
+    item = work.item(0, first, last)
+    return Ready(
+        work.run, work.scope, work.block, work.node, work.attempt, item.first, item.last, work.inputs, work.plan,
+        work.flow, work.queue, work.priority, work.order, work.alone,
+    )  # fmt: skip
+
+
+def states(record: m.RunRecord) -> dict[Any, str]:
+    """State by step, or by (step, index)."""
+    return {(row.step if row.index is None else (row.step, row.index)): row.state for row in record.steps}
