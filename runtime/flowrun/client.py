@@ -11,10 +11,12 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
 
 from flowc import plan as plans
 from flowc.plan import Plan
 
+from . import values
 from .messages import Cancel, LogNote, MessageError, RunRecord, StateNote, Submit, pack, unpack
 from .parameters import encode_arguments
 from .records import read_record
@@ -78,6 +80,20 @@ class Client:
         """The record of a run if it has ended."""
         data = await self._transport.get_result(run)
         return None if data is None else await read_record(self._transport, data)
+
+    async def value(self, record: RunRecord) -> Any:
+        """A run's result as plain data: dates and the like are strings, as in JSON (and bytes are bytes)."""
+        fetched: dict[str, bytes] = {}
+        await self._fetch([record.result], fetched)
+        return values.decode_plain(record.result, fetched.__getitem__)
+
+    async def _fetch(self, data: list[bytes], fetched: dict[str, bytes]) -> None:
+        """What these values refer to, and what that refers to."""
+        missing = [blob.digest for blob in values.references(data) if blob.digest not in fetched]
+        found = await asyncio.gather(*(self._transport.get_blob(digest) for digest in missing))
+        fetched.update(zip(missing, found, strict=True))
+        if found:
+            await self._fetch(list(found), fetched)
 
     async def cancel(self, run: str, reason: str = "cancelled") -> None:
         """Asks for a run's end; it is cancelled when its record says so."""

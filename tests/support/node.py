@@ -99,7 +99,8 @@ class Node:
         self.agent.stop()
         await asyncio.wait([self._working])
         await self.agent.close()
-        self._working.result()
+        if not self._working.cancelled():
+            self._working.result()
 
     async def kill_worker(self) -> None:
         """Whatever it holds is never acknowledged."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from flowc.plan import FORMAT, Plan, digest, encode
+from flowrun import values
 from flowrun.client import Client, new_run_id
 from flowrun.memory import MemoryServer, MemoryTransport
 from flowrun.messages import Cancel, LogNote, RunRecord, StateNote, StepRecord, Submit, pack, unpack_event
@@ -58,6 +60,24 @@ async def test_a_record_of_any_size(steps: int) -> None:
     assert (len(transport.server.blobs) == 1) == (steps > 1)
     assert await client.wait("r") == written
     assert await client.result("r") == written
+
+
+async def test_the_value_of_a_record() -> None:
+    """Large values lie in the blob store, and may hold others that do."""
+    transport = MemoryTransport(MemoryServer())
+    client = Client(transport, "p")
+    assert await client.value(record("r", 0)) == 1
+    stored = values.encode(list(range(50_000)))
+    outer, blob = values.externalise(stored)
+    assert blob is not None
+    await transport.put_blob(*blob)
+    pair, blob = values.externalise(values.make_list([outer, values.encode("x" * 40_000)]))
+    assert blob is not None
+    await transport.put_blob(*blob)
+    assert await client.value(msgspec.structs.replace(record("r", 0), result=pair)) == [
+        list(range(50_000)),
+        "x" * 40_000,
+    ]
 
 
 async def test_notes_of_one_run() -> None:
