@@ -114,7 +114,12 @@ def test_every_finding_is_reported_somewhere() -> None:
 # ---- examples -------------------------------------------------------------------------------------------------------
 
 
+#: what the examples' tasks run
+STEPS = "def ping(n: int = 1) -> int: ...\n"
+
+
 def compiled(root: Path, text: str) -> Compilation:
+    (root / "steps.py").write_text(STEPS, encoding="utf-8")
     (root / "main.flow").write_text(text, encoding="utf-8")
     return compile_paths(find_project(root))
 

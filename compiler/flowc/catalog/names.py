@@ -58,8 +58,9 @@ ENTRIES: tuple[Entry, ...] = (
         help="choose another name: `{name}` would mean two things",
         explanation="Functions such as `len` and `chunk`, the types, `run` and the rules of `after` keep their meaning "
         "in every file.",
-        bad='task len(text: string) returns int { run: shell("echo 1") }\n\nflow f returns int { return len("x") }\n',
-        good='task size_of(text: string) returns int { run: shell("echo 1") }\n\n'
+        bad='task len(text: string) returns int { run: shell("wc -c ${text}") }\n\n'
+        'flow main returns int { return len("x") }\n',
+        good='task size_of(text: string) returns int { run: shell("wc -c ${text}") }\n\n'
         'flow main returns int { return size_of("x") }\n',
     ),
     Entry(
