@@ -1,4 +1,4 @@
-"""Findings: safety."""
+"""Findings: reliability and security."""
 
 from __future__ import annotations
 
@@ -6,4 +6,19 @@ from . import Entry
 
 __all__ = ["ENTRIES"]
 
-ENTRIES: tuple[Entry, ...] = ()
+ENTRIES: tuple[Entry, ...] = (
+    Entry(
+        code="FL0801",
+        name="secret-leak",
+        message="a secret cannot be used here: {what}",
+        help='pass it to a parameter of type `secret<T>`, or put `secret("key")` into a field of a connection',
+        explanation="Only the worker reads secrets, at the moment it runs the step. A secret never reaches a message, a "
+        "log, a result, a text or a command line.",
+        bad='task show(text: string) returns string { run: shell("echo ${text}") }\n\n'
+        'flow main returns string { return show("token ${secret("api_key")}") }\n',
+        good='task show(text: string) returns string { run: shell("echo ${text}") }\n\n'
+        'connection api: http { token: secret("api_key") }\n\n'
+        'task query(text: string) returns string { run: shell("echo ${text}"), uses: [api] }\n\n'
+        'flow main returns string { return show("no token here") -> query }\n',
+    ),
+)

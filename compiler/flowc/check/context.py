@@ -1,0 +1,361 @@
+"""What an elaboration carries along: the program, the flow, the scope, and where steps go.
+
+`Shared` belongs to one compilation: findings, signatures, caches. `FlowState` belongs to one flow: its ids and names.
+`Context` is a place in the tree; a construct derives a context of its own for what stands inside it (`derive`), so
+nothing has to be restored. Elaborators are plain functions `(context, node, bind) -> Value`; a context reaches them
+through `Shared.elaborators`, which keeps the modules free of import cycles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from flowc import ir, syntax
+from flowc.catalog import Findings
+from flowc.diagnostic import Label
+from flowc.resolve import Module, Symbol
+from flowc.source import Span
+from flowc.types import ERROR, NULL, Optional, Type, text
+
+from .types import holds_secret
+
+if TYPE_CHECKING:
+    from .constants import Lets
+    from .signatures import Signatures
+
+__all__ = ["BROKEN", "Context", "Elaborator", "FlowState", "Local", "Returns", "Row", "Scope", "Shared", "Value"]
+
+#: parsed settings, by the name of their field in ir.Settings
+Row = Mapping[str, Any]
+
+
+class Value(NamedTuple):
+    """An elaborated expression."""
+
+    expr: ir.Expr
+    type: Type
+    #: the step that was made for it here, and whose value it is
+    step: int | None = None
+    #: the members of a group
+    members: tuple[int, ...] = ()
+    #: says why there is no value: "`load` returns nothing"; the type is null then
+    void: str = ""
+    #: of `zip` and `cross`: the types of the parts of an item
+    parts: tuple[Type, ...] = ()
+
+
+class Returns(NamedTuple):
+    """What the `return`s of a flow must give."""
+
+    #: None: the flow has no `returns`
+    type: Type | None
+    #: begins a message: "the result of `f`"
+    what: str
+    labels: tuple[Label, ...]
+
+
+#: stands for an expression that was reported
+BROKEN = Value(["lit", None], ERROR)
+
+
+class Local:
+    """A name of a flow: a parameter, a step, an item."""
+
+    __slots__ = ("depth", "is_step", "members", "name", "sources", "span", "used", "value")
+
+    def __init__(self, name: str, value: Value, span: Span | None, *, is_step: bool = False, depth: int = 0) -> None:
+        self.name = name
+        self.value = value
+        self.span = span
+        #: `after` can wait for it
+        self.is_step = is_step
+        #: how many loops it stands in
+        self.depth = depth
+        self.members = value.members
+        self.used = False
+        #: the locals of the arms that it merges
+        self.sources: list[Local] = []
+
+    @property
+    def id(self) -> int | None:
+        return self.value.expr[1] if self.value.expr[0] in ("ref", "opt") else None
+
+
+class Scope:
+    """The names of a block; `parent` is the block around it."""
+
+    __slots__ = ("later", "names", "parent")
+
+    def __init__(self, parent: Scope | None = None) -> None:
+        self.parent = parent
+        self.names: dict[str, Local] = {}
+        #: where names of this block are bound, also those below; for messages
+        self.later: dict[str, syntax.Node] = {}
+
+    def find(self, name: str) -> Local | None:
+        scope: Scope | None = self
+        while scope is not None:
+            found = scope.names.get(name)
+            if found is not None:
+                return found
+            scope = scope.parent
+        return None
+
+    def find_later(self, name: str) -> syntax.Node | None:
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.later:
+                return scope.later[name]
+            scope = scope.parent
+        return None
+
+    def visible(self) -> Iterable[str]:
+        scope: Scope | None = self
+        while scope is not None:
+            yield from scope.names
+            scope = scope.parent
+
+
+class FlowState:
+    """The ids and names of one flow."""
+
+    def __init__(self, symbol: Symbol, defaults: Row) -> None:
+        self.symbol = symbol
+        #: settings of every step: flow.toml and the flow's own
+        self.defaults = defaults
+        #: every name bound, for unused names
+        self.locals: list[Local] = []
+        self._last = 0
+        self._names: dict[str, int] = {}
+        self._boxes: dict[str, int] = {}
+
+    def new_id(self) -> int:
+        self._last += 1
+        return self._last
+
+    def step_name(self, base: str) -> str:
+        """`base`, or `base#2`, `base#3` where it is taken."""
+        return _count(self._names, base)
+
+    def box_name(self, base: str) -> str:
+        return _count(self._boxes, base)
+
+
+def _count(counts: dict[str, int], base: str) -> str:
+    number = counts.get(base, 0) + 1
+    counts[base] = number
+    return base if number == 1 else f"{base}#{number}"
+
+
+Elaborator = Callable[["Context", Any, "str | None"], Value]
+
+
+class Shared:
+    """What one compilation shares."""
+
+    def __init__(
+        self,
+        findings: Findings,
+        elaborators: Mapping[type, Elaborator],
+        block: Callable[[Context, syntax.Block], Value | None],
+    ) -> None:
+        self.findings = findings
+        self.elaborators = elaborators
+        #: elaborates a block: `blocks.block`
+        self.block = block
+        self.signatures: Signatures
+        self.constants: Lets
+        #: calls of flows and composites: (caller, callee, where)
+        self.calls: list[tuple[Symbol, Symbol, Span]] = []
+        #: names of resources and variables that are used, as Symbol.key
+        self.used: set[str] = set()
+        #: pools, queues and connections of the whole program by kind and name
+        self.resources: dict[tuple[str, str], Symbol] = {}
+        self.pool_sizes: dict[str, int] = {}
+        #: the settings of tasks
+        self.task_rows: dict[Symbol, Row] = {}
+        self._settings: dict[tuple[int, ...], tuple[ir.Settings, tuple[Row, ...]]] = {}
+        self._texts: dict[Type, str] = {}
+
+    def text(self, kind: Type) -> str:
+        found = self._texts.get(kind)
+        if found is None:
+            found = self._texts[kind] = text(kind)
+        return found
+
+    def settings(self, rows: tuple[Row, ...]) -> tuple[ir.Settings, bool]:
+        """The merged settings, and whether this combination of rows is new. Rows are known by identity, which is
+        what makes this cheap for thousands of calls."""
+        key = tuple([id(row) for row in rows])
+        found = self._settings.get(key)
+        if found is not None:
+            return found[0], False
+        merged: dict[str, Any] = {}
+        for row in rows:
+            merged.update(row)
+        made = ir.Settings(**merged)
+        self._settings[key] = (made, rows)  # the rows stay alive, since their ids are the key
+        return made, True
+
+
+class Context:
+    """A place in the tree."""
+
+    __slots__ = ("box", "depth", "flow", "inlining", "is_constant", "is_head", "line", "module", "out", "outer", "pipe", "returns", "rows", "scope", "shared", "symbol")
+
+    shared: Shared
+    #: whose names and spans are meant
+    module: Module
+    #: the declaration that is elaborated (a composite while it is inlined)
+    symbol: Symbol | None
+    #: None outside flows
+    flow: FlowState | None
+    scope: Scope
+    #: where steps go; None where no step can be
+    out: list[ir.Step] | None
+    #: what a `return` here must give; None where it gives the value of a construct
+    returns: Returns | None
+    #: what `_` stands for, as a cell that notes its use
+    pipe: Local | None
+    #: settings of enclosing `with`, outermost first
+    rows: tuple[Row, ...]
+    #: labels of the composites around
+    box: tuple[str, ...]
+    #: how many loops are around
+    depth: int
+    #: line of the call through which a composite is inlined; 0 outside
+    line: int
+    #: the composites that are being inlined
+    inlining: tuple[Symbol, ...]
+    #: the block is a flow's own, where settings, triggers and handlers stand
+    is_head: bool
+    #: only constants are allowed: the word for the place, as "a setting"
+    is_constant: str
+    #: the names of the flow around, where only constants are allowed: for messages
+    outer: Scope | None
+
+    def __init__(self, shared: Shared, module: Module, symbol: Symbol | None = None, flow: FlowState | None = None) -> None:
+        self.shared = shared
+        self.module = module
+        self.symbol = symbol
+        self.flow = flow
+        self.scope = Scope()
+        self.out = None
+        self.pipe = None
+        self.returns = None
+        self.rows = ()
+        self.box = ()
+        self.depth = 0
+        self.line = 0
+        self.inlining = ()
+        self.is_head = False
+        self.is_constant = ""
+        self.outer = None
+
+    def derive(self, **changes: Any) -> Context:
+        """This place with some things changed."""
+        new = Context.__new__(Context)
+        for slot in Context.__slots__:
+            setattr(new, slot, changes[slot] if slot in changes else getattr(self, slot))
+        if "out" in changes and "is_head" not in changes:
+            new.is_head = False
+        return new
+
+    def inside(self, **changes: Any) -> Context:
+        """A block inside this place: a scope and a list of steps of its own."""
+        return self.derive(scope=Scope(self.scope), out=[], **{"returns": None, **changes})
+
+    # -- elaboration --------------------------------------------------------------------------------------------------
+
+    def expr(self, node: syntax.Expression, bind: str | None = None) -> Value:
+        """Elaborates an expression, which may give no value; `bind` names the step that it makes."""
+        return self.shared.elaborators[type(node)](self, node, bind)
+
+    def value(self, node: syntax.Expression) -> Value:
+        """Elaborates an expression whose value is used."""
+        return self.need(node, self.expr(node))
+
+    def need(self, node: syntax.Node, value: Value) -> Value:
+        """Reports a value that is none."""
+        if value.void:
+            self.report("no-value", node, what=value.void)
+            return BROKEN
+        return value
+
+    # -- steps --------------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> FlowState:
+        assert self.flow is not None
+        return self.flow
+
+    def emit(self, step: ir.Step) -> None:
+        assert self.out is not None
+        self.out.append(step)
+
+    def header(self, node: syntax.Node, name: str, kind: Type) -> dict[str, Any]:
+        """The fields that every step has, with a new id."""
+        return {
+            "id": self.state.new_id(),
+            "name": name,
+            "line": self.line_of(node),
+            "type": self.shared.text(kind),
+            "box": self.box,
+        }
+
+    def keep(self, node: syntax.Node, value: Value, bind: str | None = None) -> Value:
+        """The value as one that a step gives: makes a step of a pure expression."""
+        if value.step is not None or value.type == ERROR:
+            return value
+        if holds_secret(value.type):
+            self.report("secret-leak", node, what="the value of a step is stored with the run")
+            return BROKEN
+        name = self.state.step_name(bind) if bind else ""
+        step = ir.ValueStep(**self.header(node, name, value.type), value=value.expr)
+        self.emit(step)
+        return read(step.id, value.type)._replace(step=step.id, members=value.members, void=value.void, parts=value.parts)
+
+    def declare(self, name: syntax.Ident, value: Value, *, is_step: bool = False) -> Local:
+        """Binds a name in this scope; it must be free here and around."""
+        known = self.scope.find(name.text)
+        if known is not None or name.text == "run":
+            labels = () if known is None or known.span is None else (Label(span=known.span, text="first bound here"),)
+            what = "bound" if known is not None else "the record of the run's facts"
+            self.report("duplicate-name", name, labels=labels, name=name.text, what=what)
+        local = Local(name.text, value, self.span(name), is_step=is_step, depth=self.depth)
+        self.scope.names[name.text] = local
+        if self.flow is not None:
+            self.flow.locals.append(local)
+        return local
+
+    def bind_param(self, name: syntax.Ident, value: Value) -> Local:
+        """Binds the name of a parameter or an item."""
+        local = self.scope.names[name.text] = Local(name.text, value, self.span(name), depth=self.depth)
+        return local
+
+    # -- places and findings ------------------------------------------------------------------------------------------
+
+    def line_of(self, node: syntax.Node) -> int:
+        return self.line or self.module.source.position(node.start).line
+
+    def span(self, node: syntax.Node) -> Span:
+        return Span(self.module.path, node.start, node.end)
+
+    def label(self, node: syntax.Node, text: str) -> Label:
+        return Label(span=self.span(node), text=text)
+
+    def source_text(self, node: syntax.Node, otherwise: str = "this value") -> str:
+        """The written text in backquotes where it is short."""
+        written = self.module.source.text[node.start : node.end]
+        return f"`{written}`" if len(written) <= 40 and "\n" not in written else otherwise
+
+    def report(
+        self, name: str, node: syntax.Node, /, *, help: str | None = None, labels: tuple[Label, ...] = (), **fields: object
+    ) -> None:
+        self.shared.findings.add(name, self.span(node), help=help, labels=labels, **fields)
+
+
+def read(id: int, kind: Type) -> Value:
+    """Reading the value of a step or a parameter: a skipped one is null where the type allows it."""
+    return Value(["opt" if isinstance(kind, Optional) or kind == NULL else "ref", id], kind)

@@ -1,0 +1,199 @@
+"""Flows: parameters, the head (settings, triggers, handlers), the body, and what it returns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowc import ir, syntax
+from flowc.resolve import Symbol
+from flowc.suggest import did_you_mean
+from flowc.types import NULL, Optional
+
+from .blocks import block
+from .constants import fold
+from .context import Context, FlowState, Local, Returns, Row, Scope, Shared, Value, read
+from .modifiers import check_event, event_value
+from .report import accept
+from .setting_values import Reader
+from .settings import read_row, read_setting
+from .signatures import Signature
+from .targets import callee_name
+from .types import optional
+from .usage import report_unused
+
+__all__ = ["read_flow"]
+
+_TRIGGERS = (
+    "cron", "interval", "at", "event", "webhook", "file", "after_flow", "dataset", "any_of", "all_of", "custom",
+)  # fmt: skip
+
+
+def read_flow(shared: Shared, signature: Signature, project_row: Row) -> ir.Flow:
+    """A flow, with its body as steps."""
+    symbol = signature.symbol
+    node = symbol.node
+    assert isinstance(node, syntax.FlowDecl)
+    place = Context(shared, symbol.module, symbol)
+    head = _head(place, node)
+    timeout = head.pop("timeout_ms", None)
+    defaults = head.pop("defaults", {})
+    state = FlowState(symbol, {**project_row, **defaults, **head})
+    cx = Context(shared, symbol.module, symbol, state)
+    cx.out = []
+    params = _params(cx, signature)
+    cx.is_head = True
+    cx.returns = _returns(cx, node, signature)
+    result = block(cx, node.body)
+    if result is None and node.signature.returns is not None and not _has_return(node.body):
+        what = f"the flow `{symbol.name}`"
+        hint = "end it with `return …`, or remove `returns`"
+        cx.report("missing-return", node.signature.returns, what=what, hint=hint)
+    body = ir.Block(steps=tuple(cx.out), result=None if result is None else result.expr)
+    handlers = _handlers(cx, node, signature)
+    report_unused(cx, node, signature)
+    return ir.Flow(
+        name=symbol.name,
+        file=symbol.module.path,
+        line=symbol.module.source.position(node.signature.name.start).line,
+        doc=node.doc,
+        params=params,
+        returns=None if node.signature.returns is None else shared.text(signature.returns),
+        timeout_ms=timeout,
+        body=body,
+        handlers=handlers,
+    )
+
+
+# ---- parameters and result ------------------------------------------------------------------------------------------
+
+
+def _params(cx: Context, signature: Signature) -> tuple[ir.Param, ...]:
+    found: list[ir.Param] = []
+    for param in signature.params:
+        assert param.node is not None
+        default: ir.Expr | None = None
+        if param.node.default is not None:
+            value = cx.derive(out=None).value(param.node.default)
+            expr = accept(cx, param.node.default, value, param.type, f"the parameter `{param.name}`")
+            default = fold(expr)
+        elif isinstance(param.type, Optional):
+            default = ["lit", None]
+        id = cx.state.new_id()
+        cx.declare(param.node.name, read(id, param.type))
+        found.append(ir.Param(id=id, name=param.name, type=cx.shared.text(param.type), default=default))
+    return tuple(found)
+
+
+def _returns(cx: Context, node: syntax.FlowDecl, signature: Signature) -> Returns:
+    what = f"the result of `{signature.symbol.name}`"
+    declared = node.signature.returns
+    if declared is None:
+        return Returns(None, what, (cx.label(node.signature.name, "no `returns` here"),))
+    return Returns(signature.returns, what, (cx.label(declared, "declared here"),))
+
+
+def _has_return(node: syntax.Block) -> bool:
+    """Whether a `return` of the flow stands somewhere; what is wrong with its place has been reported."""
+    for statement in node.statements:
+        match statement:
+            case syntax.Return() | syntax.ErrorNode():
+                return True
+            case syntax.If(then=then, otherwise=otherwise):
+                arms = [then] if otherwise is None else [then, *_blocks(otherwise)]
+                if any(_has_return(arm) for arm in arms):
+                    return True
+            case syntax.Using(body=body):
+                if _has_return(body):
+                    return True
+            case syntax.ExprStmt(value=syntax.Match(arms=arms_)):
+                if any(isinstance(arm.body, syntax.Block) and _has_return(arm.body) for arm in arms_):
+                    return True
+    return False
+
+
+def _blocks(node: syntax.Block | syntax.If) -> list[syntax.Block]:
+    if isinstance(node, syntax.Block):
+        return [node]
+    return [node.then] if node.otherwise is None else [node.then, *_blocks(node.otherwise)]
+
+
+# ---- the head -------------------------------------------------------------------------------------------------------
+
+
+def _head(place: Context, node: syntax.FlowDecl) -> dict[str, Any]:
+    """The settings of a flow: its own `timeout`, `defaults`, and those that its steps inherit."""
+    row: dict[str, Any] = {}
+    seen: dict[str, syntax.Node] = {}
+    reader = Reader(place)
+    for statement in node.body.statements:
+        if isinstance(statement, syntax.Setting):
+            key, value = statement.name, statement.value
+            read_setting(reader, key, value, "flow", row, seen)
+            if key.text == "defaults" and seen.get("defaults") is key:
+                row["defaults"] = _defaults(reader, value)
+        elif isinstance(statement, syntax.TriggerStmt):
+            _trigger(place, statement)
+    return row
+
+
+def _defaults(reader: Reader, node: syntax.Expression) -> dict[str, Any]:
+    if isinstance(node, syntax.RecordExpr):
+        return read_row(reader, node.entries, "defaults")
+    found = reader.place.source_text(node)
+    reader.wrong(node, "defaults", "a record of settings", found, "write `defaults: { timeout: 5m }`")
+    return {}
+
+
+def _trigger(place: Context, node: syntax.TriggerStmt) -> None:
+    name = callee_name(node.value.func) if isinstance(node.value, syntax.Call) else None
+    if name not in _TRIGGERS:
+        hint = did_you_mean(name or "", _TRIGGERS, "triggers are " + ", ".join(f"`{one}(…)`" for one in _TRIGGERS))
+        place.report("unknown-name", node.value, name=name or place.source_text(node.value).strip("`"), kind="trigger", hint=hint)
+        return
+    place.report("not-active-yet", node.name, construct="`trigger`")
+
+
+# ---- handlers -------------------------------------------------------------------------------------------------------
+
+
+def _handlers(cx: Context, node: syntax.FlowDecl, signature: Signature) -> tuple[ir.Handler, ...]:
+    found: list[ir.Handler] = []
+    for statement in node.body.statements:
+        if isinstance(statement, syntax.Handler):
+            handler = _handler(cx, statement, signature)
+            if handler is not None:
+                found.append(handler)
+    return tuple(found)
+
+
+def _handler(cx: Context, node: syntax.Handler, signature: Signature) -> ir.Handler | None:
+    event = node.event.text
+    if not check_event(cx, node.event, ("success", "failure")):
+        return None
+    scope = Scope(_after_all(cx.scope, is_failure=event == "failure"))
+    inner = cx.derive(scope=scope, out=[], returns=None)
+    value_id = cx.state.new_id()
+    if node.name is not None:
+        void = f"`{signature.symbol.name}` returns nothing" if signature.returns == NULL else ""
+        local = inner.declare(node.name, event_value(value_id, event, Value([], signature.returns, void=void)))
+        local.used = True
+    block(inner, node.body)
+    body = ir.Block(steps=tuple(inner.out or ()))
+    return ir.Handler(event="failure" if event == "failure" else "success", value_id=value_id, body=body)
+
+
+def _after_all(scope: Scope, *, is_failure: bool) -> Scope:
+    """The flow's names as a handler sees them: after a failure, no step is sure to have a value."""
+    if not is_failure:
+        return scope
+    seen = Scope()
+    for name, local in scope.names.items():
+        value = local.value
+        if local.is_step and value.expr[0] in ("ref", "opt") and not value.void:
+            value = read(value.expr[1], optional(value.type))
+        copy = Local(name, value, local.span, is_step=local.is_step, depth=local.depth)
+        copy.sources = [local]
+        seen.names[name] = copy
+    return seen
+
+

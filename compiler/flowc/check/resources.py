@@ -1,0 +1,137 @@
+"""Pools, queues, connections, limits, service levels and variables: what a file declares beside work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowc import ir, syntax
+from flowc.resolve import Module, Symbol
+from flowc.suggest import did_you_mean
+from flowc.types import ERROR, Secret
+
+from .constants import constant
+from .context import Context, Shared
+from .setting_values import Reader
+from .types import holds_secret
+
+__all__ = ["Resources", "read_resources"]
+
+_FIELDS: dict[str, tuple[str, ...]] = {
+    "pool": ("slots",),
+    "queue": ("priority", "max_inflight"),
+    "limit": ("rate", "per", "burst"),
+    "sla": ("finish", "start", "warn"),
+}
+_KINDS = (*_FIELDS, "connection")
+
+
+class Resources:
+    """The resources of the program, by name."""
+
+    def __init__(self) -> None:
+        self.pools: dict[str, ir.Pool] = {}
+        self.queues: dict[str, ir.Queue] = {}
+        self.connections: dict[str, ir.Connection] = {}
+
+
+def read_resources(shared: Shared, modules: list[Module]) -> Resources:
+    """Reads every resource; a name of a kind is one thing in the whole program, as it is in the cluster."""
+    found = Resources()
+    for module in modules:
+        place = Context(shared, module)
+        for node in module.file.declarations:
+            if isinstance(node, syntax.Resource):
+                _read(place, node, found)
+    return found
+
+
+def _read(place: Context, node: syntax.Resource, found: Resources) -> None:
+    kind, name = node.kind.text, node.name.text
+    if kind not in _KINDS:
+        hint = did_you_mean(kind, _KINDS, "resources are " + ", ".join(f"`{one}`" for one in _KINDS))
+        place.report("unknown-name", node.kind, name=kind, kind="kind of resource", hint=hint)
+        return
+    symbol = place.module.names.get(name)
+    if symbol is None or symbol.node is not node:
+        return  # a second declaration of the name, which was reported
+    shared = place.shared
+    known = shared.resources.setdefault((kind, name), symbol)
+    if known is not symbol:
+        _report_twice(place, node, known)
+        return
+    if kind == "connection":
+        found.connections[name] = _connection(place, node)
+        return
+    if node.subkind is not None:
+        hint = f"write `{kind} {name} {{ … }}`"
+        place.report("invalid-setting", node.subkind, name=name, wanted=f"a {kind} without a kind of its own",
+                     found=f"`{node.subkind.text}`", hint=hint)  # fmt: skip
+    row = _row(place, node, kind)
+    if kind == "pool":
+        found.pools[name] = ir.Pool(name=name, slots=row.get("slots", 1))
+        if "slots" in row:
+            shared.pool_sizes[name] = row["slots"]
+    elif kind == "queue":
+        found.queues[name] = ir.Queue(name=name, **row)
+    else:
+        place.report("not-active-yet", node.kind, construct=f"`{kind}`")
+
+
+def _report_twice(place: Context, node: syntax.Resource, known: Symbol) -> None:
+    assert isinstance(known.node, syntax.Resource)
+    first = Context(place.shared, known.module).label(known.node.name, "first declared here")
+    kind = node.kind.text
+    hint = f"a {kind} is one thing in the whole cluster: import it with `use`, or rename one"
+    place.report("duplicate-name", node.name, help=hint, labels=(first,), name=node.name.text, what=f"a {kind} of another file")
+
+
+def _row(place: Context, node: syntax.Resource, kind: str) -> dict[str, Any]:
+    """The fields of a pool, a queue, a limit or a service level."""
+    reader = Reader(place)
+    row: dict[str, Any] = {}
+    for entry in node.body.entries:
+        if isinstance(entry, syntax.Spread):
+            place.report("not-supported-yet", entry, construct="a spread in settings")
+            continue
+        key = entry.key.text
+        if key not in _FIELDS[kind]:
+            hint = did_you_mean(key, _FIELDS[kind], "it has " + ", ".join(f"`{one}`" for one in _FIELDS[kind]))
+            place.report("unknown-setting", entry.key, name=key, where=f"a {kind}", hint=hint)
+            continue
+        value = _field(reader, kind, key, entry.value)
+        if key == "max_inflight":
+            place.report("not-active-yet", entry.key, construct="`max_inflight`")
+        if value is not None:
+            row[key] = value
+    named = {entry.key.text for entry in node.body.entries if isinstance(entry, syntax.Entry)}
+    if kind == "pool" and "slots" not in named:
+        place.report("missing-setting", node.name, name="slots", where="a pool", hint="write `{ slots: 8 }`")
+    return row
+
+
+def _field(reader: Reader, kind: str, key: str, node: syntax.Expression) -> Any:
+    if kind == "limit":
+        return reader.duration(node, key) if key == "per" else reader.integer(node, key, 1)
+    if kind == "sla":
+        return reader.number(node, key, 0, 1) if key == "warn" else reader.duration(node, key)
+    return reader.integer(node, key, 0, 9) if key == "priority" else reader.integer(node, key, 1)
+
+
+def _connection(place: Context, node: syntax.Resource) -> ir.Connection:
+    if node.subkind is None:
+        hint = f"write its kind: `connection {node.name.text}: sqlite {{ … }}`"
+        place.report("missing-setting", node.name, name="kind", where="a connection", hint=hint)
+    fields: dict[str, ir.Expr] = {}
+    for entry in node.body.entries:
+        if isinstance(entry, syntax.Spread):
+            place.report("not-supported-yet", entry, construct="a spread in a connection")
+            continue
+        if entry.key.text in fields:
+            place.report("duplicate-name", entry.key, name=entry.key.text, what="a field of this connection")
+            continue
+        value = constant(place, entry.value, f"the field `{entry.key.text}`")
+        if value.type != ERROR and holds_secret(value.type) and not isinstance(value.type, Secret):
+            place.report("secret-leak", entry.value, what="a secret is the whole of a field")
+        fields[entry.key.text] = value.expr
+    kind = "" if node.subkind is None else node.subkind.text
+    return ir.Connection(name=node.name.text, kind=kind, fields=fields)

@@ -1,0 +1,189 @@
+"""The settings: one typed schema (`SETTINGS`), and the rows that are merged for a step.
+
+A setting has a field of `ir.Settings`, a way to read its value, and the places where it may stand. A row is what one
+place sets; a later row wins, setting by setting: flow.toml, the flow's `defaults` and head, the task, `with` (of groups
+around first). What the language has and this version does not run is in the schema too, and is refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, NamedTuple
+
+from flowc import ir, syntax
+from flowc.suggest import did_you_mean
+
+from .context import Context
+from .setting_values import Reader
+from .targets import first_call, symbol_of
+
+__all__ = ["SETTINGS", "Place", "Setting", "check_slots", "names_at", "read_row", "read_setting", "report_setting"]
+
+Place = Literal["task", "step", "flow", "defaults", "each", "repeat", "group"]
+_EVERYWHERE: tuple[Place, ...] = ("task", "step", "flow", "defaults", "each", "group")
+_WORK: tuple[Place, ...] = ("task", "step", "defaults", "each", "group")
+
+#: how a place is called in messages
+_PLACES: dict[Place, str] = {
+    "task": "a task", "step": "a step's `with`", "flow": "a flow", "defaults": "`defaults`", "each": "an `each`",
+    "repeat": "a `repeat`", "group": "a group's `with`",
+}  # fmt: skip
+
+
+class Setting(NamedTuple):
+    """One setting."""
+
+    name: str
+    #: field of ir.Settings, or of the construct
+    field: str
+    read: Callable[[Reader, syntax.Expression, str], Any]
+    places: tuple[Place, ...]
+    #: places where it is known and not run yet (an error)
+    refused: tuple[Place, ...] = ()
+    #: places where it matters to deployed nodes only (a warning)
+    inactive: tuple[Place, ...] = ()
+
+
+def _duration(reader: Reader, node: syntax.Expression, name: str) -> int | None:
+    return reader.duration(node, name)
+
+
+def _integer(low: int, high: int | None = None) -> Callable[[Reader, syntax.Expression, str], Any]:
+    return lambda reader, node, name: reader.integer(node, name, low, high)
+
+
+def _choice(*choices: str) -> Callable[[Reader, syntax.Expression, str], Any]:
+    return lambda reader, node, name: reader.choice(node, name, choices)
+
+
+def _join(reader: Reader, node: syntax.Expression, name: str) -> str | int | None:
+    if isinstance(node, syntax.Literal) and node.kind == "string":
+        return reader.choice(node, name, ("first",))
+    return reader.integer(node, name, 1)
+
+
+def _executor(reader: Reader, node: syntax.Expression, name: str) -> str | None:
+    return reader.choice(node, name, ("process", "thread", "async"))
+
+
+def _unread(reader: Reader, node: syntax.Expression, name: str) -> None:
+    return None
+
+
+def _supported(*settings: Setting) -> dict[str, Setting]:
+    return {setting.name: setting for setting in settings}
+
+
+def _refused(*names: str) -> dict[str, Setting]:
+    every: tuple[Place, ...] = ("task", "step", "flow", "defaults", "each", "group")
+    return {name: Setting(name, name, _unread, (), refused=every) for name in names}
+
+
+#: every setting of the language
+SETTINGS: dict[str, Setting] = {
+    **_supported(
+        Setting("run", "run", _unread, ("task",)),
+        Setting("uses", "uses", Reader.connections, ("task",)),
+        Setting("queue", "queue", lambda r, node, name: r.resource(node, name, "queue", ("default",)), _EVERYWHERE),
+        Setting("pool", "pool", lambda r, node, name: r.resource(node, name, "pool"), _EVERYWHERE),
+        Setting("slots", "slots", _integer(1), _EVERYWHERE),
+        Setting("priority", "priority", _integer(0, 9), _EVERYWHERE),
+        Setting("retry", "retry", Reader.retry, _WORK),
+        Setting("timeout", "timeout_ms", _duration, _EVERYWHERE),
+        Setting("deadline", "deadline_ms", _duration, _WORK, refused=("flow",)),
+        Setting("executor", "executor", _executor, _EVERYWHERE),
+        Setting("env", "env", Reader.environment, _EVERYWHERE),
+        Setting("tags", "tags", Reader.texts, _EVERYWHERE),
+        Setting("idempotent", "idempotent", Reader.boolean, _WORK),
+        Setting("defaults", "defaults", _unread, ("flow",)),
+        Setting("max", "max", _integer(1), ("each", "repeat")),
+        Setting("concurrency", "concurrency", _integer(1), ("each",), refused=("task", "step"), inactive=("flow",)),
+        Setting("on_error", "on_error", _choice("fail", "collect", "skip"), ("each",)),
+        Setting("every", "every_ms", _duration, ("repeat",)),
+        Setting("join", "join", _join, ("group",)),
+        Setting("cancel_rest", "cancel_rest", Reader.boolean, ("group",)),
+        Setting("sla", "sla", _unread, (), inactive=_EVERYWHERE),
+        Setting("max_active_runs", "max_active_runs", _unread, (), inactive=("flow",)),
+        Setting("catchup", "catchup", _unread, (), inactive=("flow",)),
+        Setting("depends_on_past", "depends_on_past", _unread, (), inactive=("flow",)),
+    ),
+    **_refused(
+        "limit", "soft_timeout", "expires", "at", "delay", "result", "cache", "memory", "max_tasks_per_process",
+        "idempotency_key", "debounce", "batch", "on_failure", "undo", "delivery", "detached",
+    ),
+}  # fmt: skip
+
+
+def names_at(place: Place) -> list[str]:
+    """The names that may stand at a place."""
+    return [name for name, setting in SETTINGS.items() if place in (*setting.places, *setting.refused, *setting.inactive)]
+
+
+def read_row(reader: Reader, entries: Iterable[syntax.Entry | syntax.Spread], place: Place) -> dict[str, Any]:
+    """What a record of settings sets, by field."""
+    row: dict[str, Any] = {}
+    seen: dict[str, syntax.Node] = {}
+    for entry in entries:
+        if isinstance(entry, syntax.Spread):
+            reader.place.report("not-supported-yet", entry, construct="a spread in settings")
+        else:
+            read_setting(reader, entry.key, entry.value, place, row, seen)
+    return row
+
+
+def read_setting(
+    reader: Reader,
+    key: syntax.Ident,
+    value: syntax.Expression,
+    place: Place,
+    row: dict[str, Any],
+    seen: dict[str, syntax.Node],
+) -> None:
+    """Reads one setting into the row; reports what is unknown, misplaced, doubled or wrong."""
+    setting = SETTINGS.get(key.text)
+    if setting is None or place not in (*setting.places, *setting.refused, *setting.inactive):
+        report_setting(reader.place, key, value, place)
+        return
+    if key.text in seen:
+        labels = (reader.place.label(seen[key.text], "first set here"),)
+        reader.place.report("duplicate-name", key, labels=labels, name=key.text, what="set here")
+        return
+    seen[key.text] = key
+    if place in setting.refused:
+        reader.place.report("not-supported-yet", key, construct=f"the setting `{key.text}` on {_PLACES[place]}")
+    elif place in setting.inactive:
+        reader.place.report("not-active-yet", key, construct=f"`{key.text}`")
+    else:
+        found = setting.read(reader, value, key.text)
+        if found is not None:
+            row[setting.field] = found
+
+
+def report_setting(cx: Context, key: syntax.Ident, value: syntax.Expression, place: Place) -> None:
+    """Reports a name that is no setting here."""
+    known = SETTINGS.get(key.text)
+    if known is not None:
+        places = [_PLACES[other] for other in (*known.places, *known.inactive)]
+        hint = "it belongs to " + " or ".join(places) if places else "remove it"
+        cx.report("misplaced-setting", key, name=key.text, where=_PLACES[place], hint=hint)
+        return
+    is_step = place == "flow" and (first_call(cx.module, value) is not None or symbol_of(cx.module, value) is not None)
+    near = did_you_mean(key.text, names_at(place))
+    if is_step or (place == "flow" and not near):
+        hint = f"did you mean `{key.text} = …`? `:` sets a setting, `=` binds a result"
+    else:
+        hint = near or "the settings are " + ", ".join(f"`{name}`" for name in names_at(place))
+    cx.report("unknown-setting", key, name=key.text, where=_PLACES[place], hint=hint)
+
+
+def check_slots(cx: Context, node: syntax.Node, settings: ir.Settings) -> None:
+    """Reports more slots than the pool has."""
+    if settings.pool is None:
+        return
+    symbol, size = cx.shared.resources.get(("pool", settings.pool)), cx.shared.pool_sizes.get(settings.pool)
+    if size is None or settings.slots <= size or symbol is None or not isinstance(symbol.node, syntax.Resource):
+        return
+    declared = Context(cx.shared, symbol.module).label(symbol.node.name, f"declared here with {size}")
+    cx.report(
+        "slots-exceed-pool", node, labels=(declared,), slots=settings.slots, pool=settings.pool, size=size
+    )

@@ -1,0 +1,286 @@
+"""Tasks: how they run, their settings, and whether a Python function agrees with its declaration."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from flowc import ir, syntax
+from flowc.resolve import PythonFunction, Symbol
+from flowc.suggest import did_you_mean
+from flowc.types import ERROR, NULL, STRING, Optional
+
+from .context import Context, Row, Shared, Value
+from .expressions import template
+from .report import accept
+from .setting_values import Reader, from_plain
+from .settings import read_row, read_setting
+from .signatures import Signature
+from .targets import callee_name
+from .types import assignable, holds_secret, shown
+
+__all__ = ["TaskInfo", "read_task"]
+
+_OPERATORS = ("python", "shell", "sql")
+#: kinds of connections that `sql` speaks to
+_SQL_KINDS = ("sqlite", "duckdb", "postgres", "postgresql", "mysql", "mariadb")
+
+
+class TaskInfo(NamedTuple):
+    """A task as the IR has it, and the settings of its declaration."""
+
+    task: ir.Task
+    row: Row
+
+
+class _Run(NamedTuple):
+    """How a task runs."""
+
+    operator: str
+    target: str = ""
+    template: ir.Expr | None = None
+    #: names of connections in `sql(…, on: name)`
+    uses: tuple[str, ...] = ()
+    function: PythonFunction | None = None
+
+
+def read_task(shared: Shared, signature: Signature) -> TaskInfo:
+    """A task, declared or imported from Python."""
+    if signature.symbol.python is not None:
+        return _imported(shared, signature, signature.symbol.python)
+    return _declared(shared, signature)
+
+
+def _imported(shared: Shared, signature: Signature, function: PythonFunction) -> TaskInfo:
+    symbol = signature.symbol
+    place = Context(shared, symbol.module, symbol)
+    row = _python_row(place, function, _import_of(symbol))
+    uses = row.pop("uses", ())
+    task = _task(shared, signature, _Run("python", function.target), function.doc, uses)
+    return TaskInfo(task, row)
+
+
+def _import_of(symbol: Symbol) -> syntax.Node:
+    """The name in the `use` that imports a Python function."""
+    for node in symbol.module.file.declarations:
+        if isinstance(node, syntax.Use):
+            for ident in node.names:
+                if ident.text == symbol.name:
+                    return ident
+    return syntax.Ident(0, 0, symbol.name)
+
+
+def _python_row(place: Context, function: PythonFunction, where: syntax.Node) -> dict[str, Any]:
+    """The settings in `@task(…)`; findings stand at the import."""
+    if not function.settings:
+        return {}
+    settings = from_plain(function.settings, where.start, where.end)
+    assert isinstance(settings, syntax.RecordExpr)
+    return read_row(Reader(place, is_plain=True), settings.entries, "task")
+
+
+def _declared(shared: Shared, signature: Signature) -> TaskInfo:
+    symbol = signature.symbol
+    node = symbol.node
+    assert isinstance(node, syntax.TaskDecl)
+    place = Context(shared, symbol.module, symbol)
+    reader = Reader(place)
+    row: dict[str, Any] = {}
+    seen: dict[str, syntax.Node] = {}
+    run: _Run | None = None
+    for statement in node.body.statements:
+        match statement:
+            case syntax.Setting(name=key, value=value):
+                read_setting(reader, key, value, "task", row, seen)
+                if key.text == "run" and seen["run"] is key:
+                    run = _run(place, signature, value)
+            case syntax.Handler(event=event):
+                place.report("not-supported-yet", event, construct=f"`on {event.text}` in a task")
+            case syntax.Bind(name=key, value=value):
+                hint = f"did you mean `{key.text}: …`? `:` sets a setting"
+                place.report("misplaced-construct", key, help=hint, what="a binding", where="in a flow")
+            case syntax.ErrorNode():
+                run = run or _Run("")
+            case _:
+                place.report("misplaced-construct", statement, what="a step", where="in a flow")
+    if "run" not in seen and run is None:
+        hint = 'add `run: python("module:function")`, `run: shell("…")` or `run: sql("…")`'
+        place.report("missing-setting", node.signature.name, name="run", where=f"the task `{symbol.name}`", hint=hint)
+    run = run or _Run("")
+    if run.function is not None:
+        row = {**_python_row(place, run.function, seen["run"]), **row}
+    uses = (*run.uses, *(name for name in row.pop("uses", ()) if name not in run.uses))
+    if run.operator == "sql":
+        uses = _database_first(place, node, uses)
+    return TaskInfo(_task(shared, signature, run, node.doc, uses), row)
+
+
+def _database_first(place: Context, node: syntax.TaskDecl, uses: tuple[str, ...]) -> tuple[str, ...]:
+    """The connections with the database in front."""
+    if not uses:
+        hint = "declare `connection db: duckdb { path: … }` and add `uses: [db]`"
+        place.report("missing-setting", node.signature.name, name="uses", where="a task that runs `sql`", hint=hint)
+    for name in uses:
+        symbol = place.shared.resources.get(("connection", name))
+        declared = symbol.node if symbol is not None else None
+        if isinstance(declared, syntax.Resource) and declared.subkind and declared.subkind.text in _SQL_KINDS:
+            return (name, *(other for other in uses if other != name))
+    return uses
+
+
+def _task(shared: Shared, signature: Signature, run: _Run, doc: str | None, uses: tuple[str, ...]) -> ir.Task:
+    params = tuple(
+        ir.TaskParam(name=param.name, type=shared.text(param.type), optional=param.is_optional)
+        for param in signature.params
+    )
+    return ir.Task(
+        name=signature.symbol.name,
+        doc=doc,
+        params=params,
+        returns=None if signature.returns == NULL else shared.text(signature.returns),
+        operator=run.operator or "python",  # type: ignore[arg-type]
+        target=run.target,
+        template=run.template,
+        uses=uses,
+    )
+
+
+# ---- run ------------------------------------------------------------------------------------------------------------
+
+
+def _run(place: Context, signature: Signature, node: syntax.Expression) -> _Run:
+    name = callee_name(node.func) if isinstance(node, syntax.Call) else None
+    if not isinstance(node, syntax.Call) or name not in _OPERATORS:
+        wanted = '`python("module:function")`, `shell("…")` or `sql("…")`'
+        hint = did_you_mean(name or "", _OPERATORS, f"write {wanted}")
+        found = place.source_text(node.func if isinstance(node, syntax.Call) else node)
+        place.report("invalid-setting", node, name="run", wanted=wanted, found=found, hint=hint)
+        return _Run("")
+    positional = [arg.value for arg in node.args if arg.name is None]
+    named = {arg.name.text: arg for arg in node.args if arg.name is not None}
+    uses: tuple[str, ...] = ()
+    for key, arg in named.items():
+        if name == "sql" and key in ("on", "connection"):
+            found_name = Reader(place).resource(arg.value, key, "connection")
+            uses = (found_name,) if found_name is not None else ()
+        else:
+            hint = "it takes the text, and `on: connection`" if name == "sql" else "it takes one text"
+            place.report("unknown-argument", arg.name or arg, callee=name, name=key, hint=hint)
+    if len(positional) != 1:
+        place.report("bad-call", node, name=name, problem="it takes one text", usage=f'{name}("…")')
+        return _Run("")
+    if name == "python":
+        return _python(place, signature, positional[0])
+    text = _text(place, signature, positional[0], is_sql=name == "sql")
+    return _Run(name, template=text, uses=uses)
+
+
+def _text(place: Context, signature: Signature, node: syntax.Expression, *, is_sql: bool) -> ir.Expr:
+    """The template of `shell` or `sql`, over the task's parameters."""
+    inner = place.derive(scope=type(place.scope)())
+    for param in signature.params:
+        if param.node is not None:
+            inner.bind_param(param.node.name, Value(["arg", param.name], param.type))
+    if is_sql and isinstance(node, syntax.Template):
+        expr = _sql(inner, node)
+    elif isinstance(node, syntax.Template):
+        expr = template(inner, node).expr
+    else:
+        expr = accept(inner, node, inner.value(node), STRING, "the text")
+    for param in signature.params:
+        if param.node is not None and not inner.scope.names[param.name].used:
+            place.report("unused-input", param.node.name, name=param.name, owner=f"the text of `{signature.symbol.name}`")
+    return expr
+
+
+def _sql(inner: Context, node: syntax.Template) -> ir.Expr:
+    """The text of `sql`: values are bound as parameters, so that null and lists are fine; `ident(…)` is a name."""
+    parts: list[ir.Expr] = []
+    for part in node.parts:
+        if isinstance(part, str):
+            parts.append(["lit", part])
+            continue
+        is_name = isinstance(part, syntax.Call) and callee_name(part.func) == "ident"
+        if isinstance(part, syntax.Call) and is_name:
+            if len(part.args) != 1:
+                inner.report("bad-call", part, name="ident", problem="it takes one name", usage="ident(name)")
+                continue
+            name = part.args[0].value
+            parts.append(["ident", accept(inner, name, inner.value(name), STRING, "the identifier")])
+            continue
+        value = inner.value(part)
+        if holds_secret(value.type):
+            inner.report("secret-leak", part, what="the parameters of a statement are logged by databases")
+        parts.append(value.expr)
+    return ["str", *parts]
+
+
+# ---- python ---------------------------------------------------------------------------------------------------------
+
+
+def _python(place: Context, signature: Signature, node: syntax.Expression) -> _Run:
+    target = node.value if isinstance(node, syntax.Literal) and node.kind == "string" else None
+    if not isinstance(target, str) or target.count(":") != 1 or target[0] == ":" or target[-1] == ":":
+        wanted = 'a text "module:function"'
+        place.report("invalid-setting", node, name="python", wanted=wanted, found=place.source_text(node),
+                     hint='write `python("package.module:function")`')  # fmt: skip
+        return _Run("python")
+    module, _, name = target.partition(":")
+    file = place.module.python.module(module)
+    if file is None:
+        hint = "the folders in `python = […]` of flow.toml (by default the project's) and the installed packages are searched"
+        place.report("unknown-python", node, what=f"Python module `{module}`", hint=hint)
+        return _Run("python", target)
+    if file.error is not None:
+        line, problem = file.error
+        place.report("python-syntax", node, path=file.file, problem=problem, line=line)
+        return _Run("python", target)
+    function = file.function(name)
+    if function is None:
+        hint = did_you_mean(name, file.names, f"define it in `{file.file}`")
+        place.report("unknown-python", node, what=f"function `{name}` in `{file.file}`", hint=hint)
+        return _Run("python", target)
+    _compare(place, signature, function, node)
+    return _Run("python", target, function=function)
+
+
+def _compare(place: Context, signature: Signature, function: PythonFunction, node: syntax.Node) -> None:
+    """Reports where the declaration and the function disagree."""
+    where = f"{function.file}, line {function.line}"
+    params = {param.name: param for param in function.params}
+
+    def report(at: syntax.Node, problem: str, hint: str) -> None:
+        place.report(
+            "signature-mismatch", at, task=signature.symbol.name, function=function.name, where=where, problem=problem,
+            hint=hint,
+        )  # fmt: skip
+
+    for param in signature.params:
+        at = param.node or node
+        known = params.get(param.name)
+        if known is None:
+            if not function.open_ended:
+                hint = did_you_mean(param.name, params, f"add `{param.name}` to the function, or remove it here")
+                report(at, f"it has no parameter `{param.name}`", hint)
+        elif known.type is not None and not assignable(param.type, known.type):
+            problem = f"its parameter `{param.name}` is {shown(known.type)}, and {shown(param.type)} is declared"
+            report(at, problem, f"declare `{param.name}: {shown(known.type)}`, or change the function's annotation")
+    for known in function.params:
+        if known.name not in signature.by_name and not known.has_default and not isinstance(known.type, Optional):
+            kind = "" if known.type is None else f": {shown(known.type)}"
+            report(node, f"it needs `{known.name}`", f"add the parameter `{known.name}{kind}` to the task")
+    _compare_results(signature, function, report)
+
+
+def _compare_results(signature: Signature, function: PythonFunction, report: Any) -> None:
+    declared, given = signature.returns, function.returns
+    task = signature.symbol.node
+    if given is None or declared in (NULL, ERROR) or not isinstance(task, syntax.TaskDecl):
+        return
+    at = task.signature.returns
+    if given == NULL:
+        report(at, f"it returns nothing, and {shown(declared)} is declared", "remove `returns`, or return a value")
+    elif not assignable(given, declared) and not assignable(declared, given):
+        problem = f"it returns {shown(given)}, and {shown(declared)} is declared"
+        report(at, problem, f"declare `returns {shown(given)}`, or change the function's annotation")
+
+
