@@ -10,6 +10,7 @@ its end.
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,9 @@ from .source import Source, Span
 from .suppress import suppress
 
 __all__ = ["Compilation", "CompiledFlow", "compile_paths"]
+
+
+_TOWER = "some declarations build on one another in a tower of hundreds: join or shorten them"
 
 
 class CompiledFlow(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +79,12 @@ def compile_paths(
     if not files:
         findings.add("no-sources", Span(FILE_NAME, 0, 0), folder=project.root.name or "/")
     with _collector_paused():
-        program, plans = _passes(project, files, loader, findings)
+        try:
+            program, plans = _passes(project, files, loader, findings)
+        except RecursionError:  # expressions are bounded by the parser; a tower of declarations is not
+            span = Span(project.show(files[0]), 0, 0)
+            findings.add("nesting-too-deep", span, help=_TOWER, limit=sys.getrecursionlimit() // 3)
+            program, plans = None, ()
     return Compilation(diagnostics=tuple(findings.sorted()), sources=loader.sources, program=program, plans=plans)
 
 

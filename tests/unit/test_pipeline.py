@@ -94,6 +94,13 @@ def test_texts_can_stand_in_for_files(tmp_path: Path) -> None:
     assert [flow.flow for flow in found.plans] == ["hello"]
 
 
+def test_a_tower_of_declarations_is_a_finding(tmp_path: Path) -> None:
+    tower = "".join(f"type T{i} = list<T{i + 1}>\n" for i in range(3000)) + "type T3000 = int\n"
+    found = compiled(tmp_path, a_dot_flow=tower + HELLO)
+    assert codes(found) == ["nesting-too-deep"]
+    assert found.plans == ()
+
+
 @pytest.mark.parametrize("was_enabled", [True, False])
 def test_the_collector_is_left_as_it_was(tmp_path: Path, was_enabled: bool) -> None:
     if not was_enabled:
