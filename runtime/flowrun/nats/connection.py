@@ -180,13 +180,13 @@ class Connection:
 
     async def _reconnected(self) -> None:
         log.info("connected to %s again", self.url)
-        for callback in self.on_reconnect:
+        for callback in list(self.on_reconnect):
             callback()
 
     async def _closed(self) -> None:
         if not self._closing:
             error = self._failed("the connection", self.client.last_error or self._last_error)
-            for callback in self.on_lost:
+            for callback in list(self.on_lost):
                 callback(error)
 
     # ---- errors

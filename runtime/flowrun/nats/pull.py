@@ -61,6 +61,7 @@ class Pull:
     async def start(self) -> None:
         self._subscription = await self._connection.subscribe(self._inbox, self._on_message)
         self._connection.on_reconnect.append(self._lost)
+        self._connection.on_lost.append(self._lost)
         self.heard = asyncio.get_running_loop().time()
 
     async def ask(self, count: int, max_bytes: int | None = None) -> None:
@@ -82,12 +83,13 @@ class Pull:
         return self.wanted > 0 and asyncio.get_running_loop().time() - self.heard > _SILENCE
 
     async def stop(self) -> None:
-        if self._lost in self._connection.on_reconnect:
-            self._connection.on_reconnect.remove(self._lost)
+        for callbacks in (self._connection.on_reconnect, self._connection.on_lost):
+            if self._lost in callbacks:
+                callbacks.remove(self._lost)
         if self._subscription is not None and not self._connection.client.is_closed:
             await self._subscription.unsubscribe()
 
-    def _lost(self) -> None:
+    def _lost(self, error: FlowError | None = None) -> None:
         self.stale = True
         self.wanted = 0
         self.arrived.set()
