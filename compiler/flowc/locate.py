@@ -76,8 +76,10 @@ class Locator:
 
     def _python_file(self, path: Path, user: Place, span: Span) -> PythonFile | None:
         package = user.package
-        inside = package is not None and path.is_relative_to(package.folder)
-        file = self._python.at(path, package.python_name(path) if package is not None and inside else None)
+        if package is not None and path.is_relative_to(package.folder):
+            file = self._python.at(path, package.python_name(path), is_installed=True)
+        else:
+            file = self._python.at(path)
         if file is None:
             self._report(span, "readable file", self._loader.project.show(path), "check the file's permissions")
         elif file.error is not None:

@@ -217,10 +217,10 @@ class PythonFiles:
         self._show = show
         self._files: dict[tuple[Path, str], PythonFile | None] = {}
 
-    def at(self, path: Path, module: str | None = None) -> PythonFile | None:
+    def at(self, path: Path, module: str | None = None, *, is_installed: bool = False) -> PythonFile | None:
         """The file at a path, or None if it is not there. `module` is what the targets of its functions start with:
-        by default the path as shown."""
-        shown = self._show(path)
+        by default the path as shown. A file that `is_installed` is shown as its package has it."""
+        shown = module.replace(".", "/") + ".py" if is_installed and module else self._show(path)
         key = (path, module or shown)
         if key not in self._files:
             data = self._read(path)
@@ -270,7 +270,7 @@ class PythonFiles:
             search = list(spec.submodule_search_locations or ())
         if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
             return PythonFile(self, name, module=name, is_opaque=True)
-        return self.at(Path(spec.origin), name)
+        return self.at(Path(spec.origin), name, is_installed=True)
 
     def _parse(self, data: bytes, path: Path, shown: str, module: str) -> PythonFile:
         try:

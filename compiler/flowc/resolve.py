@@ -83,6 +83,8 @@ class Module(msgspec.Struct, kw_only=True, eq=False, dict=True):
     broken: set[str] = set()
     #: looks up the targets of `python("module:function")`
     python: PythonFiles
+    #: belongs to an installed operator package
+    is_installed: bool = False
 
 
 def resolve(files: Iterable[Path], loader: Loader, findings: Findings) -> list[Module]:
@@ -121,7 +123,8 @@ def _load_all(places: list[Place], loader: Loader, findings: Findings) -> dict[P
         if source is None:
             continue
         file = parse(source, findings)
-        module = Module(path=place.shown, source=source, file=file, python=python)
+        is_installed = place.package is not None
+        module = Module(path=place.shown, source=source, file=file, python=python, is_installed=is_installed)
         targets = [locator.locate(node, place) for node in file.declarations if isinstance(node, syntax.Use)]
         loaded[place.path] = _Loaded(module=module, own=_declare(module, findings), targets=targets)
         for target in targets:

@@ -3,12 +3,14 @@
 At the end of a line the comment silences warnings of that line; on a line of its own, those of the next line that holds
 code. It names findings by name or code, several with commas. Errors are never silenced. A comment that silences nothing
 is a finding itself, but only where there are no errors: they can keep a warning from being found.
+
+Warnings about installed operator packages are silenced too: who uses a package cannot mend it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -38,10 +40,14 @@ class _Suppression(msgspec.Struct, frozen=True):
         return self.written if entry is None else entry.name
 
 
-def suppress(modules: Iterable[Module], findings: Findings) -> None:
+def suppress(modules: Sequence[Module], findings: Findings) -> None:
     """Removes the warnings that comments silence, and reports comments that silence none."""
+    installed = {module.path for module in modules if module.is_installed}
+    for found in findings.sorted():
+        if found.severity != "error" and found.span.file in installed:
+            findings.remove(found)
     for module in modules:
-        if "flow:" in module.source.text:
+        if not module.is_installed and "flow:" in module.source.text:
             _suppress_in(module, findings)
 
 

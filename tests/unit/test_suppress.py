@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from flowc.catalog import Findings
 from flowc.project import Loader, find_project
@@ -76,6 +77,17 @@ def test_other_lines_are_not_silenced(tmp_path: Path) -> None:
 def test_text_in_quotes_is_no_comment(tmp_path: Path) -> None:
     text = USE.replace("a }", "a, b }") + '\nflow f {\n  a()\n  b()\n  x = "# flow: ignore[unused-import]"\n}\n'
     assert told(tmp_path, text) == []
+
+
+def test_warnings_about_installed_packages_are_silent(tmp_path: Path) -> None:
+    path = tmp_path / "main.flow"
+    path.write_text(f"{USE}\n")
+    (tmp_path / "lib.flow").write_text(LIB)
+    findings = Findings()
+    (module, _) = resolve([path], Loader(find_project(tmp_path), findings), findings)
+    assert [found.name for found in findings.sorted()] == ["unused-import"]
+    suppress([msgspec.structs.replace(module, is_installed=True)], findings)
+    assert findings.sorted() == []
 
 
 def test_errors_stay_and_hide_unused_comments(tmp_path: Path) -> None:
