@@ -15,7 +15,7 @@ from .expressions import map_parts
 from .fold import fold
 from .tables import Tables
 
-__all__ = ["ALONE", "Block", "Draft", "Inputs", "LowerSteps", "Place"]
+__all__ = ["ALONE", "Block", "Draft", "Inputs", "LowerSteps", "Place", "Shared"]
 
 
 class Place(NamedTuple):
@@ -41,16 +41,25 @@ class Draft(NamedTuple):
 LowerSteps = Callable[["Block", Iterable[ir.Step], Place], None]
 
 
+class Shared(NamedTuple):
+    """What all blocks of one plan share."""
+
+    tables: Tables
+    #: the finished blocks, by index
+    blocks: list[plan.PlanBlock | None]
+    #: ids that are read anywhere in the flow
+    used: set[int]
+    #: the names of all steps
+    names: set[str]
+    lower_steps: LowerSteps
+
+
 class Block:
     """A block that is being filled."""
 
-    def __init__(self, tables: Tables, blocks: list[plan.PlanBlock | None], used: set[int], lower: LowerSteps) -> None:
-        self.tables = tables
-        #: the finished blocks of the plan, by index
-        self.blocks = blocks
-        #: ids that are read anywhere in the flow
-        self.used = used
-        self.lower_steps = lower
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
+        self.tables = shared.tables
         self.drafts: list[Draft] = []
         #: id -> the node that gives its value
         self.where: dict[int, int] = {}
@@ -104,7 +113,7 @@ class Block:
     def lower(self, steps: Iterable[ir.Step], place: Place) -> range:
         """Adds the nodes of these steps; gives their positions."""
         first = len(self.drafts)
-        self.lower_steps(self, steps, place)
+        self.shared.lower_steps(self, steps, place)
         return range(first, len(self.drafts))
 
     # ---- catch

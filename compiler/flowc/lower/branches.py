@@ -16,7 +16,10 @@ _NEVER_FAIL = (plan.OutcomeNode, plan.MergeNode, plan.ParamNode)
 
 
 def lower_branch(block: Block, step: ir.BranchStep, place: Place) -> None:
-    """The arms stand under the branch; a name bound in them is a merge. The branch's id means its end."""
+    """The arms stand under the branch; a name bound in them is a merge. The branch's id means its end.
+
+    A merge is shown as a step only where it is the one that has its name (`x = if c then a() else b()`), and not
+    where the arms have a step of that name each."""
     inputs = Inputs(block)
     selector = inputs.convert(fold(step.selector))
     named = step.model_copy(update={"type": "int"})
@@ -32,12 +35,14 @@ def lower_branch(block: Block, step: ir.BranchStep, place: Place) -> None:
             place,
             type=merge.type,
             id=merge.id,
+            name="" if merge.name in block.shared.names else merge.name,
             line=step.line,
+            box=step.box,
             branch=branch,
             sources=sources,
             otherwise=otherwise,
         )
-    if step.id in block.used:
+    if step.id in block.shared.used:
         block.after_all(inside, place, id=step.id)
 
 
@@ -58,9 +63,12 @@ def lower_catch(block: Block, step: ir.CatchStep, place: Place) -> None:
 
 
 def _result(block: Block, steps: ir.Block, place: Place, type: str) -> int:
-    """Adds the nodes of a block; gives the one whose outcome is the block's."""
+    """Adds the nodes of a block; gives the one whose outcome is the block's: null once all its steps have ended well
+    where it returns nothing."""
     nodes = block.lower(steps.steps, place)
-    return block.after_all(nodes, place) if steps.result is None else block.node_of(steps.result, place, type)
+    if steps.result is None or steps.result == ["lit", None]:
+        return block.after_all(nodes, place)
+    return block.node_of(steps.result, place, type)
 
 
 def lower_watch(block: Block, step: ir.WatchStep, place: Place) -> None:
@@ -79,12 +87,13 @@ def lower_watch(block: Block, step: ir.WatchStep, place: Place) -> None:
     elif step.event == "success":
         block.drafts[outcome].fields["type"] = block.drafts[watched].fields["type"]
     inside = block.lower(step.body.steps, Place((outcome, 1), -2))
-    if step.id in block.used:
+    if step.id in block.shared.used:
         block.after_all((outcome, *inside), place, id=step.id)
 
 
 def lower_using(block: Block, step: ir.UsingStep, place: Place) -> None:
-    """The body starts when the set-up has succeeded, the clean-up by the tear-down rule."""
+    """The body starts when the set-up has succeeded, the clean-up by the tear-down rule. The step's id means what the
+    body returns, or, where it returns nothing, the end of all."""
     place = block.behind(block.triggers(step.after), place)
     first = len(block.drafts)
     setup = block.where[step.value_id] = _result(block, step.setup, place, "json")
@@ -94,7 +103,9 @@ def lower_using(block: Block, step: ir.UsingStep, place: Place) -> None:
     watched = _unique((setup, *before, *body))
     teardown = plan.Trigger("teardown", watched, setups=(setup,))
     cleanup = block.lower(step.cleanup.steps, block.behind((teardown,), Place(place.guard, -2)))
-    if step.id in block.used:
+    if step.body.result is not None:
+        block.where[step.id] = block.node_of(step.body.result, inside, step.type)
+    elif step.id in block.shared.used:
         block.after_all(watched, place, cleanup, id=step.id)
 
 

@@ -43,7 +43,7 @@ def _arguments(args: dict[str, ir.Expr], inputs: Inputs) -> tuple[tuple[str, pla
 
 def lower_value(block: Block, step: ir.ValueStep, place: Place) -> None:
     """A value that nobody reads, that is no step of its own and cannot fail is left out."""
-    if step.name or step.id in block.used or not _only_assembles(step.value):
+    if step.name or step.id in block.shared.used or not _only_assembles(step.value):
         block.value(step.value, place, step.type, step)
 
 

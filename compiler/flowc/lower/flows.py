@@ -8,7 +8,7 @@ from typing import Any
 from flowc import ir, plan
 from flowc.types import RUN, text
 
-from .block import ALONE, Block, Place
+from .block import ALONE, Block, Place, Shared
 from .branches import lower_branch, lower_catch, lower_using, lower_watch
 from .calls import lower_call, lower_child, lower_join, lower_value
 from .expressions import map_parts
@@ -79,8 +79,9 @@ def _blocks(step: ir.Step) -> tuple[ir.Block, ...]:
 
 def _lower_flow(program: ir.Program, flow: ir.Flow, children: dict[str, plan.Plan]) -> plan.Plan:
     tables = Tables(program)
-    blocks: list[plan.PlanBlock | None] = [None]
-    body = Block(tables, blocks, _used(flow), _lower_steps)
+    uses = uses_of(flow.body, *(handler.body for handler in flow.handlers))
+    shared = Shared(tables, [None], uses.ids, uses.names, _lower_steps)
+    body = Block(shared)
     body.param(tables.type(text(RUN)), _RUN_ID)
     for param in flow.params:
         body.param(tables.type(param.type), param.id)
@@ -89,7 +90,7 @@ def _lower_flow(program: ir.Program, flow: ir.Flow, children: dict[str, plan.Pla
     result = flow.body.result
     node = -1 if result is None else body.node_of(result, ALONE, flow.returns or "json")
     handlers = tuple(_handler(body, flow, handler) for handler in flow.handlers)
-    blocks[0] = body.finish(node)
+    shared.blocks[0] = body.finish(node)
     return plan.Plan(
         flow=flow.name,
         file=flow.file,
@@ -99,17 +100,13 @@ def _lower_flow(program: ir.Program, flow: ir.Flow, children: dict[str, plan.Pla
         types=tuple(tables.types.rows),
         settings=tuple(tables.settings.rows),
         tasks=tuple(tables.tasks),
-        blocks=tuple(block for block in blocks if block is not None),
+        blocks=tuple(block for block in shared.blocks if block is not None),
         handlers=handlers,
         pools=tuple(tables.pools.rows),
         connections=tuple(tables.connections),
         children=children,
         version=plan.FORMAT,
     )
-
-
-def _used(flow: ir.Flow) -> set[int]:
-    return uses_of(flow.body, *(handler.body for handler in flow.handlers)).ids
 
 
 def _lower_steps(block: Block, steps: Iterable[ir.Step], place: Place) -> None:
@@ -141,9 +138,9 @@ def _handler(body: Block, flow: ir.Flow, handler: ir.Handler) -> plan.HandlerDef
     type = (flow.returns or "null") if handler.event == "success" else "Failure"
     inner = inner_block(body, [(handler.value_id, body.tables.type(type))], captures)
     inner.lower(handler.body.steps, Place(None, -2))
-    body.blocks.append(inner.finish())
+    body.shared.blocks.append(inner.finish())
     return plan.HandlerDef(
         event=handler.event,
-        block=len(body.blocks) - 1,
+        block=len(body.shared.blocks) - 1,
         captures=(*(body.where[id] for id, _, _ in captures.values), *(node for _, node in captures.gates)),
     )

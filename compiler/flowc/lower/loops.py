@@ -40,7 +40,7 @@ def captures_of(block: Block, uses: Uses, place: Place) -> Captures:
 
 def inner_block(block: Block, own: Sequence[tuple[int | None, int]], captures: Captures) -> Block:
     """A new block with its own parameters, as (id, type), and then the captures."""
-    inner = Block(block.tables, block.blocks, block.used, block.lower_steps)
+    inner = Block(block.shared)
     for id, type in own:
         inner.param(type, id)
     for id, type, _ in captures.values:
@@ -59,8 +59,8 @@ def _add_captures(block: Block, captures: Captures, inputs: Inputs) -> tuple[int
 def _close(inner: Block, result: ir.Expr | None, type: str) -> int:
     """Finishes a block; gives its index in the plan."""
     node = -1 if result is None else inner.node_of(result, ALONE, type)
-    inner.blocks.append(inner.finish(node))
-    return len(inner.blocks) - 1
+    inner.shared.blocks.append(inner.finish(node))
+    return len(inner.shared.blocks) - 1
 
 
 def _item_type(list_type: str) -> str:
@@ -92,7 +92,7 @@ def lower_each(block: Block, step: ir.EachStep, place: Place) -> None:
         unpack=len(step.items) if step.unpack else 0,
         captures=_add_captures(block, captures, inputs),
         collects=collects,
-        simple=_is_simple(block.blocks[body], collects),
+        simple=_is_simple(block.shared.blocks[body], collects),
         max=step.max,
         concurrency=step.concurrency,
         on_error=step.on_error,

@@ -23,6 +23,8 @@ class Uses:
         self.others: set[int] = set()
         self.rules: dict[ir.Rule, None] = {}
         self.defined: set[int] = set()
+        #: names of the steps
+        self.names: set[str] = set()
 
     @property
     def ids(self) -> set[int]:
@@ -59,6 +61,7 @@ class Uses:
     def steps(self, steps: Iterable[ir.Step]) -> None:
         for step in steps:
             self.defined.add(step.id)
+            self.names.add(step.name)
             for rule in step.after:
                 self.rules[rule] = None
             self._parts(step)
