@@ -142,7 +142,7 @@ def _detail(row: Row, now: float) -> RenderableType:
     if row.state == "retrying":
         due = row.retry_at()
         wait = f" in {due - now:.0f} s" if due is not None and due - now >= 1 else ""
-        return Text(f"attempt {row.attempt + 1}{wait}: {_first_line(row.message)}", style="yellow")
+        return Text(f"attempt {row.attempt}{wait}: {_first_line(row.message)}", style="yellow")
     if row.kind == "box":
         ended = sum(inner.shown_state in ENDED for inner in row.rows)
         return Text(f"{ended}/{len(row.rows)}", style="dim")

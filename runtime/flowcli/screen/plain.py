@@ -3,7 +3,7 @@
     run 260131-101500-9f3c: flights started
     unpack: success (0.14 s)
     months: running 5/12
-    publish: retrying, attempt 1 failed: ServiceUnavailable: 503 …
+    publish: retrying, attempt 2 follows: ServiceUnavailable: 503 …
     publish | a line that the task wrote
 
 The progress of an `each` comes at most once a second.
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from flowrun.messages import LogNote, StateNote, StepNote
 
 from .style import seconds_text
-from .tree import Tree, shown_name
+from .tree import ENDED, Tree, shown_name
 
 __all__ = ["PlainView"]
 
@@ -63,7 +63,7 @@ class PlainView:
     def _tell(self, note: StepNote, now: float) -> None:
         name = shown_name(note.step, note.index)
         state, attempt, at = self._told.get(name, ("waiting", 1, -_PROGRESS_SECONDS))
-        same = (state, attempt) == (note.state, note.attempt)
+        same = state == note.state and (attempt == note.attempt or note.state in ENDED)
         if note.state in ("waiting", "ready") or (same and (not note.total or now - at < _PROGRESS_SECONDS)):
             return
         self._told[name] = (note.state, note.attempt, now)
@@ -77,7 +77,7 @@ def _detail(note: StepNote) -> str:
         text += f" {note.done + note.failed}/{note.total}"
         text += f", {note.failed} failed" if note.failed else ""
     if note.state == "retrying":
-        text += f", attempt {note.attempt} failed"
-    if note.message:
+        text += f", attempt {note.attempt} follows"
+    if note.message and note.state != "success":
         text += f": {' '.join(note.message.split())}"
     return text + (f" ({seconds_text(note.seconds)})" if note.seconds is not None else "")

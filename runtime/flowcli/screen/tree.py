@@ -82,7 +82,7 @@ class Row:
         """When the next attempt is due, as well as the plan tells (jitter and what the task asks for are not in it)."""
         if self.state != "retrying" or self.retry is None:
             return None
-        policy, number = self.retry, max(self.attempt, 1)
+        policy, number = self.retry, max(self.attempt - 1, 1)
         wait = float(policy.first_ms)
         if policy.backoff == "linear":
             wait *= number
@@ -144,8 +144,14 @@ def _apply(row: Row, note: StepNote, now: float) -> None:
     if note.state == "running" and (row.began is None or row.state == "retrying"):
         row.began = now
     row.state, row.attempt, row.message = note.state, note.attempt, note.message
-    row.total, row.done, row.failed = max(note.total, row.total), note.done, note.failed
-    row.seconds = note.seconds if note.seconds is not None else row.seconds
+    if note.total:
+        row.total, row.done, row.failed = note.total, note.done, note.failed
+    elif note.state == "success":
+        row.done = row.total - row.failed  # a note without counts: the run's record
+    if note.seconds is not None:
+        row.seconds = note.seconds
+    elif row.state in ENDED and row.began is not None and row.seconds is None:
+        row.seconds = now - row.began  # of an `each` or a child flow, whose parts are timed
 
 
 def shown_name(step: str, index: int | tuple[int, ...] | None) -> str:

@@ -91,7 +91,7 @@ def test_a_step_that_the_plan_does_not_name_gets_a_row() -> None:
     assert tree.rows[-1].name == "surprise"
 
 
-@pytest.mark.parametrize(("attempt", "due"), [(1, 11.0), (2, 12.0), (3, 13.0), (9, 13.0)])
+@pytest.mark.parametrize(("attempt", "due"), [(2, 11.0), (3, 12.0), (4, 13.0), (9, 13.0)])
 def test_the_next_attempt_is_due_after_its_backoff(attempt: int, due: float) -> None:
     tree = Tree(PLAN)
     tree.apply(note(StepNote("flaky", None, "retrying", attempt=attempt)), 10.0)
@@ -111,14 +111,14 @@ def test_plain_lines_one_per_change() -> None:
     view.state(note(StepNote("first", None, "running")), 0.1)
     view.state(note(StepNote("first", None, "running")), 0.2)
     view.state(note(StepNote("first", None, "success", seconds=0.25)), 0.3)
-    view.state(note(StepNote("flaky", None, "retrying", message="Busy: try\nagain")), 0.4)
+    view.state(note(StepNote("flaky", None, "retrying", attempt=2, message="Busy: try\nagain")), 0.4)
     view.state(note(StepNote("flaky", None, "running", attempt=2)), 0.5)
     view.log(LogNote("r1", "flaky", 3, 2, "out", "one\ntwo\n"))
     assert lines == [
         "run r1: demo started",
         "first: running",
         "first: success (0.25 s)",
-        "flaky: retrying, attempt 1 failed: Busy: try again",
+        "flaky: retrying, attempt 2 follows: Busy: try again",
         "flaky: running",
         "flaky[3] | one",
         "flaky[3] | two",
