@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from flowc.ir import Program
 from flowc.render import CompileReport
+from flowcli.results import ErrorReport, RunReport
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -19,6 +20,7 @@ def schemas() -> dict[str, dict[str, Any]]:
     return {
         "compile.schema.json": _of_struct(CompileReport, "What `flowc compile --json` prints"),
         "ir.schema.json": {"$schema": DIALECT, **ir, "title": "The IR of a checked program"},
+        "run.schema.json": _any_of([RunReport, ErrorReport, CompileReport], "What `flowc run --json` ends with"),
     }
 
 
@@ -31,6 +33,12 @@ def _of_struct(struct: type[msgspec.Struct], title: str) -> dict[str, Any]:
     (top,), parts = msgspec.json.schema_components([struct], ref_template="#/$defs/{name}")
     name = top["$ref"].rpartition("/")[2]
     return {"$schema": DIALECT, **parts.pop(name), "title": title, "$defs": parts}
+
+
+def _any_of(structs: list[type[msgspec.Struct]], title: str) -> dict[str, Any]:
+    """One of several structs."""
+    tops, parts = msgspec.json.schema_components(structs, ref_template="#/$defs/{name}")
+    return {"$schema": DIALECT, "title": title, "anyOf": list(tops), "$defs": parts}
 
 
 if __name__ == "__main__":
