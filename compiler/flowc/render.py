@@ -144,6 +144,8 @@ def render_block(diagnostic: Diagnostic, sources: Mapping[str, Source], *, colou
             file, shown = mark.source.path, 0
             place = mark.source.position(mark.span.start)
             lines.append(" " * margin + paint(_BLUE, "::: ") + _visible(f"{file}:{place.line}:{place.column}"))
+        elif shown and mark.line > shown + 1:
+            lines.append(paint(_BLUE, "…"))
         lines += mark.lines(margin, paint, strong, with_source=mark.line != shown)
         shown = mark.line
     if diagnostic.help:

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 from flowc import plan
 from flowc.pipeline import Compilation, compile_paths
-from flowc.project import find_project
+from flowc.project import discover, find_project
+from flowc.render import render_text
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 TASK = 'task greet(name: string) returns string {\n  run: shell("echo ${name}")\n}\n'
 HELLO = TASK + 'flow hello(name: string = "world") returns string {\n  return greet(name)\n}\n'
@@ -117,3 +120,29 @@ def test_importing_the_pipeline_loads_nothing_of_the_runtime() -> None:
     code = f"import sys, flowc.pipeline; print(sorted({heavy} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "[]\n"
+
+
+EXAMPLES = Path(__file__).parents[2] / "specs" / "examples"
+PATHS = [path for folder in sorted(EXAMPLES.iterdir()) if folder.is_dir() for path in discover(find_project(folder))]
+DAMAGE = ["", "{", ")", '"', "${", "->", "= =", "each", "x", "\n", "é", "\0", "[" * 200]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_any_damage_gives_findings_with_places_and_no_crash(data: st.DataObject) -> None:
+    path = data.draw(st.sampled_from(PATHS))
+    text = path.read_text(encoding="utf-8")
+    start = data.draw(st.integers(0, len(text)))
+    removed = data.draw(st.integers(0, 40))
+    inserted = data.draw(
+        st.sampled_from(["", "{", ")", '"', "${", "->", "= =", "each", "x", "\n", "é", "\0", "[" * 200])
+    )
+    damaged = text[:start] + inserted + text[start + removed :]
+    found = compile_paths(find_project(path), [path], overlay={path: damaged})
+    for diagnostic in found.diagnostics:
+        assert diagnostic.message
+        for span in (diagnostic.span, *(label.span for label in diagnostic.labels)):
+            source = found.sources[span.file]
+            assert 0 <= span.start <= span.end <= len(source.text)
+    assert render_text(found.diagnostics, found.sources) or not found.diagnostics
+    assert found.plans or found.has_errors or "flow " not in damaged

@@ -51,6 +51,11 @@ def test_label_on_the_same_line_shares_it() -> None:
     assert found[3:] == ["1 | pool api { slots: 2 }", "  | ^^^^", "  |      --- here"]
 
 
+def test_lines_between_are_left_out() -> None:
+    found = block("a\nb\nc\n", 0, 1, Label(span=Span("jobs.flow", 4, 5), text="here"))
+    assert found[3:] == ["1 | a", "  | ^", "…", "3 | c", "  | - here"]
+
+
 def test_label_in_another_file_names_it() -> None:
     found = block(TEXT, 0, 4, Label(span=Span("lib.flow", 4, 5), text="also here"))
     assert found[5:] == [" ::: lib.flow:1:5", "1 | let x = 1", "  |     - also here"]
