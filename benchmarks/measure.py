@@ -48,14 +48,14 @@ def median_of(times: int, measure: Callable[[], float]) -> tuple[float, float, f
 def run(command: Sequence[str], cwd: Path, *, watch_memory: bool = False) -> Sample:
     """Runs a command to its end; raises with its output if it fails."""
     start = time.perf_counter()
-    process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     peaks: dict[str, int] = {}
     if watch_memory:
         threading.Thread(target=_watch, args=(process, peaks), daemon=True).start()
-    output, _ = process.communicate()
+    output, errors = process.communicate()
     seconds = time.perf_counter() - start
     if process.returncode != 0:
-        raise SystemExit(f"{' '.join(command)} failed with {process.returncode}:\n{output[-4000:]}")
+        raise SystemExit(f"{' '.join(command)} failed with {process.returncode}:\n{output[-4000:]}{errors[-4000:]}")
     return Sample(seconds, peaks, output)
 
 
