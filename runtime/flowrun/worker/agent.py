@@ -39,6 +39,8 @@ __all__ = ["Agent"]
 
 #: what has finished is written at most this much later, in seconds
 FLUSH_AFTER = 0.03
+#: executors that were not needed so far are started this long after the worker, in seconds
+WARM_AFTER = 0.5
 #: plans that are kept
 PLANS = 64
 #: log notes that wait to be sent; more are dropped, for they are for looking on only
@@ -61,7 +63,8 @@ class Agent:
         self._transport = transport
         self._slots = tuple(slots)
         self._worker, self._partition, self._queues, self._ack_wait = worker, partition, queues, ack_wait
-        self._free: asyncio.Queue[Slot] = asyncio.Queue()
+        #: the slot that was used last is used first: it is warm
+        self._free: asyncio.LifoQueue[Slot] = asyncio.LifoQueue()
         self._plans: OrderedDict[str, tuple[plans.Plan, bytes]] = OrderedDict()
         self._cancelled: OrderedDict[str, None] = OrderedDict()
         self._notes: asyncio.Queue[LogNote] = asyncio.Queue(NOTES)
@@ -70,11 +73,12 @@ class Agent:
     async def run(self) -> None:
         """Raises a group of TransportError (the server stays away) or ExecutorBroken (no executor can be started)."""
         async with asyncio.TaskGroup() as group:
-            for slot in self._slots:
-                await slot.start(self)
+            for slot in reversed(self._slots):
+                slot.start(self)
                 self._free.put_nowait(slot)
             helpers = [
                 group.create_task(self._pull(group)),
+                group.create_task(self._warm_up()),
                 group.create_task(self._follow_cancels()),
                 group.create_task(self._send_notes()),
             ]
@@ -107,7 +111,14 @@ class Agent:
 
     # ---- loops
 
+    async def _warm_up(self) -> None:
+        """A short run needs one executor, and not the time that it takes to start the others."""
+        await asyncio.sleep(WARM_AFTER)
+        for slot in self._slots:
+            await slot.warm_up()
+
     async def _pull(self, group: asyncio.TaskGroup) -> None:
+        await self._transport.open_partition(self._partition)
         source = await self._transport.work(self._partition, self._queues)
         try:
             while True:

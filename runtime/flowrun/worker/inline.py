@@ -59,8 +59,11 @@ class InlineSlot:
         self._next_token = job.end
         return job
 
-    async def start(self, services: Services) -> None:
+    def start(self, services: Services) -> None:
         self._services = services
+
+    async def warm_up(self) -> None:
+        """There is nothing to start."""
 
     async def close(self) -> None:
         self.hand_back()

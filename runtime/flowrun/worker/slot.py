@@ -58,7 +58,11 @@ class Slot(Protocol):
 
     def job(self, bundle: Bundle, plans: Mapping[str, Plan]) -> Job: ...
 
-    async def start(self, services: Services) -> None: ...
+    def start(self, services: Services) -> None:
+        """Before all else."""
+
+    async def warm_up(self) -> None:
+        """Gets ready for a job, if it is not."""
 
     async def run(self, job: Job, plan_data: Mapping[str, bytes]) -> None:
         """Returns when every unit has ended or was handed back."""
@@ -79,6 +83,7 @@ class ProcessSlot:
         self._config = config
         self._spawned = spawned
         self._process: ExecutorProcess | None = None
+        self._starting = asyncio.Lock()
         self._next_token = 0
         self._job: Job | None = None
         #: it still speaks after its end
@@ -93,7 +98,8 @@ class ProcessSlot:
         self._mask = Mask()
         self._limits: dict[tuple[int, str], LogLimit] = {}
         self._requests: set[asyncio.Task[None]] = set()
-        self._began = 0.0
+        #: when the first unit of the job was seen to run
+        self._began: float | None = None
         self._last_seen: tuple[int, float] | None = None
         self._cancelled: set[str] = set()
         self._last_words = ""
@@ -103,15 +109,23 @@ class ProcessSlot:
         self._next_token = job.end
         return job
 
-    async def start(self, services: Services) -> None:
+    def start(self, services: Services) -> None:
         self._services = services
-        await self._renew()
 
-    async def _renew(self) -> ExecutorProcess:
-        spawned, self._spawned = self._spawned or spawn(self._config), None
-        self._process = ExecutorProcess(spawned, self._frame, self._output, self._wake.set)
-        await self._process.attach()
-        return self._process
+    async def warm_up(self) -> None:
+        await self._alive()
+
+    async def _alive(self) -> ExecutorProcess:
+        """A process that lives: the one that is there, or a new one."""
+        async with self._starting:
+            if self._process is not None and self._process.look():
+                return self._process
+            if self._process is not None:
+                await self._process.close()
+            spawned, self._spawned = self._spawned or spawn(self._config), None
+            self._process = ExecutorProcess(spawned, self._frame, self._output, self._wake.set)
+            await self._process.attach()
+            return self._process
 
     async def close(self) -> None:
         for task in self._requests:
@@ -123,7 +137,7 @@ class ProcessSlot:
 
     async def run(self, job: Job, plan_data: Mapping[str, bytes]) -> None:
         self._job = self._last_job = job
-        self._began = time.monotonic()
+        self._began = None
         self._cancelled.clear()
         self._limits.clear()
         try:
@@ -135,13 +149,6 @@ class ProcessSlot:
                     self._after_end(process, job)
         finally:
             self._job = None
-
-    async def _alive(self) -> ExecutorProcess:
-        assert self._process is not None
-        if not self._process.look():
-            await self._process.close()
-            await self._renew()
-        return self._process
 
     def _send(self, process: ExecutorProcess, job: Job, plan_data: Mapping[str, bytes]) -> None:
         for digest in job.bundle.plans:
@@ -177,6 +184,7 @@ class ProcessSlot:
         if running is None or running != seen or running[0] not in job.pending:
             return  # what is seen once may be half written
         unit, now = job.unit(running[0]), time.monotonic()
+        self._began = self._began or running[1]
         if self._verdict is None:
             if unit.item.run in self._cancelled:
                 self._end_unit(process, running[0], Failure("Cancelled", "the run was cancelled", retryable=False))
