@@ -73,9 +73,13 @@ class _Repair:
     # ---- lines that show what is closed -----------------------------------------------------------------------------
 
     def _start_of_line(self, index: int, type_: str) -> None:
-        if self._open and self._open[-1].sign in "([" and self._starts_statement(index):
-            level = next(n for n in range(len(self._open), 0, -1) if n == 1 or self._open[n - 2].sign not in "([")
-            self._unclosed(level - 1, separate=True)
+        if self._starts_statement(index):
+            level = len(self._open)
+            while level and self._open[level - 1].sign in "([":
+                level -= 1
+            self._unclosed(level, separate=True)
+            if self.types and self.types[-1] not in ("_NL", "{", ","):  # an operator at the end of the line before
+                self._add("_NL", Token(self.values[-1].end, self.values[-1].end, "\n"))
         while self._missing > 0 and self._open and self._open[-1].sign == "{" and self._has_left(type_):
             self._missing -= 1
             self._unclosed(len(self._open) - 1, separate=type_ != "}")

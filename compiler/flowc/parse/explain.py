@@ -36,6 +36,27 @@ _IN_THE_MIDDLE = {
     "otherwise": "write `else`",
     "do": "blocks stand in braces: `{ … }`",
 }
+_BEFORE = {
+    "lambda": "there are no anonymous functions: a stage of a chain is a task",
+    "new": "call it without `new`",
+    "await": "steps wait for the data that they use; wait without data with `after`",
+    "async": "steps without data between them run side by side; there is no `async`",
+    "const": "a name is bound with `name = value`",
+}
+#: the only thing that could come -> why
+_MISSING = {
+    "until": "a `repeat` ends with `until condition`",
+    "finally": "a `using` ends with `finally { … }`",
+    "else": "the value form of `if` needs both: `if condition then a else b`",
+    "then": "a choice between two values is `if condition then a else b`",
+    "in": "write `each item in items { … }`",
+    "(": "a failure gets a name: `catch(e) { … }`",
+    "=": "a name comes first, then `=` and the value, as in `trigger nightly = cron(\"0 4 * * *\", tz: \"UTC\")`",
+    "{": "write a block or a record: `{ … }`",
+    "NAME": "give it a name",
+    "STRING": "write text in double quotes",
+    ":": "a key or parameter is followed by `:`",
+}
 
 
 class Broken(NamedTuple):
@@ -104,6 +125,9 @@ def _foreign_word(broken: Broken, expected: set[str]) -> Problem | None:
     if broken.at <= 2 and first in FOREIGN_WORDS and broken.tokens.types[0] in ("NAME", "for"):
         return broken.problem("foreign-syntax", 0, found=first, help=FOREIGN_WORDS[first])
     word = broken.spelling(broken.at)
+    if broken.before == "NAME" and broken.spelling(broken.at - 1) in _BEFORE:
+        word = broken.spelling(broken.at - 1)
+        return broken.problem("foreign-syntax", broken.at - 1, found=word, help=_BEFORE[word])
     if broken.type == "NAME" and word in _IN_THE_MIDDLE:
         return broken.problem("foreign-syntax", broken.at, found=word, help=_IN_THE_MIDDLE[word])
     return None
@@ -239,6 +263,25 @@ def _missing_value(broken: Broken, expected: set[str]) -> Problem | None:
     return None
 
 
+def _superfluous_equals(broken: Broken, expected: set[str]) -> Problem | None:
+    if broken.type == "=" and "{" in expected and broken.rule == "decl":
+        help = f"write `{broken.spelling(0)} {broken.spelling(1)} {{ … }}`, without `=`"
+        return broken.problem("foreign-syntax", broken.at, found="=", help=help)
+    return None
+
+
+def _missing_part(broken: Broken, expected: set[str]) -> Problem | None:
+    could = expected - {"returns", "WORD"}
+    if len(could) != 1 or broken.at == 0:
+        return None
+    part = next(iter(could))
+    what = {"NAME": "a name", "STRING": "text in quotes"}.get(part, f"`{part}`")
+    before = _described(broken.before, broken.spelling(broken.at - 1))
+    if broken.type in _ENDS:
+        return broken.gap("missing-part", what=what, before=before, help=_MISSING.get(part))
+    return broken.problem("missing-part", broken.at, what=what, before=before, help=_MISSING.get(part))
+
+
 def _missing_block(broken: Broken, expected: set[str]) -> Problem | None:
     if "BLOCK" not in expected and not ("{" in expected and not _VALUES <= expected):
         return None
@@ -338,6 +381,8 @@ _CASES: tuple[Case, ...] = (
     _text_expected,
     _missing_value,
     _lone_else,
+    _superfluous_equals,
     _missing_block,
+    _missing_part,
     _missing_separator,
 )

@@ -28,7 +28,7 @@ _TOKEN = re.compile(
     r"""[ \t\r\f]*(?:
     (?P<word>[^\W\d]\w*)
   | (?P<line>(?:\#[^\n]*)?\n(?:[ \t\r\f]*(?:\#[^\n]*)?\n)*)
-  | (?P<foreign>&&|\|\||===|!==|!(?!=)|=>|:=|\*\*|\+\+|[-+*/%]=|;|//[^\n]*|/\*|'(?:[^'\\\n]|\\.)*'|[“”][^“”"\n]*[“”"])
+  | (?P<foreign>&&|\|\||===|!==|!(?!=)|=>|:=|\*\*|\+\+|[-+*/%]=|;|//[^\n]*|/\*|@\w[\w.]*(?:\([^()\n]*\))?|'(?:[^'\\\n]|\\.)*'|[“”][^“”"\n]*[“”"])
   | (?P<sign>->|\?\?|\?\.|\.\.\.|[=!<>]=|[{}()\[\]<>=:,.+\-*/%?|])
   | (?P<string>"(?!"")[^"\\\n$]*")
   | (?P<date>\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?(?!\w))
@@ -126,7 +126,7 @@ class Lexer:
                 if sign in "([{":
                     self._open(sign, start)
                 elif sign in ")]}":
-                    if sign == "}" and stack and stack[-1] == "${":
+                    if sign == "}" and self._quoted and self._ends_interpolation():
                         pos = self._unquote(start)
                         continue
                     if stack and stack[-1] == _OPEN[sign]:
@@ -181,6 +181,9 @@ class Lexer:
         if spelt[0] in "'“”":
             self._problem("foreign-syntax", start, end, found=spelt[0], help='strings stand in double quotes: "…"')
             self._add("STRING", Literal(start, end, "string", spelt[1:-1]))
+            return end
+        if spelt[0] == "@":
+            self._problem("foreign-syntax", start, end, found=spelt, help=foreign_help("@"))
             return end
         if spelt.startswith("//"):
             self._problem("foreign-syntax", start, end, found="//", help="comments start with `#`")
@@ -257,6 +260,14 @@ class Lexer:
             raw = dedent([raw])[0]
         self._add("STRING", Literal(quoted.start, closing, "string", unescape(raw or "")))
         return closing
+
+    def _ends_interpolation(self) -> bool:
+        """Whether a `}` belongs to `${`; parentheses left open in it (found later) do not hide it."""
+        while self._stack[-1] in "([":
+            if "{" in self._stack[len(self._stack) - self._stack[::-1].index("${") :]:
+                return False
+            self._stack.pop()
+        return self._stack[-1] == "${"
 
     def _unquote(self, start: int) -> int:
         """At the `}` of an interpolation: takes the text up again."""

@@ -103,6 +103,8 @@ class _Recovery:
         declarations: list[Any] = []
         was_misplaced = False
         for piece in _pieces(tokens, {"_NL"}):
+            if not len(piece):
+                continue
             before = len(self.problems)
             declarations += self._unit(piece, "decl")
             is_misplaced = any(problem.name == "misplaced-statement" for problem in self.problems[before:])
@@ -113,9 +115,23 @@ class _Recovery:
 
     def _block(self, tokens: Tokens, start: int, end: int) -> Block:
         statements: list[Any] = []
-        for piece in self._joined(_pieces(tokens, {"_NL", ","})):
+        pieces = _pieces(tokens, {"_NL", ","})
+        self._superfluous_commas(tokens, pieces)
+        for piece in self._joined([piece for piece in pieces if len(piece)]):
             statements += self._unit(piece, "stmt")
         return Block(start, end, tuple(statements))
+
+    def _superfluous_commas(self, tokens: Tokens, pieces: list[Tokens]) -> None:
+        """A comma that no statement stands before."""
+        at = 0
+        for piece in pieces[:-1]:
+            at += len(piece)
+            if not len(piece) and tokens.types[at] == ",":
+                comma = tokens.values[at]
+                where = "after `,`" if at else "at the start of a block"
+                fields: dict[str, object] = {"found": "`,`", "where": where, "hint": "leave it out"}
+                self._found([Problem("unexpected-token", comma.start, comma.end, fields)])
+            at += 1
 
     def _joined(self, pieces: list[Tokens]) -> list[Tokens]:
         """Puts a brace that stands on a line of its own back to the `if …` before it."""
@@ -168,6 +184,8 @@ class _Recovery:
         others = [(first, last) for first, last in _outermost(_pairs(tokens)) if not first < at <= last]
         inside = [(tokens.values[first].start, tokens.values[last].end) for first, last in others]
         start, end = tokens.values[0].start, tokens.values[-1].end
+        if broken.rule == "decl":  # what was left out at the start of its line is part of the mistake
+            start = self._text.rfind("\n", 0, start) + 1
         if not any(
             start <= mark <= end and not any(low < mark < high for low, high in inside) for mark in self._marks
         ):
@@ -179,7 +197,7 @@ class _Recovery:
 
 
 def _pieces(tokens: Tokens, separators: set[str]) -> list[Tokens]:
-    """The parts between separators outside of all brackets; empty ones are left out."""
+    """The parts between separators outside of all brackets."""
     pieces, depth, first = [], 0, 0
     for index, type_ in enumerate(tokens.types):
         if type_ in ("{", "(", "[", "${"):
@@ -190,7 +208,7 @@ def _pieces(tokens: Tokens, separators: set[str]) -> list[Tokens]:
             pieces.append(tokens.slice(first, index))
             first = index + 1
     pieces.append(tokens.slice(first, len(tokens)))
-    return [piece for piece in pieces if len(piece)]
+    return pieces
 
 
 def _pairs(tokens: Tokens) -> list[tuple[int, int]]:

@@ -18,7 +18,7 @@ KEYWORDS = SOFT | HARD
 
 #: after these a line goes on, whatever the next line starts with
 TRAILING = frozenset(
-    [*"{ ( [ , = : . -> ?? ?. ... == != < <= > >= + - * / % |".split(), "and", "or", "not", "in", "then", "else", "_NL"]
+    [*"{ ( [ , = : -> ?? ... == != < <= > >= + - * / % |".split(), "and", "or", "not", "in", "then", "else", "_NL"]
 )  # fmt: skip
 
 
