@@ -15,12 +15,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Coroutine, Iterable
-from typing import Any, TypeVar
+from collections.abc import Iterable
+from typing import TypeVar
 
 from flowc import plan as plans
 from flowc.plan import BranchNode, Plan, ValueNode
 
+from .background import Background
 from .dispatch import Cut, Dispatcher
 from .engine import Engine
 from .engine.commands import Changed, ClearTimer, Command, EndRun, PutBlob, Ready, Revoke, SetTimer
@@ -75,7 +76,7 @@ class Coordinator:
         #: run -> the hash of its plan
         self._plan_of: dict[str, str] = {}
         self._dispatcher = Dispatcher(partition, self._prefix, slots, self._settings)
-        self._background = _Background()
+        self._background = Background()
         self._stores = asyncio.Semaphore(_STORES)
         self._notes = Notes(self._settings.note_interval, self._send_note)
         self._clock = ServerClock()
@@ -88,6 +89,8 @@ class Coordinator:
         #: ended by an error of the engine
         self._broken: set[str] = set()
         self._live = False
+        #: runs that the take-over saw end, with the record where the engine has none
+        self._ended_before: dict[str, RunRecord | None] = {}
         #: set once the take-over is done
         self.ready = asyncio.Event()
 
@@ -125,6 +128,9 @@ class Coordinator:
         self._live = True
         self._do(self._engine.outstanding())
         self._do(self._engine.timers())
+        for run, record in self._ended_before.items():
+            self._background.start(self._store_if_missing(run, record))
+        self._ended_before.clear()
         self._dispatch()
         self.ready.set()
 
@@ -213,7 +219,7 @@ class Coordinator:
                     self._dispatcher.revoke(command)
                     self._tell_workers_of_step(command)
         for run in ended:  # after all else, so that the last note of a run holds its last changes
-            self._end(self._engine.record(run))
+            self._end(run)
 
     async def _store_blobs(self, commands: Iterable[Command]) -> None:
         """Before anything is dispatched that refers to them. Also in a take-over: they may not have been stored."""
@@ -267,12 +273,15 @@ class Coordinator:
 
     # ---- ends
 
-    def _end(self, record: RunRecord) -> None:
-        """A run ended: its record is stored, and who waits for it is told."""
-        self._forget(record.run)
-        if self._live:
-            self._notes.ended(record.run, record.state)
-        self._background.start(self._store_record(record, only_if_missing=not self._live))
+    def _end(self, run: str, record: RunRecord | None = None) -> None:
+        """A run ended: its record (the engine's, if none is given) is stored, and who waits for it is told."""
+        self._forget(run)
+        if not self._live:
+            self._ended_before[run] = record
+            return
+        record = record or self._engine.record(run)
+        self._notes.ended(run, record.state)
+        self._background.start(self._store(record))
 
     def _forget(self, run: str) -> None:
         if self._dispatcher.end_run(run) and self._live:
@@ -280,17 +289,22 @@ class Coordinator:
         self._timers.clear_run(run)
         self._plan_of.pop(run, None)
 
-    async def _store_record(self, record: RunRecord, only_if_missing: bool) -> None:
-        """In a take-over most records are there, and some have been there for their time and are gone."""
-        keep = self._settings.keep_results
+    async def _store(self, record: RunRecord) -> None:
         async with self._stores:
-            if only_if_missing:
-                expired = self._now - record.ended_ms > keep * 1000
-                if expired or await self._transport.get_result(record.run) is not None:
-                    self._engine.forget(record.run)
-                    return
-            await write_record(self._transport, record, keep, self._settings.record_inline)
+            settings = self._settings
+            await write_record(self._transport, record, settings.keep_results, settings.record_inline)
         self._engine.forget(record.run)
+
+    async def _store_if_missing(self, run: str, record: RunRecord | None) -> None:
+        """At a take-over most records are there, and some have been there for their time and are gone."""
+        ended_ms = record.ended_ms if record else self._engine.runs[run].ended_ms
+        async with self._stores:
+            expired = self._now - ended_ms > self._settings.keep_results * 1000
+            stored = expired or await self._transport.get_result(run) is not None
+        if stored:
+            self._engine.forget(run)
+        else:
+            await self._store(record or self._engine.record(run))
 
     def _break(self, run: str, error: Exception) -> None:
         """Ends a run that the engine cannot go on with."""
@@ -307,12 +321,11 @@ class Coordinator:
             "not of your flow: please report it, with the lines that the log has about it",
             retryable=False,
         )
-        self._end(
-            RunRecord(
-                run=run, flow=plan.flow if plan else "", state="failed", result=_NULL, error=failure, failed_step=None,
-                started_ms=self._now, ended_ms=self._now, steps=(),
-            )
+        record = RunRecord(
+            run=run, flow=plan.flow if plan else "", state="failed", result=_NULL, error=failure, failed_step=None,
+            started_ms=self._now, ended_ms=self._now, steps=(),
         )  # fmt: skip
+        self._end(run, record)
 
 
 def _run_of(event: Event) -> str:
@@ -341,42 +354,3 @@ def _grouped(parts: Iterable[_OfRun]) -> Iterable[list[_OfRun]]:
     for part in parts:
         groups.setdefault(part.run, []).append(part)
     return groups.values()
-
-
-class _Background:
-    """Tasks that nobody waits for one by one. The first that fails ends what is watched."""
-
-    def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._failed: asyncio.Future[None] | None = None
-
-    def start(self, coro: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(coro)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error is not None and self._failed is not None and not self._failed.done():
-            self._failed.set_exception(error)
-
-    async def watch(self, main: Coroutine[Any, Any, None]) -> None:
-        """Runs `main` until it ends or something in the background fails."""
-        self._failed = asyncio.get_running_loop().create_future()
-        work = asyncio.create_task(main)
-        try:
-            await asyncio.wait([work, self._failed], return_when=asyncio.FIRST_COMPLETED)
-            if self._failed.done():
-                self._failed.result()
-            work.result()
-        finally:
-            self._failed.cancel()
-            work.cancel()
-            await asyncio.wait([work])
-
-    async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)

@@ -65,7 +65,9 @@ class Pull:
         self.heard = asyncio.get_running_loop().time()
 
     async def ask(self, count: int, max_bytes: int | None = None) -> None:
-        """Asks for `count` more messages."""
+        """Asks for `count` more messages; not while there is no connection, for after it all is asked anew."""
+        if not self._connection.connected:
+            return
         request: dict[str, int] = {
             "batch": count,
             "expires": _EXPIRES * _SECOND_NS,

@@ -106,7 +106,8 @@ class NatsTransport:
     # ---- live notes
 
     async def notify(self, topic: str, run: str, data: bytes) -> None:
-        await self._connection.send(names.note_subject(self._env, topic, run), data)
+        if self._connection.connected and len(data) <= self._connection.max_payload:
+            await self._connection.send(names.note_subject(self._env, topic, run), data)
 
     async def listen(self, topic: str, run: str) -> AsyncIterator[bytes]:
         notes = await _Notes.open(self._connection, names.note_subject(self._env, topic, run))
