@@ -15,7 +15,9 @@ ENTRIES: tuple[Entry, ...] = (
         message="the step takes {slots} slots, and the pool `{pool}` has {size}",
         help="lower `slots`, or give the pool more",
         explanation="A step that needs more slots than its pool has waits for ever.",
-        bad=_ONE + "\npool api { slots: 2 }\n\nflow main returns int { return number(1) with { pool: api, slots: 3 } }\n",
-        good=_ONE + "\npool api { slots: 2 }\n\nflow main returns int { return number(1) with { pool: api, slots: 2 } }\n",
+        bad=_ONE
+        + "\npool api { slots: 2 }\n\nflow main returns int { return number(1) with { pool: api, slots: 3 } }\n",
+        good=_ONE
+        + "\npool api { slots: 2 }\n\nflow main returns int { return number(1) with { pool: api, slots: 2 } }\n",
     ),
 )

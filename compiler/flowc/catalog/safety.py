@@ -12,8 +12,8 @@ ENTRIES: tuple[Entry, ...] = (
         name="secret-leak",
         message="a secret cannot be used here: {what}",
         help='pass it to a parameter of type `secret<T>`, or put `secret("key")` into a field of a connection',
-        explanation="Only the worker reads secrets, at the moment it runs the step. A secret never reaches a message, a "
-        "log, a result, a text or a command line.",
+        explanation="Only the worker reads secrets, at the moment it runs the step. A secret never reaches a "
+        "message, a log, a result, a text or a command line.",
         bad='task show(text: string) returns string { run: shell("echo ${text}") }\n\n'
         'flow main returns string { return show("token ${secret("api_key")}") }\n',
         good='task show(text: string) returns string { run: shell("echo ${text}") }\n\n'

@@ -18,8 +18,8 @@ ENTRIES: tuple[Entry, ...] = (
         help="pass a value of that type, or change one of the two declarations",
         explanation="Every argument is checked across the whole flow when it is compiled, and again at the worker. "
         "The message names who takes the value, who gives it, and the first field in which the two part.",
-        bad=_SAY + _ONE + "\nflow main returns int {\n  greeting = say(\"hi\")\n  return number(greeting)\n}\n",
-        good=_SAY + _ONE + "\nflow main returns int {\n  greeting = say(\"hi\")\n  return number(int(greeting))\n}\n",
+        bad=_SAY + _ONE + '\nflow main returns int {\n  greeting = say("hi")\n  return number(greeting)\n}\n',
+        good=_SAY + _ONE + '\nflow main returns int {\n  greeting = say("hi")\n  return number(int(greeting))\n}\n',
     ),
     Entry(
         code="FL0402",
@@ -65,8 +65,7 @@ ENTRIES: tuple[Entry, ...] = (
         help="add an arm for it, or `else: …`",
         explanation="A `match` takes exactly one arm. Every value of a union has its arm, or there is an `else`; "
         "so a new value of the union is not forgotten in silence.",
-        bad='flow main(region: "eu" | "us" = "eu") returns int {\n'
-        '  return match region {\n    "eu": 1\n  }\n}\n',
+        bad='flow main(region: "eu" | "us" = "eu") returns int {\n  return match region {\n    "eu": 1\n  }\n}\n',
         good='flow main(region: "eu" | "us" = "eu") returns int {\n'
         '  return match region {\n    "eu": 1\n    "us": 2\n  }\n}\n',
     ),
@@ -86,7 +85,7 @@ ENTRIES: tuple[Entry, ...] = (
         name="return-type-mismatch",
         message="{consumer} is declared as {expected}, but {producer} is {found}{detail}",
         help="return a value of that type, or change `returns`",
-        explanation="What a flow or a composite returns must fit its `returns`, since callers are checked against that.",
+        explanation="What a flow or a composite returns must fit its `returns`, since callers rely on it.",
         bad=_SAY + '\nflow main returns int { return say("1") }\n',
         good=_SAY + '\nflow main returns string { return say("1") }\n',
     ),
@@ -95,7 +94,7 @@ ENTRIES: tuple[Entry, ...] = (
         name="missing-return",
         message="{what} returns no value",
         help="{hint}",
-        explanation="What says `returns` must return on every path; `until` reads what the body of its `repeat` returns.",
+        explanation="What says `returns` must return on every path; `until` reads what the body of `repeat` returns.",
         bad=_ONE + "\nflow main returns int { x = number(1) }\n",
         good=_ONE + "\nflow main returns int { return number(1) }\n",
     ),

@@ -33,7 +33,7 @@ from .setting_values import Reader, from_plain
 from .settings import read_row
 from .signatures import Signatures
 from .tasks import read_task
-from .usage import report_unused_resources
+from .usage import report_unused
 
 __all__ = ["check"]
 
@@ -60,7 +60,7 @@ def check(modules: list[Module], project: Project, findings: Findings) -> ir.Pro
         symbol.key: read_flow(shared, shared.signatures.of(symbol), row) for symbol in symbols if symbol.kind == "flow"
     }
     report_circles(shared.calls, findings)
-    report_unused_resources(shared, modules)
+    report_unused(shared, modules)
     return ir.Program(
         flows=flows,
         tasks=tasks,

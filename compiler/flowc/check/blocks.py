@@ -7,12 +7,13 @@ stands last; then the block has a value.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from flowc import ir, syntax
 from flowc.types import ERROR, NULL
 
 from .branches import if_statement, match_statement
-from .context import BROKEN, Context, Local, Value, read
+from .context import BROKEN, Context, Local, Scope, Value, read
 from .report import accept
 from .rules import rules_of
 from .settings import SETTINGS, report_setting
@@ -73,7 +74,7 @@ def _statement(cx: Context, node: syntax.Statement) -> Value | None:
             cx.scope.names[name] = Local(name, BROKEN, None, is_step=True, depth=cx.depth)
         case syntax.Setting() if not cx.is_head:
             _misplaced_setting(cx, node)
-        case (syntax.TriggerStmt() | syntax.Handler()) if not cx.is_head:
+        case syntax.TriggerStmt() | syntax.Handler() if not cx.is_head:
             word = "trigger" if isinstance(node, syntax.TriggerStmt) else "on"
             cx.report("misplaced-construct", _word(node, word), what=f"`{word}`", where="at the head of a flow")
         case syntax.Mock() | syntax.Expect():
@@ -126,7 +127,9 @@ def _misplaced_setting(cx: Context, node: syntax.Setting) -> None:
     if node.name.text not in SETTINGS or first_call(cx.module, node.value) is not None:
         report_setting(cx, node.name, node.value, "flow")
     else:
-        cx.report("misplaced-construct", node.name, what=f"the setting `{node.name.text}`", where="at the head of a flow")
+        cx.report(
+            "misplaced-construct", node.name, what=f"the setting `{node.name.text}`", where="at the head of a flow"
+        )
 
 
 def _using(cx: Context, node: syntax.Using) -> Value | None:
@@ -138,21 +141,23 @@ def _using(cx: Context, node: syntax.Using) -> Value | None:
     value_id = cx.state.new_id()
     value = BROKEN if made.type == ERROR else read(value_id, made.type)
     body.declare(node.name, value, is_step=True)
-    result = block(body.derive(scope=type(cx.scope)(body.scope)), node.body)
+    inner = body.derive(scope=Scope(body.scope))
+    result = block(inner, node.body)
     cleanup = cx.inside()
     cleanup.scope.names[node.name.text] = body.scope.names[node.name.text]
-    dropped = block(cleanup.derive(scope=type(cx.scope)(cleanup.scope)), node.cleanup)
+    dropped = block(cleanup.derive(scope=Scope(cleanup.scope)), node.cleanup)
     if dropped is not None:
         last = node.cleanup.statements[-1]
         cx.report("misplaced-construct", _word(last, "return"), what="`return`", where="outside of `finally`")
     kind = NULL if result is None else result.type
     header = cx.header(node, "", kind)
-    blocks = {
+    blocks: dict[str, Any] = {
         "setup": ir.Block(steps=tuple(setup.out or ()), result=made.expr),
         "body": ir.Block(steps=tuple(body.out or ()), result=None if result is None else result.expr),
         "cleanup": ir.Block(steps=tuple(cleanup.out or ())),
     }
     cx.emit(ir.UsingStep(**header, value_id=value_id, after=rules, **blocks))
+    cx.scope.names.update(inner.scope.names)  # the body always runs, so its names are there afterwards
     if result is None or result.type == ERROR:
         return result
     return read(header["id"], kind)._replace(step=header["id"])

@@ -151,7 +151,7 @@ def _merged_names(
 
 def _arm(cx: Context, body: syntax.Expression | syntax.Block, scope: Scope, *, gives: bool = True) -> Arm:
     """Elaborates an arm in a block of its own."""
-    inner = cx.derive(scope=Scope(scope), out=[], returns=None if gives else cx.returns)
+    inner = cx.inside(scope=Scope(scope), returns=None if gives else cx.returns)
     if isinstance(body, syntax.Block):
         return Arm(inner, inner.shared.block(inner, body))
     value = inner.expr(body)
@@ -174,7 +174,7 @@ def if_statement(cx: Context, node: syntax.If, after: tuple[ir.Rule, ...] = ()) 
         part = part.otherwise
     if isinstance(part, syntax.If):
         # its condition runs tasks, so it is decided inside the arm
-        nested = cx.derive(scope=Scope(here.scope), out=[])
+        nested = cx.inside(scope=Scope(here.scope), returns=cx.returns)
         value = if_statement(nested, part)
         arms.append(Arm(nested, value))
     elif part is not None:
@@ -359,9 +359,7 @@ def coalesce(cx: Context, node: syntax.Binary, bind: str | None = None) -> Value
     whole = Value(relaxed(left.expr), optional(left.type))
     otherwise = whole.expr[1] if whole.expr[0] == "opt" else cx.keep(node.left, whole).step
     source = arm.cx.keep(node.right, right).step
-    merge = ir.Merge(
-        id=cx.state.new_id(), name=name, type=cx.shared.text(kind), sources=(source,), otherwise=otherwise
-    )
+    merge = ir.Merge(id=cx.state.new_id(), name=name, type=cx.shared.text(kind), sources=(source,), otherwise=otherwise)
     assert otherwise is not None
     selector = ["if", ["op", "==", ["opt", otherwise], ["lit", None]], ["lit", 0], ["lit", 1]]
     block = ir.Block(steps=tuple(arm.cx.out or ()))

@@ -44,7 +44,9 @@ def call(cx: Context, node: syntax.Call, bind: str | None = None, row: Row | Non
     if name is None:
         cx.value(node.func)
         hint = "only tasks, flows, composites and functions are called, by name"
-        cx.report("wrong-kind", node.func, name="(…)", what="an expression", wanted="a task, a flow or a function", hint=hint)
+        cx.report(
+            "wrong-kind", node.func, name="(…)", what="an expression", wanted="a task, a flow or a function", hint=hint
+        )
     elif name in FUNCTIONS and name not in cx.module.names:
         return _function(cx, node, name)
     elif name == "secret":
@@ -240,7 +242,9 @@ def _function(cx: Context, node: syntax.Call, name: str) -> Value:
         values[position] = value
     given = [value for value in values if value is not None]
     if len(given) != len(values):
-        missing = ", ".join(f"`{param}`" for param, value in zip(signature.params, values, strict=False) if value is None)
+        missing = ", ".join(
+            f"`{param}`" for param, value in zip(signature.params, values, strict=False) if value is None
+        )
         cx.report("missing-argument", node.func, callee=name, names=missing, plural="", example=signature.usage)
         return BROKEN
     return function_of(cx, node, name, given)

@@ -21,6 +21,8 @@ __all__ = ["Lets", "constant", "fold", "plain"]
 
 def constant(place: Context, node: syntax.Expression, what: str) -> Value:
     """The folded value of an expression that must be constant; `what` names the place in findings."""
+    if isinstance(node, syntax.Literal):
+        return place.expr(node)
     here = place.derive(scope=Scope(), outer=place.scope, out=None, flow=None, pipe=None, is_constant=what)
     found = here.value(node)
     return found._replace(expr=fold(found.expr))

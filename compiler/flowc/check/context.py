@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
+
 from flowc import ir, syntax
 from flowc.catalog import Findings
 from flowc.diagnostic import Label
@@ -173,6 +175,8 @@ class Shared:
         #: pools, queues and connections of the whole program by kind and name
         self.resources: dict[tuple[str, str], Symbol] = {}
         self.pool_sizes: dict[str, int] = {}
+        #: warnings about what nothing uses, told at the end if there are no errors: name, place, fields
+        self.unused: list[tuple[str, Span, dict[str, Any]]] = []
         #: the settings of tasks
         self.task_rows: dict[Symbol, Row] = {}
         self._settings: dict[tuple[int, ...], tuple[ir.Settings, tuple[Row, ...]]] = {}
@@ -199,72 +203,47 @@ class Shared:
         return made, True
 
 
-class Context:
+class Context(msgspec.Struct, eq=False):
     """A place in the tree."""
-
-    __slots__ = ("box", "depth", "flow", "inlining", "is_constant", "is_head", "line", "module", "out", "outer", "pipe", "returns", "rows", "scope", "shared", "symbol")
 
     shared: Shared
     #: whose names and spans are meant
     module: Module
     #: the declaration that is elaborated (a composite while it is inlined)
-    symbol: Symbol | None
+    symbol: Symbol | None = None
     #: None outside flows
-    flow: FlowState | None
-    scope: Scope
+    flow: FlowState | None = None
+    scope: Scope = msgspec.field(default_factory=lambda: Scope())
     #: where steps go; None where no step can be
-    out: list[ir.Step] | None
+    out: list[ir.Step] | None = None
     #: what a `return` here must give; None where it gives the value of a construct
-    returns: Returns | None
+    returns: Returns | None = None
     #: what `_` stands for, as a cell that notes its use
-    pipe: Local | None
+    pipe: Local | None = None
     #: settings of enclosing `with`, outermost first
-    rows: tuple[Row, ...]
+    rows: tuple[Row, ...] = ()
     #: labels of the composites around
-    box: tuple[str, ...]
+    box: tuple[str, ...] = ()
     #: how many loops are around
-    depth: int
+    depth: int = 0
     #: line of the call through which a composite is inlined; 0 outside
-    line: int
+    line: int = 0
     #: the composites that are being inlined
-    inlining: tuple[Symbol, ...]
+    inlining: tuple[Symbol, ...] = ()
     #: the block is a flow's own, where settings, triggers and handlers stand
-    is_head: bool
-    #: only constants are allowed: the word for the place, as "a setting"
-    is_constant: str
+    is_head: bool = False
+    #: only constants are allowed: the word for the place, as "the setting `timeout`"
+    is_constant: str = ""
     #: the names of the flow around, where only constants are allowed: for messages
-    outer: Scope | None
-
-    def __init__(self, shared: Shared, module: Module, symbol: Symbol | None = None, flow: FlowState | None = None) -> None:
-        self.shared = shared
-        self.module = module
-        self.symbol = symbol
-        self.flow = flow
-        self.scope = Scope()
-        self.out = None
-        self.pipe = None
-        self.returns = None
-        self.rows = ()
-        self.box = ()
-        self.depth = 0
-        self.line = 0
-        self.inlining = ()
-        self.is_head = False
-        self.is_constant = ""
-        self.outer = None
+    outer: Scope | None = None
 
     def derive(self, **changes: Any) -> Context:
         """This place with some things changed."""
-        new = Context.__new__(Context)
-        for slot in Context.__slots__:
-            setattr(new, slot, changes[slot] if slot in changes else getattr(self, slot))
-        if "out" in changes and "is_head" not in changes:
-            new.is_head = False
-        return new
+        return msgspec.structs.replace(self, **changes)
 
     def inside(self, **changes: Any) -> Context:
-        """A block inside this place: a scope and a list of steps of its own."""
-        return self.derive(scope=Scope(self.scope), out=[], **{"returns": None, **changes})
+        """A block inside this place: a scope and a list of steps of its own, which gives a value to its construct."""
+        return self.derive(**{"scope": Scope(self.scope), "out": [], "returns": None, "is_head": False, **changes})
 
     # -- elaboration --------------------------------------------------------------------------------------------------
 
@@ -314,7 +293,9 @@ class Context:
         name = self.state.step_name(bind) if bind else ""
         step = ir.ValueStep(**self.header(node, name, value.type), value=value.expr)
         self.emit(step)
-        return read(step.id, value.type)._replace(step=step.id, members=value.members, void=value.void, parts=value.parts)
+        return read(step.id, value.type)._replace(
+            step=step.id, members=value.members, void=value.void, parts=value.parts
+        )
 
     def declare(self, name: syntax.Ident, value: Value, *, is_step: bool = False) -> Local:
         """Binds a name in this scope; it must be free here and around."""
@@ -350,8 +331,19 @@ class Context:
         written = self.module.source.text[node.start : node.end]
         return f"`{written}`" if len(written) <= 40 and "\n" not in written else otherwise
 
+    def note_unused(self, name: str, node: syntax.Node, /, **fields: object) -> None:
+        """Notes a warning about what nothing uses; a mistake elsewhere may be the reason."""
+        self.shared.unused.append((name, self.span(node), fields))
+
     def report(
-        self, name: str, node: syntax.Node, /, *, help: str | None = None, labels: tuple[Label, ...] = (), **fields: object
+        self,
+        name: str,
+        node: syntax.Node,
+        /,
+        *,
+        help: str | None = None,
+        labels: tuple[Label, ...] = (),
+        **fields: object,
     ) -> None:
         self.shared.findings.add(name, self.span(node), help=help, labels=labels, **fields)
 

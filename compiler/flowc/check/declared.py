@@ -5,6 +5,8 @@ A `type T = …` is an alias for a structure, so it cannot hold itself: that is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from flowc import syntax
 from flowc.resolve import Module, Symbol
 from flowc.suggest import did_you_mean
@@ -16,7 +18,7 @@ from .types import join, optional
 
 __all__ = ["Types"]
 
-_GENERIC = {"list": ListOf, "map": MapOf, "secret": Secret}
+_GENERIC: dict[str, Callable[[Type], Type]] = {"list": ListOf, "map": MapOf, "secret": Secret}
 
 
 class Types:
@@ -91,8 +93,7 @@ class Types:
             hint = "the keys of a map are always strings: write `map<T>`" if name == "map" else f"write `{name}<T>`"
             Context(self._shared, module).report("bad-type", node, problem=problem, hint=hint)
             return ERROR
-        made: Type = _GENERIC[name](self.of(module, node.args[0]))
-        return made
+        return _GENERIC[name](self.of(module, node.args[0]))
 
     def _union(self, module: Module, node: syntax.UnionType, members: tuple[syntax.TypeExpr, ...]) -> Type:
         values: list[str] = []

@@ -10,7 +10,6 @@ from typing import Any
 
 from flowc import ir, syntax
 from flowc.builtins import attribute_type
-from flowc.diagnostic import Label
 from flowc.suggest import did_you_mean
 from flowc.types import (
     BOOL,
@@ -34,15 +33,27 @@ from flowc.types import (
     Union,
 )
 
-from .context import BROKEN, Context, Local, Value
+from .context import BROKEN, Context, Local, Scope, Value
 from .names import is_broken, unknown_value
 from .operators import COMPARISONS, binary_type
 from .patterns import item_types
 from .report import adapt, need_bool, report_mismatch
 from .targets import first_call
-from .types import assignable, field_of, holds_secret, is_text, join, optional, required, shown
+from .types import assignable, field_of, holds_secret, is_text, optional, required, shown
 
-__all__ = ["attribute", "binary", "comprehension", "index", "literal", "logic", "name", "record_of", "slice_of", "template", "unary"]
+__all__ = [
+    "attribute",
+    "binary",
+    "comprehension",
+    "index",
+    "literal",
+    "logic",
+    "name",
+    "record_of",
+    "slice_of",
+    "template",
+    "unary",
+]
 
 _RUN = Record(
     (
@@ -123,7 +134,7 @@ def template(cx: Context, node: syntax.Template, bind: str | None = None) -> Val
 
 
 def _not_plain(cx: Context, node: syntax.Node, value: Value) -> None:
-    advice = "join the items: `join(xs, \", \")`" if isinstance(value.type, ListOf) else "name the fields that are meant"
+    advice = 'join the items: `join(xs, ", ")`' if isinstance(value.type, ListOf) else "name the fields that are meant"
     producer = cx.source_text(node)
     cx.report(
         "type-mismatch", node, help=advice, consumer="the text", expected="a plain value", producer=producer,
@@ -317,7 +328,9 @@ def _apply(cx: Context, node: syntax.Binary, left: Value, right: Value) -> Value
 
 
 def _bad_operands(cx: Context, node: syntax.Node, op: str, left: Value, right: Value | None) -> None:
-    sides = [(left, getattr(node, "left", node))] + ([(right, getattr(node, "right", node))] if right is not None else [])
+    sides = [(left, getattr(node, "left", node))] + (
+        [(right, getattr(node, "right", node))] if right is not None else []
+    )
     for value, side in sides:
         if holds_secret(value.type):
             cx.report("secret-leak", side, what=f"`{op}` would put it into a value that is stored with the run")
@@ -382,7 +395,7 @@ def comprehension(cx: Context, node: syntax.Comprehension, bind: str | None = No
         return BROKEN
     source = cx.value(node.source)
     kinds = item_types(cx, node.pattern, node.source, source)
-    inner = cx.derive(scope=type(cx.scope)(cx.scope))
+    inner = cx.derive(scope=Scope(cx.scope))
     names: list[str] = []
     for ident, kind in zip(node.pattern.names, kinds, strict=True):
         local = Local(ident.text, Value(["var", ident.text], kind), cx.span(ident), depth=cx.depth)

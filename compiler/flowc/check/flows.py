@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from flowc import ir, syntax
-from flowc.resolve import Symbol
 from flowc.suggest import did_you_mean
 from flowc.types import NULL, Optional
 
@@ -19,7 +18,7 @@ from .settings import read_row, read_setting
 from .signatures import Signature
 from .targets import callee_name
 from .types import optional
-from .usage import report_unused
+from .usage import note_unused
 
 __all__ = ["read_flow"]
 
@@ -50,7 +49,7 @@ def read_flow(shared: Shared, signature: Signature, project_row: Row) -> ir.Flow
         cx.report("missing-return", node.signature.returns, what=what, hint=hint)
     body = ir.Block(steps=tuple(cx.out), result=None if result is None else result.expr)
     handlers = _handlers(cx, node, signature)
-    report_unused(cx, node, signature)
+    note_unused(cx, node, signature)
     return ir.Flow(
         name=symbol.name,
         file=symbol.module.path,
@@ -148,7 +147,9 @@ def _trigger(place: Context, node: syntax.TriggerStmt) -> None:
     name = callee_name(node.value.func) if isinstance(node.value, syntax.Call) else None
     if name not in _TRIGGERS:
         hint = did_you_mean(name or "", _TRIGGERS, "triggers are " + ", ".join(f"`{one}(…)`" for one in _TRIGGERS))
-        place.report("unknown-name", node.value, name=name or place.source_text(node.value).strip("`"), kind="trigger", hint=hint)
+        place.report(
+            "unknown-name", node.value, name=name or place.source_text(node.value).strip("`"), kind="trigger", hint=hint
+        )
         return
     place.report("not-active-yet", node.name, construct="`trigger`")
 
@@ -171,7 +172,7 @@ def _handler(cx: Context, node: syntax.Handler, signature: Signature) -> ir.Hand
     if not check_event(cx, node.event, ("success", "failure")):
         return None
     scope = Scope(_after_all(cx.scope, is_failure=event == "failure"))
-    inner = cx.derive(scope=scope, out=[], returns=None)
+    inner = cx.inside(scope=scope)
     value_id = cx.state.new_id()
     if node.name is not None:
         void = f"`{signature.symbol.name}` returns nothing" if signature.returns == NULL else ""
@@ -195,5 +196,3 @@ def _after_all(scope: Scope, *, is_failure: bool) -> Scope:
         copy.sources = [local]
         seen.names[name] = copy
     return seen
-
-

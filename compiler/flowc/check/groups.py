@@ -29,9 +29,7 @@ def chain(cx: Context, node: syntax.Chain, bind: str | None = None) -> Value:
     return _stages(cx, node.stages, bind, Context.expr)
 
 
-def _stages(
-    cx: Context, stages: tuple[syntax.Expression, ...], bind: str | None, first: Callable[..., Value]
-) -> Value:
+def _stages(cx: Context, stages: tuple[syntax.Expression, ...], bind: str | None, first: Callable[..., Value]) -> Value:
     value = first(cx, stages[0])
     before = stages[0]
     for position, node in enumerate(stages[1:], 2):

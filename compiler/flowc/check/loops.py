@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flowc import ir, syntax
 from flowc.types import ERROR, FAILURE, JSON, NULL, ListOf, Optional, Type, Union
 
@@ -15,7 +17,7 @@ from .types import holds_secret, optional
 __all__ = ["each", "repeat"]
 
 
-def _settings(cx: Context, settings: syntax.RecordExpr | None, place: Place) -> dict[str, object]:
+def _settings(cx: Context, settings: syntax.RecordExpr | None, place: Place) -> dict[str, Any]:
     return read_row(Reader(cx), settings.entries, place) if settings is not None else {}
 
 
@@ -86,7 +88,9 @@ def repeat(cx: Context, node: syntax.Repeat, bind: str | None = None) -> Value:
     name = cx.state.step_name(bind or "repeat")
     row = _settings(cx, node.settings, "repeat")
     word = syntax.Ident(node.start, node.start + len("repeat"), "repeat")
-    named = [entry.key.text for entry in (node.settings.entries if node.settings else ()) if isinstance(entry, syntax.Entry)]
+    named = [
+        entry.key.text for entry in (node.settings.entries if node.settings else ()) if isinstance(entry, syntax.Entry)
+    ]
     if "max" not in named:
         hint = "write `repeat with { every: 30s, max: 100 } { … }`"
         cx.report("missing-setting", word, name="max", where="`repeat`", hint=hint)
@@ -105,10 +109,8 @@ def repeat(cx: Context, node: syntax.Repeat, bind: str | None = None) -> Value:
     cx.emit(
         ir.RepeatStep(
             **header, body=_block(inner, result), previous_id=previous_id, until=test.expr, every_ms=every, max=most
-        )  # type: ignore[arg-type]
+        )
     )
     if result.type == ERROR:
         return BROKEN
     return read(header["id"], result.type)._replace(step=header["id"])
-
-

@@ -85,7 +85,9 @@ def _temporal(op: str, left: Type, right: Type) -> Type | None:
             return DURATION if left == right and left in _MOMENTS else None
         case "*":
             numbers = (INT, FLOAT)
-            return DURATION if (left == DURATION and right in numbers) or (left in numbers and right == DURATION) else None
+            return (
+                DURATION if (left == DURATION and right in numbers) or (left in numbers and right == DURATION) else None
+            )
         case "/":
             if left != DURATION:
                 return None

@@ -6,11 +6,11 @@ from typing import Any
 
 from flowc import ir, syntax
 from flowc.diagnostic import Label
+from flowc.suggest import did_you_mean
 from flowc.types import DECIMAL, ERROR, NULL, ListOf, Literals, Optional, Record, Type
 
 from .context import Context, Value
 from .types import assignable, difference, holds_secret, is_text, required, shown
-from flowc.suggest import did_you_mean
 
 __all__ = ["accept", "adapt", "need_bool", "report_mismatch"]
 
@@ -55,7 +55,7 @@ def report_mismatch(
     labels = (*labels, *_origin(place, node))
     if holds_secret(value.type):
         place.report("secret-leak", node, labels=labels, what=f"{consumer} takes {shown(target)}")
-    elif isinstance(value.type, Optional) and assignable(value.type.inner, target) or value.type == NULL:
+    elif (isinstance(value.type, Optional) and assignable(value.type.inner, target)) or value.type == NULL:
         place.report(
             "optional-not-handled", node, labels=labels, expected=shown(target), found=shown(value.type), **fields
         )
@@ -118,11 +118,17 @@ def need_bool(place: Context, node: syntax.Node, value: Value, what: str) -> Non
         return
     written = place.source_text(node, "x").strip("`")
     if isinstance(kind, Optional):
-        advice = f"write `{written} ?? false`" if getattr(kind.inner, "name", "") == "bool" else f"write `{written} != null`"
+        advice = (
+            f"write `{written} ?? false`" if getattr(kind.inner, "name", "") == "bool" else f"write `{written} != null`"
+        )
     elif is_text(kind):
         advice = f'write `{written} != ""`'
     elif isinstance(kind, ListOf):
         advice = f"write `len({written}) > 0`"
     else:
-        advice = f"write `{written} != 0`" if getattr(kind, "name", "") in ("int", "float", "size") else "compare it: `x == …`"
+        advice = (
+            f"write `{written} != 0`"
+            if getattr(kind, "name", "") in ("int", "float", "size")
+            else "compare it: `x == …`"
+        )
     place.report("condition-not-bool", node, help=advice, what=what, found=shown(kind))

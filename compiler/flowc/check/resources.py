@@ -82,7 +82,9 @@ def _report_twice(place: Context, node: syntax.Resource, known: Symbol) -> None:
     first = Context(place.shared, known.module).label(known.node.name, "first declared here")
     kind = node.kind.text
     hint = f"a {kind} is one thing in the whole cluster: import it with `use`, or rename one"
-    place.report("duplicate-name", node.name, help=hint, labels=(first,), name=node.name.text, what=f"a {kind} of another file")
+    place.report(
+        "duplicate-name", node.name, help=hint, labels=(first,), name=node.name.text, what=f"a {kind} of another file"
+    )
 
 
 def _row(place: Context, node: syntax.Resource, kind: str) -> dict[str, Any]:

@@ -45,7 +45,9 @@ def _call(cx: Context, node: syntax.Call) -> tuple[ir.Rule, ...]:
     name = callee_name(node.func)
     if name not in RULES:
         if first_call(cx.module, node) is not None:
-            cx.report("bad-rule", node, problem="`after` waits for a step by its name", hint="bind the call first: `x = …`")
+            cx.report(
+                "bad-rule", node, problem="`after` waits for a step by its name", hint="bind the call first: `x = …`"
+            )
         else:
             hint = did_you_mean(name or "", RULES, "the rules are " + ", ".join(f"`{rule}`" for rule in RULES))
             cx.report("bad-rule", node.func, problem=f"there is no rule {cx.source_text(node.func)}", hint=hint)
@@ -66,7 +68,9 @@ def _call(cx: Context, node: syntax.Call) -> tuple[ir.Rule, ...]:
 
 def _at_least(cx: Context, node: syntax.Call) -> tuple[ir.Rule, ...]:
     if len(node.args) != 2:
-        cx.report("bad-rule", node, problem="`at_least` takes a number and a list", hint="write `at_least(2, [a, b, c])`")
+        cx.report(
+            "bad-rule", node, problem="`at_least` takes a number and a list", hint="write `at_least(2, [a, b, c])`"
+        )
         return ()
     number = constant(cx, node.args[0].value, "the number of `at_least`")
     steps = tuple(dict.fromkeys(_upstreams(cx, node.args[1].value, of_members=True)))
@@ -94,7 +98,9 @@ def _upstreams(cx: Context, node: syntax.Expression, *, of_members: bool) -> tup
             cx.report("bad-rule", node, problem="`after` names no step", hint="name at least one")
         return tuple(found)
     if not isinstance(node, syntax.Name) or node.id == "_":
-        cx.report("bad-rule", node, problem="`after` waits for steps by their names", hint="bind the step first: `x = …`")
+        cx.report(
+            "bad-rule", node, problem="`after` waits for steps by their names", hint="bind the step first: `x = …`"
+        )
         return ()
     local = cx.scope.find(node.id)
     if local is None:

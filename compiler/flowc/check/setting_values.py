@@ -59,7 +59,11 @@ class Reader:
             case ["lit", str(text)] if self.is_plain and _DURATION.fullmatch(text):
                 return sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+)(ms|s|m|h|d|w)", text))
             case ["lit", int(number)] if not isinstance(number, bool):
-                hint = f'write "{number}s" for seconds' if self.is_plain else f"write `{number}s` for seconds, `{number}m` for minutes"
+                hint = (
+                    f'write "{number}s" for seconds'
+                    if self.is_plain
+                    else f"write `{number}s` for seconds, `{number}m` for minutes"
+                )
                 self.wrong(node, name, "a duration", f"the number {number}", hint)
             case ["lit", str(text)] if _DURATION.fullmatch(text):
                 self.wrong(node, name, "a duration", "a string", f"write `{text}` without quotes")
@@ -204,7 +208,9 @@ class Reader:
             self._retry_field(entry, fields)
         if "max" not in fields:
             if not any(isinstance(entry, syntax.Entry) and entry.key.text == "max" for entry in node.entries):
-                self.wrong(node, name, "a record with `max`", "one without", "add `max: 3`, the attempts after the first")
+                self.wrong(
+                    node, name, "a record with `max`", "one without", "add `max: 3`, the attempts after the first"
+                )
             return None
         return ir.Retry(**fields)
 

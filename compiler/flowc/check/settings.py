@@ -116,7 +116,9 @@ SETTINGS: dict[str, Setting] = {
 
 def names_at(place: Place) -> list[str]:
     """The names that may stand at a place."""
-    return [name for name, setting in SETTINGS.items() if place in (*setting.places, *setting.refused, *setting.inactive)]
+    return [
+        name for name, setting in SETTINGS.items() if place in (*setting.places, *setting.refused, *setting.inactive)
+    ]
 
 
 def read_row(reader: Reader, entries: Iterable[syntax.Entry | syntax.Spread], place: Place) -> dict[str, Any]:
@@ -184,6 +186,4 @@ def check_slots(cx: Context, node: syntax.Node, settings: ir.Settings) -> None:
     if size is None or settings.slots <= size or symbol is None or not isinstance(symbol.node, syntax.Resource):
         return
     declared = Context(cx.shared, symbol.module).label(symbol.node.name, f"declared here with {size}")
-    cx.report(
-        "slots-exceed-pool", node, labels=(declared,), slots=settings.slots, pool=settings.pool, size=size
-    )
+    cx.report("slots-exceed-pool", node, labels=(declared,), slots=settings.slots, pool=settings.pool, size=size)

@@ -66,14 +66,14 @@ class Signatures:
             if param.name.text in params:
                 first = params[param.name.text].node
                 labels = (place.label(first.name, "first declared here"),) if first is not None else ()
-                place.report(
-                    "duplicate-name", param.name, labels=labels, name=param.name.text, what="a parameter"
-                )
+                place.report("duplicate-name", param.name, labels=labels, name=param.name.text, what="a parameter")
                 continue
             params[param.name.text] = self._param(place, symbol, param)
         returns = NULL if node.signature.returns is None else self.types.of(symbol.module, node.signature.returns)
         if holds_secret(returns) and node.signature.returns is not None:
-            place.report("secret-leak", node.signature.returns, what=f"the result of `{symbol.name}` is stored with the run")
+            place.report(
+                "secret-leak", node.signature.returns, what=f"the result of `{symbol.name}` is stored with the run"
+            )
         return Signature(symbol, tuple(params.values()), params, returns)
 
     def _param(self, place: Context, symbol: Symbol, param: syntax.Param) -> Param:
@@ -82,7 +82,7 @@ class Signatures:
             # the default of a flow's parameter may use `run` and earlier parameters: the flow works it out
             is_optional = param.default is not None or isinstance(kind, Optional)
             if holds_secret(kind):
-                place.report("secret-leak", param.type, what=f"the parameters of a flow are stored with the run")
+                place.report("secret-leak", param.type, what="the parameters of a flow are stored with the run")
             return Param(param.name.text, kind, is_optional, None, param)
         if param.default is None:
             is_null = isinstance(kind, Optional)

@@ -9,14 +9,14 @@ from flowc.resolve import PythonFunction, Symbol
 from flowc.suggest import did_you_mean
 from flowc.types import ERROR, NULL, STRING, Optional
 
-from .context import Context, Row, Shared, Value
+from .context import Context, Row, Scope, Shared, Value
 from .expressions import template
 from .report import accept
 from .setting_values import Reader, from_plain
 from .settings import read_row, read_setting
 from .signatures import Signature
 from .targets import callee_name
-from .types import assignable, holds_secret, shown
+from .types import assignable, holds_secret, revealed, shown
 
 __all__ = ["TaskInfo", "read_task"]
 
@@ -176,7 +176,7 @@ def _run(place: Context, signature: Signature, node: syntax.Expression) -> _Run:
 
 def _text(place: Context, signature: Signature, node: syntax.Expression, *, is_sql: bool) -> ir.Expr:
     """The template of `shell` or `sql`, over the task's parameters."""
-    inner = place.derive(scope=type(place.scope)())
+    inner = place.derive(scope=Scope())
     for param in signature.params:
         if param.node is not None:
             inner.bind_param(param.node.name, Value(["arg", param.name], param.type))
@@ -188,7 +188,9 @@ def _text(place: Context, signature: Signature, node: syntax.Expression, *, is_s
         expr = accept(inner, node, inner.value(node), STRING, "the text")
     for param in signature.params:
         if param.node is not None and not inner.scope.names[param.name].used:
-            place.report("unused-input", param.node.name, name=param.name, owner=f"the text of `{signature.symbol.name}`")
+            place.note_unused(
+                "unused-input", param.node.name, name=param.name, owner=f"the text of `{signature.symbol.name}`"
+            )
     return expr
 
 
@@ -227,7 +229,7 @@ def _python(place: Context, signature: Signature, node: syntax.Expression) -> _R
     module, _, name = target.partition(":")
     file = place.module.python.module(module)
     if file is None:
-        hint = "the folders in `python = […]` of flow.toml (by default the project's) and the installed packages are searched"
+        hint = "it is looked for in the folders of `python = […]` in flow.toml, and in the installed packages"
         place.report("unknown-python", node, what=f"Python module `{module}`", hint=hint)
         return _Run("python", target)
     if file.error is not None:
@@ -261,7 +263,7 @@ def _compare(place: Context, signature: Signature, function: PythonFunction, nod
             if not function.open_ended:
                 hint = did_you_mean(param.name, params, f"add `{param.name}` to the function, or remove it here")
                 report(at, f"it has no parameter `{param.name}`", hint)
-        elif known.type is not None and not assignable(param.type, known.type):
+        elif known.type is not None and not assignable(revealed(param.type), known.type):
             problem = f"its parameter `{param.name}` is {shown(known.type)}, and {shown(param.type)} is declared"
             report(at, problem, f"declare `{param.name}: {shown(known.type)}`, or change the function's annotation")
     for known in function.params:
@@ -282,5 +284,3 @@ def _compare_results(signature: Signature, function: PythonFunction, report: Any
     elif not assignable(given, declared) and not assignable(declared, given):
         problem = f"it returns {shown(given)}, and {shown(declared)} is declared"
         report(at, problem, f"declare `returns {shown(given)}`, or change the function's annotation")
-
-

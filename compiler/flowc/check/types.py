@@ -1,15 +1,15 @@
 """How types relate: what fits where (`assignable`), one type for two values (`join`), and why not (`difference`).
 
-    int, size     fit into float and decimal, and into each other; float does not fit into int or decimal
-    literals      fit into string, and into a union that has them all
-    file          and string fit into each other: a file is named by its path
-    list, map     are covariant; a record whose fields all fit is a map
-    record        fits into one with fewer fields; a field that is missing must be optional
-    T, null       fit into T?; T? fits into T only once null is handled
-    union         fits where all its members do; a value fits into it where it fits into one member
-    json          takes everything but a secret, and fits everywhere: the worker checks the value
-    secret<T>     fits into secret<T> only
-    error         fits everywhere: its cause has been reported
+int, size     fit into float and decimal, and into each other; float does not fit into int or decimal
+literals      fit into string, and into a union that has them all
+file          and string fit into each other: a file is named by its path
+list, map     are covariant; a record whose fields all fit is a map
+record        fits into one with fewer fields; a field that is missing must be optional
+T, null       fit into T?; T? fits into T only once null is handled
+union         fits where all its members do; a value fits into it where it fits into one member
+json          takes everything but a secret, and fits everywhere: the worker checks the value
+secret<T>     fits into secret<T> only
+error         fits everywhere: its cause has been reported
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ from flowc.types import (
     text,
 )
 
-__all__ = ["assignable", "difference", "field_of", "holds_secret", "is_text", "join", "optional", "required", "shown"]
+__all__ = [
+    "assignable", "difference", "join", "optional", "required", "revealed", "field_of", "holds_secret", "is_text",
+    "shown",
+]  # fmt: skip
 
 _WIDENS = {
     "int": {"float", "decimal", "size"},
@@ -84,8 +87,7 @@ def _plain(source: Type, target: Type) -> bool:
         case Record(fields), Record(wanted):
             have = dict(fields)
             return all(
-                assignable(have[name], field) if name in have else isinstance(field, Optional)
-                for name, field in wanted
+                assignable(have[name], field) if name in have else isinstance(field, Optional) for name, field in wanted
             )
     return False
 
@@ -141,17 +143,13 @@ def join(a: Type, b: Type) -> Type:
 def _join_records(a: Record, b: Record) -> Record:
     """Fields of both; one that only one side has may be absent."""
     left, right = dict(a.fields), dict(b.fields)
-    names = dict.fromkeys((*left, *right))
-    return Record(
-        tuple(
-            (name, join(left[name], right[name]) if name in left and name in right else optional(_either(name, left, right)))
-            for name in names
-        )
-    )  # fmt: skip
-
-
-def _either(name: str, left: dict[str, Type], right: dict[str, Type]) -> Type:
-    return left[name] if name in left else right[name]
+    fields: dict[str, Type] = {}
+    for name in (*left, *right):
+        if name in left and name in right:
+            fields[name] = join(left[name], right[name])
+        else:
+            fields[name] = optional(left.get(name) or right[name])
+    return Record(tuple(fields.items()))
 
 
 def _union(a: Type, b: Type) -> Type:
@@ -189,6 +187,22 @@ def holds_secret(kind: Type) -> bool:
         case Union(members):
             return any(holds_secret(member) for member in members)
     return False
+
+
+def revealed(kind: Type) -> Type:
+    """The type as the worker hands it to a task: a secret is its value."""
+    match kind:
+        case Secret(inner):
+            return revealed(inner)
+        case Optional(inner):
+            return optional(revealed(inner))
+        case ListOf(inner):
+            return ListOf(revealed(inner))
+        case MapOf(inner):
+            return MapOf(revealed(inner))
+        case Record(fields):
+            return Record(tuple((name, revealed(field)) for name, field in fields))
+    return kind
 
 
 def is_text(kind: Type) -> bool:

@@ -9,14 +9,12 @@ from flowc.resolve import Module
 from .context import Context, Local, Shared
 from .signatures import Signature
 
-__all__ = ["report_unused", "report_unused_resources"]
+__all__ = ["note_unused", "report_unused"]
 
 
-def report_unused(cx: Context, node: syntax.FlowDecl, signature: Signature) -> None:
-    """Parameters that nothing reads, and bound values that are computed for nothing. A call that is bound and not
-    used is no finding: the binding names the step."""
-    if cx.shared.findings.has_errors:
-        return
+def note_unused(cx: Context, node: syntax.FlowDecl, signature: Signature) -> None:
+    """Notes parameters that nothing reads, and bound values that are worked out for nothing. A call that is bound and
+    not used is no finding: the binding names the step."""
     for local in cx.state.locals:
         for source in local.sources:
             source.used = source.used or local.used
@@ -24,12 +22,25 @@ def report_unused(cx: Context, node: syntax.FlowDecl, signature: Signature) -> N
     for param in signature.params:
         local = cx.scope.names[param.name]
         if param.node is not None and not local.used and not has_triggers:
-            cx.report("unused-input", param.node.name, name=param.name, owner=f"the flow `{signature.symbol.name}`")
+            owner = f"the flow `{signature.symbol.name}`"
+            cx.note_unused("unused-input", param.node.name, name=param.name, owner=owner)
     for statement in node.body.statements:
         if isinstance(statement, syntax.Bind) and _is_pure(statement.value):
             bound: Local | None = cx.scope.names.get(statement.name.text)
             if bound is not None and not bound.used:
-                cx.report("unused-output", statement.name, what=f"`{bound.name}`", hint="use it, return it, or remove it")
+                cx.note_unused("unused-output", statement.name, what=f"`{bound.name}`", hint=_HINT)
+
+
+_HINT = "use it, return it, or remove it"
+
+
+def report_unused(shared: Shared, modules: list[Module]) -> None:
+    """Reports what was noted, and resources that nothing names; nothing where there are errors."""
+    if shared.findings.has_errors:
+        return
+    for name, span, fields in shared.unused:
+        shared.findings.add(name, span, **fields)
+    _report_resources(shared, modules)
 
 
 def _is_pure(node: syntax.Expression) -> bool:
@@ -39,11 +50,9 @@ def _is_pure(node: syntax.Expression) -> bool:
     return isinstance(node, pure)
 
 
-def report_unused_resources(shared: Shared, modules: list[Module]) -> None:
+def _report_resources(shared: Shared, modules: list[Module]) -> None:
     """Pools, queues and connections that nothing names."""
     for module in modules:
-        if shared.findings.has_errors:
-            return
         place = Context(shared, module)
         for node in module.file.declarations:
             if isinstance(node, syntax.Resource) and node.kind.text in ("pool", "queue", "connection"):
