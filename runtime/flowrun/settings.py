@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Settings"]
+__all__ = ["MINIMUM_SERVER", "Settings"]
+
+#: the oldest nats-server that has what the runtime uses: major, minor
+MINIMUM_SERVER = (2, 14)
 
 
 @dataclass(frozen=True, kw_only=True)

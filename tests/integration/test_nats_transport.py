@@ -163,6 +163,12 @@ async def test_a_url_that_is_none(url: str) -> None:
         await NatsTransport.connect(url)
 
 
+async def test_an_old_server(server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flowrun.nats.connection.MINIMUM_SERVER", (99, 0))
+    with pytest.raises(TransportError, match=r"runs nats-server 2\.\d+\.\d+, and 99\.0 or later is needed"):
+        await NatsTransport.connect(server.url)
+
+
 async def test_a_server_without_jetstream(tmp_path: Path) -> None:
     server = Restartable(tmp_path)
     server.start()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,7 +21,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from flowrun.errors import FlowError, StoreError, TransportError
-from flowrun.settings import Settings
+from flowrun.settings import MINIMUM_SERVER, Settings
 
 __all__ = ["ApiError", "Connection", "api_error"]
 
@@ -98,10 +99,20 @@ class Connection:
         except (TimeoutError, OSError, ValueError, nats_errors.Error) as error:
             await self._shut()
             raise self._unreachable(self._last_error or error) from error
+        if self._version() < MINIMUM_SERVER:
+            await self._shut()
+            raise TransportError(
+                f"{self.url} runs nats-server {client._server_info['version']}, and "
+                f"{MINIMUM_SERVER[0]}.{MINIMUM_SERVER[1]} or later is needed: upgrade the server"
+            )
         # from now on it never gives up
         client.options["max_reconnect_attempts"] = -1
         client.options["reconnect_time_wait"] = settings.reconnect_wait
         return self
+
+    def _version(self) -> tuple[int, int]:
+        found = re.match(r"(\d+)\.(\d+)", self.client._server_info.get("version", ""))
+        return (int(found[1]), int(found[2])) if found else MINIMUM_SERVER
 
     @property
     def max_payload(self) -> int:
