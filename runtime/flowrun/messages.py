@@ -66,8 +66,9 @@ class WorkItem(_Wire, frozen=True):
     flow: str
     scope: int
     block: int
-    #: TaskNode: call it. ValueNode, BranchNode: evaluate the expression. EachNode: run the body's task per item.
-    #: RepeatNode and others never travel.
+    #: TaskNode: call it. ValueNode, BranchNode: evaluate the expression. EachNode with a range: run the body's task
+    #: per item; without one: evaluate `source`, whose length only the content of a blob tells, to a list. ChildNode:
+    #: evaluate `args` to a map by name (one of them needs a blob). RepeatNode and others never travel.
     node: int
     attempt: int
     #: the values of the node's inputs, in order; what stands for null is msgpack null

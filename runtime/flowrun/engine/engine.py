@@ -155,15 +155,14 @@ class Engine(Core):
             self.ignore(f"result of items of {outcome.run}/{outcome.scope}/{outcome.node}, which runs none")
 
     def _lose(self, event: Lost) -> None:
-        shared = sum(max(1, item.last - item.first) for item in event.items) > 1
         for item in event.items:
             scope = self._find(item.run, item.scope, item.node)
             if scope is None:
                 self.ignore(f"loss of {item.id}, which does not run")
             elif item.first < 0:
-                tasks.lose(self, scope, item.node, item.attempt, shared)
+                tasks.lose(self, scope, item.node, item.attempt)
             elif item.node in scope.fans and fanout.is_simple(scope, item.node):
-                ranges.lose(self, scope, item.node, item.first, item.last, item.attempt, shared)
+                ranges.lose(self, scope, item.node, item.first, item.last, item.attempt)
             self._work_off()
 
     def _timer(self, event: TimerFired) -> None:
@@ -237,6 +236,18 @@ class Engine(Core):
         if fan is None or not fanout.is_simple(scope, work.node):
             return False
         return next(ranges.fresh_ranges(fan, work.first, work.last, work.attempt), None) is not None
+
+    def abandon(self, run: str) -> None:
+        """Drops a run that cannot be decided any more, for a defect of the engine; what it holds is given back."""
+        known = self.runs.pop(run, None)
+        self.past.add(run)
+        self.agenda.clear()
+        self.changes.pop(run, None)
+        for scope in known.scopes.values() if known else ():
+            for node in range(scope.graph.params, scope.graph.size):
+                slots.give_back(self, scope, node)
+        if known:
+            known.scopes.clear()
 
     def ended(self) -> Iterable[str]:
         """Runs that ended and whose record is not yet stored."""

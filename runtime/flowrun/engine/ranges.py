@@ -20,7 +20,7 @@ from .core import SERVE, Core, inputs_of, note
 from .fan import each_node, end_if_done, items_failed, items_skipped, items_succeeded, items_withdrawn, take_seconds
 from .retry import wait_ms
 from .state import CANCELLED, GRANTED, QUEUED, RETRYING, RUNNING, SUCCESS, Fan, Scope
-from .tasks import WORKER_DIED
+from .tasks import MAX_CRASHES, WORKER_DIED
 
 __all__ = [
     "deadline_passed", "fresh_ranges", "grant", "item_settings", "leave_queue", "lose", "outstanding", "pump",
@@ -310,18 +310,18 @@ def retry_due(core: Core, scope: Scope, node: int, first: int) -> None:
     pump(core, scope, node)
 
 
-def lose(core: Core, scope: Scope, node: int, first: int, last: int, attempt: int, shared: bool) -> None:
-    """Their worker died. Each item that was not alone in its bundle goes alone next, and it is not counted."""
+def lose(core: Core, scope: Scope, node: int, first: int, last: int, attempt: int) -> None:
+    """Their worker died: each goes alone next, and the retry policy does not count it (see `tasks.lose`)."""
     fan = scope.fans[node]
     for start, end in list(fresh_ranges(fan, first, last, attempt)):
         _release(core, scope, node, end - start)
         fan.alone.update(range(start, end))
-        if shared:
-            for index in range(start, end):
-                fan.uncounted[index] = fan.uncounted.get(index, 0) + 1
-            _try_again(core, scope, node, start, end, 0)
-        else:
-            _fail(core, scope, node, start, end, WORKER_DIED)
+        for index in range(start, end):
+            crashes = fan.uncounted[index] = fan.uncounted.get(index, 0) + 1
+            if crashes < MAX_CRASHES:
+                _try_again(core, scope, node, index, index + 1, 0)
+            else:
+                _fail(core, scope, node, index, index + 1, WORKER_DIED)
     _go_on(core, scope, node)
 
 

@@ -9,7 +9,7 @@ from .core import Core
 from .graph import settings_of
 from .state import QUEUED, Scope
 
-__all__ = ["serve"]
+__all__ = ["give_back", "serve"]
 
 
 def serve(core: Core, name: str) -> None:
@@ -47,3 +47,17 @@ def _serve_items(core: Core, name: str, scope: Scope, node: int) -> bool:
     if granted:
         ranges.grant(core, scope, node, granted)
     return granted == wanted
+
+
+def give_back(core: Core, scope: Scope, node: int) -> None:
+    """Whatever a node holds is free again; those who wait get it with the next grant."""
+    holder = scope.fans.get(node) or scope.attempts.get(node)
+    if holder is None or not holder.held:
+        return
+    if node in scope.fans:
+        pool = ranges.item_settings(scope, node).pool
+    else:
+        pool = settings_of(scope.graph.plan, scope.graph.nodes[node]).pool
+    assert pool is not None
+    core.pools.give_back(scope.graph.plan.pools[pool].name, holder.held)
+    holder.held = 0

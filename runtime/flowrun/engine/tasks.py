@@ -1,7 +1,10 @@
 """Attempts: of tasks, of child runs, and of expressions that a worker evaluates.
 
 A node that may run asks for the slots of its pool, is granted, and is dispatched; its attempt ends with a result,
-with its worker's death, or with a time limit. A failed attempt may be followed by another. Slots are held from the
+with its worker's death, or with a time limit. A failed attempt may be followed by another, by the retry policy. A
+worker's death is nobody's failure at first: work runs at least once, so it is dispatched again, in a bundle of its
+own, so that work that kills its worker takes no neighbours along; only when workers die of it again and again has it
+failed. Slots are held from the
 grant to the end of the attempt, never while a retry waits. The first end of an attempt counts, and every later one
 is stale: it names an attempt that is no longer the current one.
 """
@@ -22,18 +25,22 @@ from .graph import settings_of
 from .retry import wait_ms
 from .state import FAILED, GRANTED, QUEUED, RETRYING, RUNNING, SKIPPED, SUCCESS, Attempt, Scope
 
-__all__ = ["WORKER_DIED", "deadline_failure", "deadline_passed", "fail_attempt", "grant", "is_whole", "lose", "ready",
-           "retry_due", "start", "succeed", "take_outcome", "withdraw"]  # fmt: skip
+__all__ = [
+    "MAX_CRASHES", "WORKER_DIED",
+    "deadline_failure", "deadline_passed", "fail_attempt", "grant", "lose", "ready", "retry_due", "start", "succeed",
+    "take_outcome", "withdraw",
+]  # fmt: skip
 
 #: an expression may be evaluated again when its worker died
 _PURE = RetryPolicy(max=2, first_ms=0, only=("WorkerDied",))
 _DAMAGED = Failure(type="NotSerialisable", message="the worker sent a value that cannot be read")
 _UNKNOWN = Failure(type="Unknown", message="the worker gave no reason")
-#: why an attempt failed whose worker died
+#: a worker may die so often while it runs the same work, before that is taken to be the cause
+MAX_CRASHES = 3
 WORKER_DIED = Failure(
     type="WorkerDied",
-    message="the worker died while it ran this (killed, out of memory, or its machine went away); "
-    "give the step a `retry` if it may run again",
+    message=f"its worker died {MAX_CRASHES} times while it ran this (killed, or out of memory)",
+    retryable=False,
 )
 _raw = msgspec.msgpack.Decoder(msgspec.Raw)
 
@@ -110,7 +117,7 @@ def take_outcome(core: Core, scope: Scope, node: int, bundle: str, outcome: Outc
     if len(outcome.seconds) == 4:
         attempt.seconds = round(struct.unpack("<f", outcome.seconds)[0], 6)
     if outcome.state == "success":
-        if not is_whole(outcome.value):
+        if not _is_whole(outcome.value):
             fail_attempt(core, scope, node, _DAMAGED)
         elif isinstance(scope.graph.nodes[node], ChildNode | EachNode):
             # its arguments, or its source
@@ -126,7 +133,7 @@ def take_outcome(core: Core, scope: Scope, node: int, bundle: str, outcome: Outc
         fail_attempt(core, scope, node, outcome.error or _UNKNOWN)
 
 
-def is_whole(value: bytes) -> bool:
+def _is_whole(value: bytes) -> bool:
     """The bytes are exactly one value."""
     try:
         _raw.decode(value)
@@ -178,17 +185,17 @@ def retry_due(core: Core, scope: Scope, node: int) -> None:
         _ask(core, scope, node, settings_of(scope.graph.plan, scope.graph.nodes[node]))
 
 
-def lose(core: Core, scope: Scope, node: int, number: int, shared: bool) -> None:
-    """The worker that ran it died. With others in its bundle it may not be to blame: it goes alone, uncounted."""
+def lose(core: Core, scope: Scope, node: int, number: int) -> None:
+    """The worker that ran it died: another attempt, alone in its bundle, which the retry policy does not count."""
     attempt = scope.attempts.get(node)
     if attempt is None or scope.states[node] != GRANTED or attempt.number != number:
         core.ignore(f"stale loss of {scope.run.id}/{scope.id}/{node}/{number}")
         return
-    attempt.alone = True
-    if not shared:
+    if attempt.uncounted + 1 >= MAX_CRASHES:
         fail_attempt(core, scope, node, WORKER_DIED)
         return
     _release(core, scope, node)
+    attempt.alone = True
     attempt.number += 1
     attempt.uncounted += 1
     _ask(core, scope, node, settings_of(scope.graph.plan, scope.graph.nodes[node]))

@@ -191,16 +191,17 @@ def test_items_of_a_dead_worker_go_alone_and_only_the_poison_fails() -> None:
     driver.ready.clear()
     done = m.Outcome("r", 0, 2, 1, "success", b"\x00", first=0, last=1)
     driver.post(m.Results("b1", "w", (done,)))
-    driver.post(m.Lost("b1", (work.item(0),)))
+    for _ in range(2):
+        driver.post(m.Lost("b1", (work.item(0),)))
     assert [(w.first, w.last, w.attempt, w.alone) for w in driver.ready] == [(i, i + 1, 2, True) for i in (1, 2, 3)]
-    poison = driver.ready.pop(1)
-    driver.post(m.Lost("b1", (work.item(0),)))
-    assert len(driver.ready) == 2
-    driver.post(m.Lost("b3", (poison.item(0),)))
+    for bundle in ("b2", "b3"):
+        (poison,) = [w for w in driver.ready if w.first == 2]
+        driver.ready.remove(poison)
+        driver.post(m.Lost(bundle, (poison.item(0),)))
     record = driver.drain()
     assert driver.value_of(record.result) == [0, "item", "item"]
     assert record.steps[3].error is not None
-    assert (record.steps[3].error.type, record.steps[3].attempts) == ("WorkerDied", 2)
+    assert (record.steps[3].error.type, record.steps[3].attempts) == ("WorkerDied", 3)
 
 
 def test_items_that_are_handed_back_are_dispatched_once_more() -> None:

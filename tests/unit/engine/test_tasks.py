@@ -152,28 +152,43 @@ def test_a_deadline_ends_a_waiting_retry() -> None:
     assert not driver.timers
 
 
-def test_a_task_whose_worker_died_alone_is_retried_by_its_policy() -> None:
-    driver = Driver(one_task(retry=RetryPolicy(max=1, first_ms=0)))
+def test_work_of_a_dead_worker_goes_on_alone_and_fails_when_workers_die_of_it() -> None:
+    driver = Driver(one_task())
     driver.submit()
-    for attempt in (1, 2):
+    for attempt in (1, 2, 3):
         work = driver.ready.pop()
-        assert (work.attempt, work.alone) == (attempt, attempt == 2)
-        driver.post(m.Lost("b", (work.item(0),)))
+        assert (work.attempt, work.alone) == (attempt, attempt > 1)
+        driver.post(m.Lost(f"b{attempt}", (work.item(0),)))
+        driver.post(m.Lost(f"b{attempt}", (work.item(0),)))
     record = driver.engine.record("r")
     assert record.error is not None
-    assert (record.error.type, record.steps[0].attempts) == ("WorkerDied", 2)
+    assert (record.error.type, record.steps[0].attempts) == ("WorkerDied", 3)
 
 
-def test_neighbours_in_a_lost_bundle_are_not_blamed() -> None:
-    plan = b.flow(b.task("a"), b.task("b"), result=2)
-    driver = Driver(plan)
+def test_a_crash_uses_up_no_retry() -> None:
+    times: list[int] = []
+
+    def work() -> int:
+        times.append(1)
+        if len(times) < 2:
+            raise Fail
+        return 5
+
+    driver = Driver(one_task(retry=RetryPolicy(max=1, first_ms=0)), {"work": work})
     driver.submit()
-    items = tuple(work.item(0) for work in driver.ready)
-    driver.ready.clear()
-    driver.post(m.Lost("b", items))
-    driver.post(m.Lost("b", items))
-    assert [(work.attempt, work.alone) for work in driver.ready] == [(2, True), (2, True)]
-    assert driver.drain().state == "success"
+    driver.post(m.Lost("b", (driver.ready.pop().item(0),)))
+    record = driver.drain()
+    assert (record.state, record.steps[0].attempts) == ("success", 3)
+
+
+def test_a_run_that_is_abandoned_gives_its_slots_back() -> None:
+    plan = b.flow(b.task("a"), settings=(b.settings(pool=0),), pools=(PoolDef(name="db", slots=1),))
+    driver = Driver(plan)
+    driver.submit("r")
+    driver.engine.abandon("r")
+    driver.submit("r2")
+    assert driver.drain("r2").state == "success"
+    assert not driver.engine.wants(m.Outcome("r", 0, 1, 1, "success"))
 
 
 @given(st.integers(0, 1_000), st.integers(1, 3))
