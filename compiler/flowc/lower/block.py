@@ -143,8 +143,10 @@ class Block:
         return self.where[expr[1]] if expr[0] == "ref" else self.value(expr, place, type)
 
     def after_all(self, nodes: Iterable[int], place: Place, cleanup: Iterable[int] = (), id: int | None = None) -> int:
-        """A null value that is there when all `nodes` have ended and none failed, and all of `cleanup` have ended."""
-        rules = (("none_failed", tuple(nodes)), ("done", tuple(cleanup)))
+        """A null value that is there when all `nodes` have ended and none failed, and all of `cleanup` have ended.
+        A failure that is handled inside, or never fails the run, is none."""
+        exposed = (i for i in nodes if self.drafts[i].fields["handler"] == place.handler)
+        rules = (("none_failed", tuple(exposed)), ("done", tuple(cleanup)))
         after = tuple(plan.Trigger(rule, upstreams) for rule, upstreams in rules if upstreams)
         return self.add(plan.ValueNode, place, after=after, id=id, value=["lit", None])
 
