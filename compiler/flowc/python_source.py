@@ -47,6 +47,8 @@ class PythonFunction(msgspec.Struct, frozen=True, kw_only=True):
     params: tuple[PythonParam, ...]
     #: `-> None` is NULL; None where there is no annotation, or one that has no `.flow` type
     returns: Type | None
+    #: the annotation of the result as it is written; "" where there is none
+    returns_text: str = ""
     #: True with *args or **kwargs, or where the signature is not known: more arguments than `params` are accepted
     open_ended: bool = False
     #: the literals in `@task(...)`
@@ -177,6 +179,7 @@ class PythonFile:
             name=node.name,
             params=tuple(self._params(node.args)),
             returns=self._annotations.type_of(node.returns),
+            returns_text="" if node.returns is None else ast.unparse(node.returns),
             open_ended=node.args.vararg is not None or node.args.kwarg is not None,
             settings=settings,
             unread=unread,

@@ -111,5 +111,9 @@ class Findings:
     def has_errors(self) -> bool:
         return any(found.severity == "error" for found in self._found.values())
 
+    def has_error_at(self, span: Span) -> bool:
+        """Whether an error stands at exactly this place."""
+        return any(found.span == span and found.severity == "error" for found in self._found.values())
+
     def sorted(self) -> list[Diagnostic]:
         return sorted(self._found.values(), key=lambda found: (found.span, found.code))

@@ -115,8 +115,8 @@ ENTRIES: tuple[Entry, ...] = (
         help="{hint}",
         explanation="A task that names a Python function repeats its signature. The compiler reads the function's own "
         "from the source, without running it, and compares the two: names of parameters, which must be given, types.",
-        bad='task word_count(text: string) returns int { run: python("textwrap:dedent") }\n\n'
-        'flow main returns int { return word_count("a b") }\n',
+        bad='task dedent(line: string) returns string { run: python("textwrap:dedent") }\n\n'
+        'flow main returns string { return dedent("  a") }\n',
         good='task dedent(text: string) returns string { run: python("textwrap:dedent") }\n\n'
         'flow main returns string { return dedent("  a") }\n',
     ),
@@ -219,8 +219,12 @@ ENTRIES: tuple[Entry, ...] = (
         code="FL0422",
         name="unserialisable-output",
         message="`{name}` returns `{python}`, which has no `.flow` type ({where})",
-        help="return a list, a dict, a dataclass or a plain value",
-        explanation="Results travel between processes as msgpack. Generators, sets of objects, open files and the like "
+        help="return a list, a dict, a dataclass or a plain value; write a table to a file and return its path",
+        explanation="Results travel between processes as msgpack. Generators, open files, connections and data frames "
         "cannot.",
+        bad='task transform() returns json { run: python("typing:dataclass_transform") }\n\n'
+        "flow main returns json { return transform() }\n",
+        good='task dedent(text: string) returns string { run: python("textwrap:dedent") }\n\n'
+        'flow main returns string { return dedent("  a") }\n',
     ),
 )

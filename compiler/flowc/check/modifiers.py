@@ -15,7 +15,7 @@ from flowc.suggest import did_you_mean
 from flowc.types import ERROR, FAILURE, NULL, ListOf, Type
 
 from .calls import call, call_bare
-from .context import Context, Value, read
+from .context import BROKEN, Context, Value, read
 from .rules import rules_of
 from .setting_values import Reader
 from .settings import Place, read_row
@@ -134,7 +134,10 @@ def _join(
     kind = kinds[0] if kinds else NULL
     for other in kinds[1:]:
         kind = join(kind, other)
-    ids = tuple(_member_id(cx, node, expr, kind) for expr in members)
+    found = [_member_id(cx, node, expr, kind) for expr in members]
+    ids = tuple(id for id in found if id is not None)
+    if len(ids) < len(found):
+        return BROKEN  # a member was reported
     result: Type = kind if join_by == "first" else ListOf(kind)
     name = cx.state.step_name(bind) if bind else ""
     header = cx.header(node, name, result)
@@ -146,12 +149,10 @@ def _member_types(kind: Type) -> list[Type]:
     return [kind.item] if isinstance(kind, ListOf) else [field for _, field in getattr(kind, "fields", ())]
 
 
-def _member_id(cx: Context, node: syntax.Node, expr: ir.Expr, kind: Type) -> int:
+def _member_id(cx: Context, node: syntax.Node, expr: ir.Expr, kind: Type) -> int | None:
     if expr[0] in ("ref", "opt"):
         return int(expr[1])
-    kept = cx.keep(node, Value(expr, kind))
-    assert kept.step is not None
-    return kept.step
+    return cx.keep(node, Value(expr, kind)).step
 
 
 # ---- catch and on ---------------------------------------------------------------------------------------------------

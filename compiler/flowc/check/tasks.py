@@ -53,7 +53,9 @@ def read_task(shared: Shared, signature: Signature) -> TaskInfo:
 def _imported(shared: Shared, signature: Signature, function: PythonFunction) -> TaskInfo:
     symbol = signature.symbol
     place = Context(shared, symbol.module, symbol)
-    row = _python_row(place, function, _import_of(symbol))
+    where = _import_of(symbol)
+    _check_output(place, function, where)
+    row = _python_row(place, function, where)
     uses = row.pop("uses", ())
     task = _task(shared, signature, _Run("python", function.target), function.doc, uses)
     return TaskInfo(task, row)
@@ -242,7 +244,30 @@ def _python(place: Context, signature: Signature, node: syntax.Expression) -> _R
         place.report("unknown-python", node, what=f"function `{name}` in `{file.file}`", hint=hint)
         return _Run("python", target)
     _compare(place, signature, function, node)
+    _check_output(place, function, node)
+    for setting in function.unread:
+        place.report(
+            "python-setting-not-literal", node, setting=setting, name=name, path=file.file, line=function.line
+        )  # fmt: skip
     return _Run("python", target, function=function)
+
+
+def _check_output(place: Context, function: PythonFunction, node: syntax.Node) -> None:
+    """Reports a result that cannot travel between processes, as far as its annotation tells."""
+    head = function.returns_text.strip("\"'").partition("[")[0].rpartition(".")[2]
+    if function.returns is None and head in _UNSERIALISABLE:
+        where = f"{function.file}, line {function.line}"
+        python = function.returns_text
+        place.report("unserialisable-output", node, name=function.name, python=python, where=where)
+
+
+#: results that no task can give: what runs on, what belongs to one process, and tables that have files for this
+_UNSERIALISABLE = frozenset(
+    {
+        "Iterator", "Generator", "AsyncIterator", "AsyncGenerator", "Awaitable", "Coroutine", "Callable", "IO", "TextIO",
+        "BinaryIO", "Lock", "Thread", "Process", "Connection", "Cursor", "complex", "DataFrame", "Series", "ndarray",
+    }
+)  # fmt: skip
 
 
 def _compare(place: Context, signature: Signature, function: PythonFunction, node: syntax.Node) -> None:
@@ -256,20 +281,29 @@ def _compare(place: Context, signature: Signature, function: PythonFunction, nod
             hint=hint,
         )  # fmt: skip
 
+    needed = [
+        known.name
+        for known in function.params
+        if known.name not in signature.by_name and not known.has_default and not isinstance(known.type, Optional)
+    ]
     for param in signature.params:
         at = param.node or node
         known = params.get(param.name)
         if known is None:
             if not function.open_ended:
-                hint = did_you_mean(param.name, params, f"add `{param.name}` to the function, or remove it here")
+                otherwise = f"add `{param.name}` to the function, or remove it here"
+                if needed:
+                    otherwise = f"name it `{needed[0]}`, as the function does"
+                hint = did_you_mean(param.name, params, otherwise)
                 report(at, f"it has no parameter `{param.name}`", hint)
+                needed = needed[1:]  # one of the two names is meant: one finding
         elif known.type is not None and not assignable(revealed(param.type), known.type):
             problem = f"its parameter `{param.name}` is {shown(known.type)}, and {shown(param.type)} is declared"
             report(at, problem, f"declare `{param.name}: {shown(known.type)}`, or change the function's annotation")
-    for known in function.params:
-        if known.name not in signature.by_name and not known.has_default and not isinstance(known.type, Optional):
-            kind = "" if known.type is None else f": {shown(known.type)}"
-            report(node, f"it needs `{known.name}`", f"add the parameter `{known.name}{kind}` to the task")
+    for name in needed:
+        kind = params[name].type
+        written = name if kind is None else f"{name}: {shown(kind)}"
+        report(node, f"it needs `{name}`", f"add the parameter `{written}` to the task")
     _compare_results(signature, function, report)
 
 
