@@ -30,6 +30,7 @@ _numbers = count()
 TASKS = """
 import os, time
 def double(x): return 2 * x
+def environment(): return dict(os.environ)
 def hang(path):
     with open(path, "w") as file:
         file.write(str(os.getpid()))
@@ -121,6 +122,12 @@ async def test_a_worker_process_works_and_ends(server: EmbeddedServer, tmp_path:
         assert event.outcomes[0].value == values.encode(42)
         processes = {supervisor.pid} | children(supervisor.pid)
         assert len(processes) == 2
+        for pid in processes:
+            assert server.url.encode() not in Path("/proc", str(pid), "cmdline").read_bytes()
+        await client.submit("tasks:environment")
+        event = await client.event()
+        assert isinstance(event, Results)
+        assert server.url.encode() not in event.outcomes[0].value
         began = time.monotonic()
         await supervisor.stop()
         assert time.monotonic() - began < 1.0

@@ -1,16 +1,29 @@
-"""What a worker must know when it starts; travels as JSON in the command line of its processes."""
+"""What a worker must know when it starts. It travels as JSON in the environment, for a URL may hold a password and a
+command line is readable by everyone; executors get their part in the command line, and never see the rest."""
 
 from __future__ import annotations
 
 import msgspec
 
-__all__ = ["WorkerConfig"]
+__all__ = ["ExecutorConfig", "WorkerConfig"]
+
+
+class ExecutorConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One executor process."""
+
+    #: the project's folder: working directory of tasks, first on their sys.path
+    root: str
+    #: more folders for sys.path, relative to `root`
+    python: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        return msgspec.json.encode(self).decode()
 
 
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """One worker process and its executors."""
 
-    #: "nats://127.0.0.1:4222"; never contains credentials, which come from the environment
+    #: "nats://127.0.0.1:4222"
     url: str
     env: str = "dev"
     partition: str

@@ -17,6 +17,7 @@ import select
 import signal
 import socket
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
@@ -28,7 +29,7 @@ import msgspec
 
 from flowrun.errors import StoreError
 
-from .config import WorkerConfig
+from .config import ExecutorConfig
 from .execute import Executions, Prepared, run
 from .frames import (
     Bell,
@@ -63,12 +64,14 @@ class _Link:
         self._buffer = FrameBuffer()
         self._frames: deque[ToExecutor] = deque()
         self._decoder = msgspec.msgpack.Decoder(ToExecutor)
+        self._lock = threading.Lock()  # threads of tasks write logs
 
     def fileno(self) -> int:
         return self._sock.fileno()
 
     def send(self, frame: FromExecutor) -> None:
-        self._sock.sendall(pack_frame(frame))
+        with self._lock:
+            self._sock.sendall(pack_frame(frame))
 
     def receive(self) -> ToExecutor:
         """Waits for a frame; ends the process when the agent is gone."""
@@ -111,6 +114,7 @@ class _Executor:
         self._tokens = tokens
         self._memory = memory
         self._executions = Executions(root, _AgentBlobs(self))
+        self._pid = os.getpid()
         self._job = JobFrame(0, (), ())
         #: per item of the job: its first token
         self._starts: list[int] = []
@@ -181,6 +185,8 @@ class _Executor:
         started, clock = time.time(), time.perf_counter()
         prepared, index = self._unit(token)
         ended = run(prepared, index, self._wait)
+        if os.getpid() != self._pid:
+            os._exit(0)  # the task forked, and this is the child coming back from it
         for writer in self.writers:
             writer.end_attempt()
         now = time.perf_counter()
@@ -237,16 +243,23 @@ def _capture(executor: _Executor) -> None:
     )
     executor.writers = [out, err, log]
     sys.stdout, sys.stderr = out, err
-    handler = logging.StreamHandler(log)
+    handler: logging.StreamHandler[Any] = logging.StreamHandler(log)
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.INFO)
+    os.register_at_fork(after_in_child=partial(_uncapture, handler))
     faulthandler.enable(file=2)
 
 
+def _uncapture(handler: logging.StreamHandler[Any]) -> None:
+    """A forked child writes to the descriptors: the socket to the agent is its parent's."""
+    sys.stdout, sys.stderr = (open(fd, "w", buffering=1, closefd=False) for fd in (1, 2))  # noqa: SIM115
+    handler.setStream(sys.stderr)
+
+
 def main() -> None:
-    """`executor SOCKET TOKENS MEMORY PARENT CONFIG`: three file descriptors, a process id, a WorkerConfig as JSON."""
+    """Arguments: descriptors of socket, token pipe and memory; the parent's process id; an ExecutorConfig as JSON."""
     sock, tokens, memory, parent = map(int, sys.argv[1:5])
-    config = WorkerConfig.from_json(sys.argv[5])
+    config = msgspec.json.decode(sys.argv[5], type=ExecutorConfig)
     _die_with(parent)
     for fd in (sock, tokens, memory):
         os.set_inheritable(fd, False)

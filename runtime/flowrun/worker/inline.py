@@ -52,6 +52,7 @@ class InlineSlot:
         self._next_token = 0
         self._job: Job | None = None
         self._cancelled: set[str] = set()
+        self._stopping = False
         self._task: asyncio.Task[Ended] | None = None
 
     def job(self, bundle: Bundle, plans: Mapping[str, Plan]) -> Job:
@@ -71,6 +72,8 @@ class InlineSlot:
     async def run(self, job: Job, plan_data: Mapping[str, bytes]) -> None:
         self._job = job
         self._cancelled.clear()
+        if self._stopping:
+            job.hand_back(list(job.pending))
         for digest, data in plan_data.items():
             self._executions.add(digest, data)
         prepared: Prepared | None = None
@@ -137,6 +140,7 @@ class InlineSlot:
             self._task.cancel()
 
     def hand_back(self) -> None:
+        self._stopping = True
         if self._job is None:
             return
         self._job.hand_back(list(self._job.pending)[1:])

@@ -23,8 +23,10 @@ from .shared import SKIPPED, SUCCESS, UnitResult
 
 __all__ = ["Job", "Unit"]
 
-#: results of this size do not wait for more, in bytes
+#: results of this size do not wait for more, and a report holds at most one outcome beyond it, in bytes
 FULL = 256 * 1024
+#: an outcome of a range is not larger, but for its last value, in bytes
+_LARGE = 128 * 1024
 _State = Literal["success", "failed", "skipped", "returned"]
 _SECONDS = struct.Struct("<f")
 
@@ -114,10 +116,16 @@ class Job:
         self.urgent.set()
 
     def take_outcomes(self) -> tuple[Outcome, ...]:
-        """What is to be reported now."""
+        """What is to be reported now, in one message; call it until it gives nothing."""
         self._flush()
-        taken, self._outcomes, self._size = tuple(self._outcomes), [], 0
-        if not self.closed:
+        size, count = 0, 0
+        while count < len(self._outcomes) and size < FULL:
+            size += _size(self._outcomes[count])
+            count += 1
+        taken, self._outcomes = tuple(self._outcomes[:count]), self._outcomes[count:]
+        self._size -= min(size, self._size)
+        if not self.closed and not self._outcomes:
+            self._size = 0
             self.changed.clear()
             self.urgent.clear()
         return taken
@@ -131,7 +139,8 @@ class Job:
             run = self._run = _Run(unit, state, error, started)
         run.values.append(value)
         run.seconds.append(_SECONDS.pack(seconds))
-        self._size += len(value) + 16
+        run.size += len(value) + 4
+        self._size += len(value) + 4
 
     def _flush(self) -> None:
         if self._run is not None:
@@ -155,6 +164,7 @@ class _Run:
         self._started = started
         self.values: list[bytes] = []
         self.seconds: list[bytes] = []
+        self.size = 0
 
     def goes_on_with(self, unit: Unit, state: _State, error: Failure | None) -> bool:
         return (
@@ -164,6 +174,7 @@ class _Run:
             and self._error is None
             and unit.index == self._unit.index + len(self.values)
             and unit.index > 0
+            and self.size < _LARGE
         )
 
     def outcome(self) -> Outcome:
@@ -181,6 +192,12 @@ class _Run:
             first=first,
             last=first + len(self.values) if first >= 0 else -1,
         )
+
+
+def _size(outcome: Outcome) -> int:
+    """About so many bytes travel."""
+    detail = len(outcome.error.message) + len(outcome.error.detail) if outcome.error else 0
+    return 64 + len(outcome.value) + len(outcome.seconds) + detail
 
 
 def _about(item: WorkItem, plan: Plan) -> tuple[str, StepSettings | None]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 
@@ -92,6 +93,7 @@ class LogWriter(io.TextIOBase):
         self._emit = emit
         self._line = ""
         self._limit: LogLimit | None = None
+        self._lock = threading.RLock()  # tasks may have threads
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
@@ -111,14 +113,15 @@ class LogWriter(io.TextIOBase):
     def write(self, text: str) -> int:
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        if self._limit is None:
-            self._limit = LogLimit(time.monotonic())
-        lines, newline, self._line = (self._line + text).rpartition("\n")
-        if newline:
-            self._show(lines + newline)
-        elif len(self._line) > BURST:
-            line, self._line = self._line, ""
-            self._show(line)
+        with self._lock:
+            if self._limit is None:
+                self._limit = LogLimit(time.monotonic())
+            lines, newline, self._line = (self._line + text).rpartition("\n")
+            if newline:
+                self._show(lines + newline)
+            elif len(self._line) > BURST:
+                line, self._line = self._line, ""
+                self._show(line)
         return len(text)
 
     def _show(self, text: str) -> None:
@@ -131,8 +134,9 @@ class LogWriter(io.TextIOBase):
         """Shows what is left; the next attempt starts with a limit of its own."""
         if self._limit is None:
             return
-        rest = self._limit.feed(self._mask(self._line), 0.0) if self._line else ""
-        rest += self._limit.rest()
-        self._limit, self._line = None, ""
-        if rest:
-            self._emit(rest)
+        with self._lock:
+            rest = self._limit.feed(self._mask(self._line), time.monotonic()) if self._line else ""
+            rest += self._limit.rest()
+            self._limit, self._line = None, ""
+            if rest:
+                self._emit(rest)

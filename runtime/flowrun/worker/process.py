@@ -93,10 +93,15 @@ class ExecutorProcess:
 
     def look(self) -> bool:
         """True if it lives. Otherwise what it left behind is killed, and its exit code known."""
-        if self.code is None and os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+        if self.code is None and self._has_ended():
             self._kill_group()  # while its number is not free for others
             self.code = self._process.wait()
         return self.code is None
+
+    def _has_ended(self) -> bool:
+        if not hasattr(os, "waitid"):  # macOS before Python 3.13
+            return self._process.poll() is not None
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def kill(self) -> None:
         """Ends it and all that it started, at once. `on_gone` follows."""

@@ -24,10 +24,10 @@ __all__ = ["serve"]
 GRACE = 3.0
 
 
-def serve(config: str, first: Spawned) -> int:
+def serve(config: str, executor_config: str, first: Spawned) -> int:
     """Runs until told to end; gives the exit code. `first` becomes the first slot's executor."""
     try:
-        _run(_serve(config, first))
+        _run(_serve(config, executor_config, first))
     except FlowError as error:
         print(f"worker: {error}", file=sys.stderr)
         return 1
@@ -55,10 +55,10 @@ def _run(main: Coroutine[Any, Any, None]) -> None:
         uvloop.run(main)
 
 
-async def _serve(config: str, first: Spawned) -> None:
+async def _serve(config: str, executor_config: str, first: Spawned) -> None:
     known = WorkerConfig.from_json(config)
     transport = await NatsTransport.connect(known.url, Settings(env=known.env, ack_wait=known.ack_wait))
-    slots = [ProcessSlot(config, first if i == 0 else None) for i in range(known.slots)]
+    slots = [ProcessSlot(executor_config, first if i == 0 else None) for i in range(known.slots)]
     agent = Agent(
         transport,
         slots,

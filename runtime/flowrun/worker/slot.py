@@ -71,13 +71,13 @@ class Slot(Protocol):
         """Ends what belongs to this run."""
 
     def hand_back(self) -> None:
-        """Gives back what has not begun, and what is running too."""
+        """Gives back what has not begun, and what is running too, now and in future jobs."""
 
     async def close(self) -> None: ...
 
 
 class ProcessSlot:
-    """A slot with a process of its own. `config`: a WorkerConfig as JSON; `spawned`: a process that was started."""
+    """A slot with a process of its own. `config`: an ExecutorConfig as JSON; `spawned`: a process that was started."""
 
     def __init__(self, config: str, spawned: Spawned | None = None) -> None:
         self._config = config
@@ -102,6 +102,7 @@ class ProcessSlot:
         self._began: float | None = None
         self._last_seen: tuple[int, float] | None = None
         self._cancelled: set[str] = set()
+        self._stopping = False
         self._last_words = ""
 
     def job(self, bundle: Bundle, plans: Mapping[str, Plan]) -> Job:
@@ -143,12 +144,19 @@ class ProcessSlot:
         try:
             while job.pending:
                 process = await self._alive()
+                self._drop_unwanted(job)
+                if not job.pending:
+                    break
                 self._send(process, job, plan_data)
                 await self._watch(process, job)
                 if job.pending:
                     self._after_end(process, job)
         finally:
             self._job = None
+
+    def _drop_unwanted(self, job: Job) -> None:
+        """What was cancelled while the executor started, and everything when the worker ends."""
+        job.hand_back([t for t in job.pending if self._stopping or job.unit(t).item.run in self._cancelled])
 
     def _send(self, process: ExecutorProcess, job: Job, plan_data: Mapping[str, bytes]) -> None:
         for digest in job.bundle.plans:
@@ -234,9 +242,11 @@ class ProcessSlot:
 
     def cancel(self, run: str) -> None:
         job, process = self._job, self._process
-        if job is None or process is None or all(item.run != run for item in job.bundle.items):
+        if job is None or all(item.run != run for item in job.bundle.items):
             return
         self._cancelled.add(run)
+        if process is None:
+            return
         tokens = [*process.take_back(), *self._waiting]
         dropped = [token for token in tokens if job.unit(token).item.run == run]
         job.hand_back(dropped)
@@ -245,6 +255,7 @@ class ProcessSlot:
         self._wake.set()
 
     def hand_back(self) -> None:
+        self._stopping = True
         job, process = self._job, self._process
         if job is None or process is None:
             return

@@ -26,7 +26,7 @@ class Spawned:
 
 
 def spawn(config: str) -> Spawned:
-    """`config` is a WorkerConfig as JSON."""
+    """`config` is an ExecutorConfig as JSON."""
     ours, theirs = socket.socketpair()
     read, write = os.pipe()
     os.set_blocking(read, False)

@@ -72,9 +72,9 @@ class Supervisor:
 
     def _spawn(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "flowrun.worker", self._config.to_json()],
+            [sys.executable, "-P", "-m", "flowrun.worker"],
             stdin=subprocess.PIPE,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, "FLOW_WORKER": self._config.to_json(), "PYTHONUNBUFFERED": "1"},
         )
 
     async def _keep_alive(self) -> None:

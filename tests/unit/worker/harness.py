@@ -17,7 +17,7 @@ from flowrun import values
 from flowrun.memory import MemoryServer, MemoryTransport
 from flowrun.messages import Bundle, LogNote, Lost, Outcome, Results, WorkItem, pack, unpack, unpack_event
 from flowrun.worker.agent import Agent
-from flowrun.worker.config import WorkerConfig
+from flowrun.worker.config import ExecutorConfig
 from flowrun.worker.inline import InlineSlot
 from flowrun.worker.slot import ProcessSlot, Slot
 
@@ -172,7 +172,7 @@ async def worker(root: Path, source: str = "", *, inline: bool = False, slots: i
     (root / "tasks.py").write_text(textwrap.dedent(source))
     server = MemoryServer()
     await MemoryTransport(server).open_partition("p")
-    config = WorkerConfig(url="", partition="p", root=str(root)).to_json()
+    config = ExecutorConfig(root=str(root)).to_json()
     made: list[Slot] = [InlineSlot(root) if inline else ProcessSlot(config) for _ in range(slots)]
     agent = Agent(MemoryTransport(server), made, worker="w", partition="p", queues=("default",), ack_wait=1.0)
     running = Worker(server, agent, made)

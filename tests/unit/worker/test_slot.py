@@ -15,7 +15,7 @@ import pytest
 from flowc import plan as plans
 from flowc.types import INT, STRING
 from flowrun import values
-from flowrun.messages import Cancel, Outcome, WorkItem, pack
+from flowrun.messages import Cancel, Outcome, Results, WorkItem, pack
 
 from tests.unit.worker.harness import Worker, call, each_of, worker
 
@@ -199,3 +199,46 @@ async def test_items_of_a_stored_list(tmp_path: Path) -> None:
         outcomes = await running.run(plan, [item])
         found = [data for o in outcomes for data in values.split(o.last - o.first, o.value)]
     assert [msgspec.msgpack.decode(data) for data in found] == texts[1000:1500]
+
+
+async def test_large_results_are_cut_into_reports(tmp_path: Path) -> None:
+    async with worker(tmp_path, "def text(x): return str(x % 10) * 30_000") as running:
+        plan = each_of("tasks:text", INT, STRING, ["call", "range", ["lit", 100]])
+        await running.submit(plan, [items(100)])
+        sizes, found = [], 0
+        async for event in running.events():
+            assert isinstance(event, Results)
+            sizes.append(sum(len(outcome.value) for outcome in event.outcomes))
+            found += sum(outcome.last - outcome.first for outcome in event.outcomes)
+            if found == 100:
+                break
+    assert max(sizes) < 512 * 1024
+    assert sum(sizes) > 100 * 30_000
+
+
+async def test_a_task_that_forks_and_has_threads(tmp_path: Path) -> None:
+    source = """
+        import os, threading
+        def fork():
+            pid = os.fork()
+            if pid == 0:
+                print("from the child")
+                return "child"
+            os.waitpid(pid, 0)
+            return "parent"
+        def threads():
+            def talk(n):
+                for i in range(50):
+                    print(f"thread {n}: {'x' * 100}")
+            made = [threading.Thread(target=talk, args=(n,)) for n in range(8)]
+            for one in made: one.start()
+            for one in made: one.join()
+            return len(made)
+    """
+    async with worker(tmp_path, source) as running:
+        assert running.value(await running.call("tasks:fork")) == "parent"
+        assert running.value(await running.call("tasks:threads")) == 8
+        await asyncio.sleep(0.1)
+        lines = "".join(note.text for note in running.logs).splitlines()
+    assert lines.count("from the child") == 1
+    assert sorted(lines)[1:] == sorted(f"thread {n}: {'x' * 100}" for n in range(8) for _ in range(50))
