@@ -10,7 +10,7 @@ from flowrun.messages import Failure
 from .core import CANCEL, Core, fail, finish, store
 from .fan import failure_record
 from .scopes import chosen_source
-from .state import CANCELLED, EXPIRED, FAILED, ITEM, NAMES, NULL, REMOVED, SKIPPED, SUCCESS, Scope
+from .state import CANCELLED, EXPIRED, FAILED, ITEM, NULL, REMOVED, SKIPPED, SUCCESS, Scope
 
 __all__ = ["start_join", "start_merge", "start_outcome"]
 
@@ -37,10 +37,9 @@ def _fail_join(core: Core, scope: Scope, node: int, join: JoinNode) -> None:
     if states and all(state == SKIPPED for state in states):
         finish(core, scope, node, SKIPPED)
         return
-    ended = [NAMES[state] for state in states if state > SUCCESS]
-    told = ", ".join(f"{ended.count(name)} {name}" for name in dict.fromkeys(ended))
-    count = f"{join.n} of {len(join.members)} must succeed, which can no longer be"
-    fail(core, scope, node, "JoinError", f"{count}: {told}" if told else count)
+    # without counts of what ended so far, which depend on who was faster
+    message = f"{join.n} of {len(join.members)} members must succeed, and too many did not"
+    fail(core, scope, node, "JoinError", message)
 
 
 def _nodes_of(scope: Scope, node: int, join: JoinNode) -> list[int]:

@@ -53,6 +53,8 @@ class Driver:
         self.revoked: list[Revoke] = []
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.delivered: list[m.Outcome] = []
+        #: (scope, node, index) of what is being executed: the first argument of functions that are `keyed`
+        self.key: tuple[int, int, int] = (0, 0, 0)
 
     # ---- events -----------------------------------------------------------------------------------------------------
 
@@ -148,6 +150,8 @@ class Driver:
         found = [evaluate(expr, Env(given)) for _, expr in node.args]
         self.calls.append((name, tuple(found)))
         function = self.functions.get(name)
+        if getattr(function, "keyed", False):
+            found.insert(0, self.key)
         return function(*found) if function else name
 
     def _node(self, work: Ready) -> Any:
@@ -156,6 +160,7 @@ class Driver:
 
     def _outcome(self, work: Ready, make: Callable[[], object], first: int = -1, last: int = -1) -> m.Outcome:
         head = (work.run, work.scope, work.node, work.attempt)
+        self.key = (work.scope, work.node, first)
         try:
             value, blob = values.externalise(values.encode(make()))
         except Fail as error:
