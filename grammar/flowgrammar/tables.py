@@ -77,27 +77,42 @@ def build(text: str) -> Tables:
     grammar = _lark(text)
     table = grammar.parser.parser._parse_table  # type: ignore[attr-defined]
     names = {terminal.name: _terminal_name(terminal) for terminal in grammar.terminals}
-    numbers = {rule: number for number, rule in enumerate(grammar.rules)}
+    rules = sorted(grammar.rules, key=lambda rule: (rule.origin.name, [symbol.name for symbol in rule.expansion]))
+    rule_numbers = {rule: number for number, rule in enumerate(rules)}
+    states = _state_numbers(table)
     actions: list[dict[str, int]] = []
     gotos: list[dict[str, int]] = []
-    for state in sorted(table.states):
+    for state in states:
         row, jumps = {}, {}
-        for symbol, (action, target) in table.states[state].items():
+        for symbol, (action, target) in sorted(table.states[state].items()):
             if action.name == "Reduce":
-                row[names.get(symbol, str(symbol))] = ~numbers[target]
+                row[names.get(symbol, str(symbol))] = ~rule_numbers[target]
             elif symbol.isupper() or symbol == "$END":
-                row[names.get(symbol, str(symbol))] = target
+                row[names.get(symbol, str(symbol))] = states[target]
             else:
-                jumps[str(symbol)] = target
+                jumps[str(symbol)] = states[target]
         actions.append(row)
         gotos.append(jumps)
     return Tables(
         digest=_digest(text),
-        starts={start: (table.start_states[start], table.end_states[start]) for start in STARTS},
-        rules=[_rule(rule) for rule in grammar.rules],
+        starts={start: (states[table.start_states[start]], states[table.end_states[start]]) for start in STARTS},
+        rules=[_rule(rule) for rule in rules],
         actions=actions,
         gotos=gotos,
     )
+
+
+def _state_numbers(table: Any) -> dict[int, int]:
+    """Lark numbers its states by chance; here they are counted in the order in which they are reached."""
+    numbers: dict[int, int] = {}
+    waiting = [table.start_states[start] for start in STARTS]
+    for state in waiting:
+        if state in numbers:
+            continue
+        numbers[state] = len(numbers)
+        targets = sorted(table.states[state].items())
+        waiting += [target for _, (action, target) in targets if action.name == "Shift"]
+    return numbers
 
 
 def encode(tables: Tables) -> bytes:

@@ -147,6 +147,9 @@ class Lexer:
     # ---- words, signs, numbers ------------------------------------------------------------------------------------
 
     def _word_type(self, word: str, end: int) -> str:
+        """The terminal of a keyword: after `.`, before `:` and (if it is soft) before `=` it is only a word."""
+        if self.types and self.types[-1] in (".", "?."):
+            return "WORD" if word in HARD else "NAME"
         if word in HARD:
             return "WORD" if _COLON.match(self._text, end, self._end) and self._stack[-1:] != ["["] else word
         return "NAME" if _COLON_OR_EQUALS.match(self._text, end, self._end) else word
