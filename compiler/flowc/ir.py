@@ -49,7 +49,7 @@ RuleName = Literal[
 
 
 class Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Retry(Model):
@@ -334,7 +334,3 @@ class Program(Model):
     pools: dict[str, Pool] = {}
     queues: dict[str, Queue] = {}
     connections: dict[str, Connection] = {}
-
-
-for _model in (BranchStep, EachStep, CatchStep, WatchStep, UsingStep, RepeatStep, Block, Flow, Program):
-    _model.model_rebuild()
