@@ -22,7 +22,7 @@ def test_every_entry_has_a_page() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "hint"), [("unknown-nam", "`unknown-name`"), ("FL0231", "did you mean `FL02"), ("x", "look like")]
+    ("wanted", "hint"), [("unknown-nam", "`unknown-name`"), ("FL0231", "did you mean `FL0"), ("x", "look like")]
 )
 def test_what_is_not_there(wanted: str, hint: str) -> None:
     with pytest.raises(KeyError) as error:
