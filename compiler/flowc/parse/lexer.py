@@ -157,7 +157,7 @@ class Lexer:
     def _open(self, sign: str, start: int) -> None:
         self._stack.append(sign)
         if len(self._stack) == MAX_BRACKETS + 1:
-            self._problem("nesting-too-deep", start, start + 1, limit=MAX_BRACKETS)
+            self._problem("nesting-too-deep", start, start + len(sign), limit=MAX_BRACKETS)
 
     def _rare(self, kind: str, start: int, end: int, spelt: str) -> int:
         """Everything that is not a word, a sign or a plain string; gives the offset to go on from."""
@@ -236,7 +236,7 @@ class Lexer:
         if text.startswith("${", end, self._end):
             self._chars(quoted, pos, end)
             self._add("${", Token(end, end + 2, "${"))
-            self._stack.append("${")
+            self._open("${", end)
             self._quoted.append(quoted)
             quoted.interpolation = end
             return end + 2
