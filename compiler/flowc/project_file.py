@@ -123,11 +123,15 @@ def _checked_keys(table: dict[str, Any], file: Source, findings: Findings) -> di
         if wanted is None:
             hint = did_you_mean(key, _KEYS, "the keys are " + ", ".join(f"`{name}`" for name in _KEYS))
             findings.add("unknown-project-key", span, key=key, where=" in `[project]`", hint=hint)
-        elif not isinstance(value, wanted) or (wanted is list and not all(isinstance(item, str) for item in value)):
+        elif not isinstance(value, wanted) or (isinstance(value, list) and not _is_texts(value)):
             _report_value(findings, span, key, "a string" if wanted is str else "a list of strings", value)
         else:
             checked[key] = value
     return checked
+
+
+def _is_texts(value: list[Any]) -> bool:
+    return all(isinstance(item, str) for item in value)
 
 
 def _report_value(findings: Findings, span: Span, key: str, wanted: str, value: object) -> None:

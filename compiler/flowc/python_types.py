@@ -212,5 +212,5 @@ def _literals(args: list[ast.expr]) -> Type | None:
         return Literals(texts)
     if len(values) == len(args) and all(type(value) is int for value in values):
         return types.INT
-    optional = [arg for arg in args if isinstance(arg, ast.Constant) and arg.value is not None]
+    optional: list[ast.expr] = [arg for arg in args if isinstance(arg, ast.Constant) and arg.value is not None]
     return _optional(_literals(optional)) if 0 < len(optional) < len(args) else None
