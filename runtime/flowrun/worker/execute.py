@@ -1,9 +1,9 @@
 """Executes one unit of work: an attempt of a node, or one item of a range.
 
-`Executions.prepare(item, digest)` takes a work item apart once: it finds the node, decodes what all its units share,
-and gives a `Prepared`. Its `begin(index)` runs one unit and gives what the task returned, maybe an awaitable; its
-`end(value)` checks and encodes that. `run` puts both together for a caller who can block. Whatever goes wrong becomes
-the unit's `Ended`, never an exception.
+`Executions.prepare(item, digest)` takes a work item apart once, with what is known of its node already, and gives a
+`Prepared`. Its `begin(index)` runs one unit and gives what the task returned, maybe an awaitable; its `end(value)`
+checks and encodes that. `run` puts both together for a caller who can block. Whatever goes wrong becomes the unit's
+`Ended`, never an exception.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from types import GeneratorType
 from typing import Any, Protocol
 
 import msgspec
@@ -20,17 +19,16 @@ from flowc import plan as plans
 from flowc.types import Type
 
 from flowrun import expr, values, wire
-from flowrun.messages import Failure, WorkItem
-from flowrun.operator import Context, Skip
+from flowrun.messages import WorkItem
+from flowrun.operator import Skip
 
-from .arguments import Inputs, argument_getters
-from .connections import connect_all
-from .failures import MAX_MESSAGE, TaskFailed, cut, from_exception, mismatch, pack_failure
+from .arguments import Inputs
+from .failures import from_exception, pack_failure
 from .functions import Functions
 from .logs import Mask
-from .operators import Operate, operator_of
 from .ranges import item_parts
 from .shared import FAILED, SKIPPED, SUCCESS
+from .task_step import TaskStep, task_step
 
 __all__ = ["Blobs", "Ended", "Executions", "Prepared", "ended_by", "run"]
 
@@ -55,8 +53,9 @@ class Blobs(Protocol):
 class Prepared(Protocol):
     """What the units of one work item share."""
 
-    #: environment variables that hold while a unit runs
-    env: Mapping[str, str]
+    @property
+    def env(self) -> Mapping[str, str]:
+        """Environment variables that hold while a unit runs."""
 
     def begin(self, index: int) -> Any:
         """Runs the unit (its position in the range, or -1); gives its value, maybe as an awaitable. May raise."""
@@ -113,54 +112,66 @@ class Executions:
     ROOM = 32
 
     def __init__(self, root: Path, blobs: Blobs) -> None:
-        self.functions = Functions(root)
-        self.root = root
-        self.blobs = blobs
-        self._plans: dict[str, plans.Plan] = {}
+        self._functions = Functions(root)
+        self._root = root
+        self._blobs = blobs
+        self._plans: dict[str, _PlanInUse] = {}
 
     def add(self, digest: str, data: bytes) -> None:
         """Makes a plan known, from its canonical bytes. Raises PlanError."""
-        self._plans[digest] = plans.decode(data)
+        self._plans[digest] = self._plans.pop(digest) if digest in self._plans else _PlanInUse(plans.decode(data))
         while len(self._plans) > self.ROOM:
             del self._plans[next(iter(self._plans))]
 
     def prepare(self, item: WorkItem, digest: str) -> Prepared:
         """Never raises: what is wrong becomes the failure of each unit."""
         try:
-            plan = self._plans[digest] = self._plans.pop(digest)  # the one used last is dropped last
-            plan = plan.children[item.flow] if item.flow else plan
+            found = self._plans[digest] = self._plans.pop(digest)  # the one used last is dropped last
+            plan = found.plan.children[item.flow] if item.flow else found.plan
             node = plan.blocks[item.block].nodes[item.node]
-            if isinstance(node, plans.EachNode):
-                return self._range(plan, node, item)
-            inputs = self._inputs(plan, item, node)
+            inputs = Inputs(item.inputs, _input_types(plan, item.block, node), self._blobs.get)
             if isinstance(node, plans.ValueNode | plans.BranchNode):
-                return _Expression(node, plan.types[node.type], inputs, self.blobs)
+                return _Expression(node, plan.types[node.type], inputs, self._blobs)
             if isinstance(node, plans.TaskNode):
-                return _Call(self, plan, node, item, _names(plan, item.block, node), lambda index: inputs)
-            raise AssertionError(f"a {type(node).__name__} does not travel")
+                task = self._task(found, plan, item.flow, item.block, item.node)
+                return _Call(task, item, lambda index: inputs, self._blobs)
+            assert isinstance(node, plans.EachNode), f"a {type(node).__name__} does not travel"
+            return self._range(found, plan, node, item, inputs)
         except BaseException as error:  # a module that is imported may raise anything
             return _Broken(error)
 
-    def _inputs(self, plan: plans.Plan, item: WorkItem, node: plans.Node) -> Inputs:
-        nodes = plan.blocks[item.block].nodes
-        return Inputs(item.inputs, [plan.types[nodes[i.node].type] for i in node.inputs], self.blobs.get)
-
-    def _range(self, plan: plans.Plan, node: plans.EachNode, item: WorkItem) -> Prepared:
-        body = plan.blocks[node.body]
-        task = next(n for n in body.nodes if isinstance(n, plans.TaskNode))
-        types = [plan.types[body.nodes[i.node].type] for i in task.inputs]
-        parts = item_parts(node, self._inputs(plan, item, node), item.first, item.last)
+    def _range(
+        self, found: _PlanInUse, plan: plans.Plan, node: plans.EachNode, item: WorkItem, whole: Inputs
+    ) -> Prepared:
+        at, task = next((i, n) for i, n in enumerate(plan.blocks[node.body].nodes) if isinstance(n, plans.TaskNode))
+        types = _input_types(plan, node.body, task)
+        parts = item_parts(node, whole, item.first, item.last)
         captured = [item.inputs[i] for i in node.captures]
 
         def inputs(index: int) -> Inputs:
             params = parts(index) + captured
-            return Inputs([params[i.node] for i in task.inputs], types, self.blobs.get)
+            return Inputs([params[i.node] for i in task.inputs], types, self._blobs.get)
 
-        return _Call(self, plan, task, item, _names(plan, node.body, task), inputs)
+        return _Call(self._task(found, plan, item.flow, node.body, at), item, inputs, self._blobs)
+
+    def _task(self, found: _PlanInUse, plan: plans.Plan, flow: str, block: int, node: int) -> TaskStep:
+        key = (flow, block, node)
+        if key not in found.tasks:
+            found.tasks[key] = task_step(plan, block, node, self._functions, self._root)
+        return found.tasks[key]
 
 
-def _names(plan: plans.Plan, block: int, node: plans.Node) -> list[str]:
-    return [plan.blocks[block].nodes[i.node].name for i in node.inputs]
+class _PlanInUse:
+    """A plan, and its task nodes that were used, by flow, block and node."""
+
+    def __init__(self, plan: plans.Plan) -> None:
+        self.plan = plan
+        self.tasks: dict[tuple[str, int, int], TaskStep] = {}
+
+
+def _input_types(plan: plans.Plan, block: int, node: plans.Node) -> list[Type]:
+    nodes = plan.blocks[block].nodes
+    return [plan.types[nodes[i.node].type] for i in node.inputs]
 
 
 class _Broken:
@@ -199,52 +210,17 @@ class _Expression:
 class _Call:
     """A call of a task; of a range, one per item."""
 
-    def __init__(
-        self,
-        shared: Executions,
-        plan: plans.Plan,
-        node: plans.TaskNode,
-        item: WorkItem,
-        producers: list[str],
-        inputs: Callable[[int], Inputs],
-    ) -> None:
-        task = plan.tasks[node.task]
-        self.env: Mapping[str, str] = dict(plan.settings[node.settings].env)
-        self._plan, self._item, self._inputs, self._blobs = plan, item, inputs, shared.blobs
-        self._step = node.name or task.name
-        self._getters = argument_getters(plan, node, producers)
-        self._returns = None if task.returns is None else plan.types[task.returns]
-        self._uses = tuple(plan.connections[i] for i in task.uses)
-        self._operate: Operate = operator_of(task, self._returns, shared.functions, shared.root)
+    def __init__(self, task: TaskStep, item: WorkItem, inputs: Callable[[int], Inputs], blobs: Blobs) -> None:
+        self.env = task.env
+        self._task, self._item, self._inputs, self._blobs = task, item, inputs, blobs
 
     def begin(self, index: int) -> Any:
-        inputs = self._inputs(index)
-        return self._operate({name: get(inputs) for name, get in self._getters}, lambda: self._context(index))
+        return self._task.call(self._inputs(index), self._item, index)
 
     def end(self, value: Any) -> Ended:
-        if self._returns is None:
+        if self._task.returns is None:
             return _NOTHING_RETURNED
-        if type(value) is GeneratorType:
-            value = list(value)
-        try:
-            return _success(values.check(value, self._returns), self._blobs)
-        except values.TypeMismatch as error:
-            raise TaskFailed(mismatch(f"the result of `{self._step}` does not have its type: {error}")) from None
-        except values.NotSerialisable as error:
-            message = cut(f"the result of `{self._step}`: {error}", MAX_MESSAGE)
-            raise TaskFailed(Failure("NotSerialisable", message, retryable=False)) from None
-
-    def _context(self, index: int) -> Context:
-        item = self._item
-        return Context(
-            run=item.run,
-            flow=self._plan.flow,
-            step=self._step,
-            index=None if index < 0 else index,
-            attempt=item.attempt,
-            attempt_id=item.id if index < 0 else f"{item.id}/{index}",
-            connections=connect_all(self._uses),
-        )
+        return _success(self._task.checked(value), self._blobs)
 
 
 _NOTHING_RETURNED = Ended(SUCCESS, wire.NULL)

@@ -9,6 +9,7 @@ agent: by the parent's death signal on Linux, and when it reads the end of the s
 
 from __future__ import annotations
 
+import bisect
 import ctypes
 import faulthandler
 import logging
@@ -200,7 +201,7 @@ class _Executor:
     def _unit(self, token: int) -> tuple[Prepared, int]:
         """What the token stands for: a prepared item and a position of its range, or -1."""
         if self._prepared is None or token >= self._prepared_end:
-            at = next(i for i in reversed(range(len(self._starts))) if self._starts[i] <= token)
+            at = bisect.bisect_right(self._starts, token) - 1
             item = self._job.items[at]
             self._prepared = self._executions.prepare(item, self._job.plans[item.plan])
             self._prepared_end = self._starts[at + 1] if at + 1 < len(self._starts) else self._end

@@ -1,0 +1,87 @@
+"""A call of a task in a plan: what is the same for every attempt and every item of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import GeneratorType
+from typing import Any
+
+import msgspec
+from flowc.plan import ConnectionDef, Plan, TaskNode
+from flowc.types import Type
+
+from flowrun import values
+from flowrun.messages import Failure, WorkItem
+from flowrun.operator import Context
+
+from .arguments import Getter, Inputs, argument_getters
+from .connections import connect_all
+from .failures import MAX_MESSAGE, TaskFailed, cut, mismatch
+from .functions import Functions
+from .operators import Operate, operator_of
+
+__all__ = ["TaskStep", "task_step"]
+
+
+class TaskStep(msgspec.Struct, frozen=True, kw_only=True):
+    """How one task node is executed."""
+
+    flow: str
+    #: the step's name
+    name: str
+    #: environment variables that hold while it runs
+    env: Mapping[str, str]
+    #: how each argument is made
+    arguments: list[tuple[str, Getter]]
+    #: type of the result, or None: it is dropped
+    returns: Type | None
+    connections: tuple[ConnectionDef, ...]
+    operate: Operate
+
+    def call(self, inputs: Inputs, item: WorkItem, index: int) -> Any:
+        """Runs one unit (its position in a range, or -1). Raises whatever the task does."""
+        arguments = {name: get(inputs) for name, get in self.arguments}
+        return self.operate(arguments, lambda: self._context(item, index))
+
+    def checked(self, value: Any) -> bytes:
+        """A result as bytes. Raises TaskFailed when it does not have its type or cannot be stored."""
+        assert self.returns is not None
+        if type(value) is GeneratorType:
+            value = list(value)
+        try:
+            return values.check(value, self.returns)
+        except values.TypeMismatch as error:
+            raise TaskFailed(mismatch(f"the result of `{self.name}` does not have its type: {error}")) from None
+        except values.NotSerialisable as error:
+            message = cut(f"the result of `{self.name}`: {error}", MAX_MESSAGE)
+            raise TaskFailed(Failure("NotSerialisable", message, retryable=False)) from None
+
+    def _context(self, item: WorkItem, index: int) -> Context:
+        return Context(
+            run=item.run,
+            flow=self.flow,
+            step=self.name,
+            index=None if index < 0 else index,
+            attempt=item.attempt,
+            attempt_id=item.id if index < 0 else f"{item.id}/{index}",
+            connections=connect_all(self.connections),
+        )
+
+
+def task_step(plan: Plan, block: int, at: int, functions: Functions, root: Path) -> TaskStep:
+    """The task node at a place of a plan. Raises TaskFailed when the task's function cannot be had."""
+    nodes = plan.blocks[block].nodes
+    node = nodes[at]
+    assert isinstance(node, TaskNode), node
+    task = plan.tasks[node.task]
+    returns = None if task.returns is None else plan.types[task.returns]
+    return TaskStep(
+        flow=plan.flow,
+        name=node.name or task.name,
+        env=dict(plan.settings[node.settings].env),
+        arguments=argument_getters(plan, node, [nodes[i.node].name for i in node.inputs]),
+        returns=returns,
+        connections=tuple(plan.connections[i] for i in task.uses),
+        operate=operator_of(task, returns, functions, root),
+    )
