@@ -112,6 +112,11 @@ class Scope:
             scope = scope.parent
         return None
 
+    def bindings(self) -> dict[str, syntax.Node]:
+        """The statements that bind names, of this block and those around."""
+        around = {} if self.parent is None else self.parent.bindings()
+        return {**around, **self.later}
+
     def visible(self) -> Iterable[str]:
         scope: Scope | None = self
         while scope is not None:
@@ -314,6 +319,12 @@ class Context(msgspec.Struct, eq=False):
         """Binds the name of a parameter or an item."""
         local = self.scope.names[name.text] = Local(name.text, value, self.span(name), depth=self.depth)
         return local
+
+    def name_params(self, params: Iterable[syntax.Param | None]) -> None:
+        """Makes parameters known where only constants can be used, so that findings can say so."""
+        for param in params:
+            if param is not None:
+                self.bind_param(param.name, BROKEN)
 
     # -- places and findings ------------------------------------------------------------------------------------------
 

@@ -33,6 +33,7 @@ def read_flow(shared: Shared, signature: Signature, project_row: Row) -> ir.Flow
     node = symbol.node
     assert isinstance(node, syntax.FlowDecl)
     place = Context(shared, symbol.module, symbol)
+    place.name_params(param.node for param in signature.params)
     head = _head(place, node)
     timeout = head.pop("timeout_ms", None)
     defaults = head.pop("defaults", {})

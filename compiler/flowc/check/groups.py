@@ -17,6 +17,7 @@ from .calls import call_bare, function_of
 from .context import BROKEN, Context, Local, Value
 from .expressions import record_of
 from .modifiers import modified
+from .names import is_broken, unknown_callable
 from .report import report_mismatch
 from .targets import symbol_of
 from .types import join
@@ -33,13 +34,25 @@ def _stages(cx: Context, stages: tuple[syntax.Expression, ...], bind: str | None
     value = first(cx, stages[0])
     before = stages[0]
     for position, node in enumerate(stages[1:], 2):
-        cell = Local("_", value, cx.span(before))
-        value = stage(cx.derive(pipe=cell), node, bind if position == len(stages) else None)
-        if not cell.used and value.type != ERROR:
-            labels = (cx.label(before, "its value goes nowhere"),)
-            cx.report("value-not-passed", node, labels=labels, stage=cx.source_text(node, "this stage"))
+        value = _fed(cx, node, value, before, bind if position == len(stages) else None)
         before = node
     return value
+
+
+def _fed(cx: Context, node: syntax.Expression, value: Value, before: syntax.Expression, bind: str | None) -> Value:
+    """A stage, with the value of the one before; it must use it."""
+    cell = Local("_", value, cx.span(before))
+    found = stage(cx.derive(pipe=cell), node, bind)
+    if not cell.used and found.type != ERROR:
+        cx.report("value-not-passed", node, stage=cx.source_text(node, "this stage"))
+    return found
+
+
+def _member(cx: Context, node: syntax.Expression) -> Value:
+    """A member of a group that is a stage: it receives the value too."""
+    assert cx.pipe is not None
+    cx.pipe.used = True
+    return _fed(cx, node, cx.pipe.value, node, None)
 
 
 def stage(cx: Context, node: syntax.Expression, bind: str | None = None) -> Value:
@@ -49,18 +62,30 @@ def stage(cx: Context, node: syntax.Expression, bind: str | None = None) -> Valu
             return modified(cx, node, bind, stage)
         case syntax.Chain(stages=stages):
             return _stages(cx, stages, bind, stage)
-        case syntax.ListExpr():
-            return list_of(cx, node, bind, stage)
-        case syntax.RecordExpr():
-            return record(cx, node, bind, stage)
+        case syntax.ListExpr(items=items) if items:
+            return list_of(cx, node, bind, _member)
+        case syntax.RecordExpr(entries=entries) if entries:
+            return record(cx, node, bind, _member)
         case syntax.Name(id=name) if name != "_" and cx.scope.find(name) is None:
-            symbol = symbol_of(cx.module, node)
-            if symbol is not None:
-                return call_bare(cx, node, symbol, bind)
-            if name in FUNCTIONS and name not in cx.module.names and cx.pipe is not None:
-                cx.pipe.used = True
-                return function_of(cx, node, name, [cx.need(node, cx.pipe.value)])
+            return _bare(cx, node, bind)
     return cx.expr(node, bind)
+
+
+def _bare(cx: Context, node: syntax.Name, bind: str | None) -> Value:
+    """A bare name as a stage: a task, a flow, a composite or a function."""
+    assert cx.pipe is not None
+    symbol = symbol_of(cx.module, node)
+    if symbol is not None:
+        return call_bare(cx, node, symbol, bind)
+    declared = cx.module.names.get(node.id)
+    if declared is not None and declared.kind in ("let", "var"):
+        return cx.expr(node, bind)
+    cx.pipe.used = True
+    if node.id in FUNCTIONS and declared is None:
+        return function_of(cx, node, node.id, [cx.need(node, cx.pipe.value)])
+    if not is_broken(cx, node.id):
+        unknown_callable(cx, node, node.id)
+    return BROKEN
 
 
 def list_of(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from flowc import syntax
 from flowc.builtins import FUNCTIONS
 from flowc.suggest import did_you_mean
@@ -28,8 +30,7 @@ def unknown_value(place: Context, node: syntax.Name) -> None:
     name = node.id
     later = place.scope.find_later(name)
     if later is not None:
-        labels = (place.label(later, "bound here"),)
-        place.report("used-before-bound", node, labels=labels, name=name)
+        _too_early(place, node, later)
         return
     symbol = place.module.names.get(name)
     if symbol is not None:
@@ -45,6 +46,49 @@ def unknown_value(place: Context, node: syntax.Name) -> None:
     hint = did_you_mean(name, candidates)
     hint = hint or "bind it first (`name = …`), or declare it as a parameter or with `let`"
     report_unknown(place, node, name, "value", hint)
+
+
+def _too_early(place: Context, node: syntax.Name, later: syntax.Node) -> None:
+    """Reports a use before the binding; where that binding needs this one, a cycle."""
+    bindings = place.scope.bindings()
+    owner = next((name for name, known in bindings.items() if known.start <= node.start < known.end), None)
+    path = _path(node.id, owner, bindings) if owner is not None else None
+    if owner is None or path is None:
+        place.report("used-before-bound", node, labels=(place.label(later, "bound here"),), name=node.id)
+        return
+    way = " → ".join(f"`{name}`" for name in (owner, *path))
+    labels = tuple(place.label(bindings[name], f"`{name}` is bound here") for name in path if name != owner)
+    place.report("cycle", node, labels=labels, what=f"`{owner}`", path=way)
+
+
+def _path(start: str, end: str, bindings: dict[str, syntax.Node]) -> list[str] | None:
+    """The way from one binding to another over the names that they use."""
+    ways = {start: [start]}
+    waiting = [start]
+    while waiting:
+        name = waiting.pop()
+        if name == end:
+            return ways[name]
+        for used in names_in(bindings[name]):
+            if used in bindings and used not in ways:
+                ways[used] = [*ways[name], used]
+                waiting.append(used)
+    return None
+
+
+def names_in(node: syntax.Node) -> Iterator[str]:
+    """Every name that a part of the tree uses as a value."""
+    waiting: list[object] = [node]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, syntax.Name):
+            yield part.id
+        elif isinstance(part, syntax.Call):
+            waiting += [arg.value for arg in part.args]
+        elif isinstance(part, syntax.Node):
+            waiting += [getattr(part, field) for field in part.__struct_fields__]
+        elif isinstance(part, tuple):
+            waiting += part
 
 
 def unknown_callable(place: Context, node: syntax.Node, name: str) -> None:

@@ -85,6 +85,7 @@ def _declared(shared: Shared, signature: Signature) -> TaskInfo:
     node = symbol.node
     assert isinstance(node, syntax.TaskDecl)
     place = Context(shared, symbol.module, symbol)
+    place.name_params(param.node for param in signature.params)
     reader = Reader(place)
     row: dict[str, Any] = {}
     seen: dict[str, syntax.Node] = {}
@@ -264,8 +265,9 @@ def _check_output(place: Context, function: PythonFunction, node: syntax.Node) -
 #: results that no task can give: what runs on, what belongs to one process, and tables that have files for this
 _UNSERIALISABLE = frozenset(
     {
-        "Iterator", "Generator", "AsyncIterator", "AsyncGenerator", "Awaitable", "Coroutine", "Callable", "IO", "TextIO",
-        "BinaryIO", "Lock", "Thread", "Process", "Connection", "Cursor", "complex", "DataFrame", "Series", "ndarray",
+        "Iterator", "Generator", "AsyncIterator", "AsyncGenerator", "Awaitable", "Coroutine", "Callable", "IO",
+        "TextIO", "BinaryIO", "Lock", "Thread", "Process", "Connection", "Cursor", "complex", "DataFrame",
+        "Series", "ndarray",
     }
 )  # fmt: skip
 
