@@ -2,6 +2,7 @@
 
 import datetime
 import html
+import re
 from pathlib import Path
 from typing import TypedDict
 
@@ -75,4 +76,5 @@ def _chart(kind: type, title: str, series: list[str], rows: list[tuple[object, .
     chart.x_labels = [str(row[0]) for row in rows]
     for number, name in enumerate(series, start=1):
         chart.add(name, [row[number] for row in rows])
-    return Chart(title=title, svg=chart.render(is_unicode=True, disable_xml_declaration=True))
+    svg = chart.render(is_unicode=True, disable_xml_declaration=True)
+    return Chart(title=title, svg=re.sub(r"<script.*?</script>|<!--.*?-->", "", svg, flags=re.DOTALL))
