@@ -510,9 +510,9 @@ def test_a_byte_order_mark_is_left_out() -> None:
         ("let b = " + "-" * 10_000 + "1", 1),
         ("let b = " + "1 + " * 10_000 + "1", 1),
         ("let b = a" + ".a" * 10_000, 1),
-        ("let b = " + "if a then b else " * 10_000 + "c", 1),
+        ("let b = " + "if a then b else " * 2_000 + "c", 1),
         ("type T = " + "list<" * 10_000 + "int" + ">" * 10_000, 1),
-        ("flow f { " + "if a { } else " * 10_000 + "{ } }", 1),
+        ("flow f { " + "if a { } else " * 2_000 + "{ } }", 1),
         ("flow f { " + "each a in b { " * 10_000 + "} " * 10_000 + "}", 1),
     ],
 )

@@ -21,9 +21,10 @@ from .tokens import HARD, KEYWORDS, Tokens
 __all__ = ["Broken", "explain"]
 
 _DECLARATIONS = tuple("use type let var pool queue limit connection sla task chain group chord flow test".split())
+_KINDS = frozenset("pool queue limit connection sla".split())
 _STATEMENTS = tuple("if using return trigger on mock expect each repeat match".split())
 _OPERATORS = frozenset("+ - * / % == != < <= > >= ?? and or not in -> = : . ?. | ...".split())
-_LEADING = frozenset([*_OPERATORS, "return", "expect", "after", "until", "if", "then", "else", "each", "match", "(", "["])
+_LEADING = frozenset([*_OPERATORS, "return", "expect", "after", "until", "if", "then", "else", "each", "match", "(", "[", "${"])
 _COMPARISONS = frozenset("== != < <= > >= in".split())
 _VALUES = frozenset("NAME NUMBER DATE STRING QUOTE".split())
 _ENDS = frozenset(["$END", "_NL", ",", "}", ")", "]", "UNQUOTE", ":"])
@@ -122,7 +123,8 @@ def explain(broken: Broken) -> Problem:
 
 def _foreign_word(broken: Broken, expected: set[str]) -> Problem | None:
     first = broken.spelling(0)
-    if broken.at <= 2 and first in FOREIGN_WORDS and broken.tokens.types[0] in ("NAME", "for"):
+    types = broken.tokens.types
+    if first in FOREIGN_WORDS and (types[0] == "for" or (types[0] == "NAME" and (broken.at <= 1 or types[1] == "NAME"))):
         return broken.problem("foreign-syntax", 0, found=first, help=FOREIGN_WORDS[first])
     word = broken.spelling(broken.at)
     if broken.before == "NAME" and broken.spelling(broken.at - 1) in _BEFORE:
@@ -156,11 +158,11 @@ def _misspelt(broken: Broken, expected: set[str]) -> Problem | None:
         near = nearest(broken.spelling(broken.at), words)
         if near is not None and broken.at > 0:
             return broken.problem("misspelt-keyword", broken.at, found=broken.spelling(broken.at), keyword=near)
-    if broken.tokens.types[0] == "NAME" and 1 <= broken.at <= 2 and broken.type not in ("=", ":"):
-        words = _DECLARATIONS if broken.rule == "decl" else _STATEMENTS
-        near = nearest(broken.spelling(0), [word for word in words if len(word) > 1])
-        if near is not None and broken.tokens.types[1] != "(":
-            return broken.problem("misspelt-keyword", 0, found=broken.spelling(0), keyword=near)
+    first, types = broken.spelling(0), broken.tokens.types
+    if types[0] == "NAME" and broken.at >= 1 and types[1] not in ("=", ":", "(", ".", "->") and first not in _KINDS:
+        near = nearest(first, _DECLARATIONS if broken.rule == "decl" else _STATEMENTS)
+        if near is not None and (broken.at <= 2 or broken.rule == "decl"):
+            return broken.problem("misspelt-keyword", 0, found=first, keyword=near)
     return None
 
 
@@ -253,8 +255,14 @@ def _lone_else(broken: Broken, expected: set[str]) -> Problem | None:
 
 
 def _missing_value(broken: Broken, expected: set[str]) -> Problem | None:
+    types = broken.tokens.types
+    opener = next((index for index in range(broken.at - 1, 0, -1) if types[index] == "{"), 0)
+    if opener and types[opener - 1] in ("if", "until") and "}" not in types[opener : broken.at]:
+        return broken.problem("missing-value", opener - 1, what="condition", before=types[opener - 1])
     if broken.type not in _ENDS and broken.type not in _OPERATORS and broken.type != "{":
         return None
+    if broken.before in ("=", ":", "|", "<", "returns") and {"NAME", "STRING"} <= expected and "NUMBER" not in expected:
+        return broken.problem("missing-value", broken.at - 1, what="type", before=broken.before)
     if broken.before in _LEADING and (_VALUES <= expected or broken.before in (".", "?.")):
         if broken.before in ("(", "[") and broken.type not in _OPERATORS:
             return None
@@ -272,7 +280,7 @@ def _superfluous_equals(broken: Broken, expected: set[str]) -> Problem | None:
 
 def _missing_part(broken: Broken, expected: set[str]) -> Problem | None:
     could = expected - {"returns", "WORD"}
-    if len(could) != 1 or broken.at == 0:
+    if len(could) != 1 or broken.at == 0 or "$END" in could:
         return None
     part = next(iter(could))
     what = {"NAME": "a name", "STRING": "text in quotes"}.get(part, f"`{part}`")
@@ -283,6 +291,8 @@ def _missing_part(broken: Broken, expected: set[str]) -> Problem | None:
 
 
 def _missing_block(broken: Broken, expected: set[str]) -> Problem | None:
+    if broken.type in _VALUES and "{" in broken.tokens.types[broken.at :]:  # there is one, after something else
+        return None
     if "BLOCK" not in expected and not ("{" in expected and not _VALUES <= expected):
         return None
     if broken.tokens.types[0] == "use":
@@ -328,6 +338,9 @@ def _unexpected(broken: Broken, expected: set[str]) -> Problem:
             "unexpected-token", found=_end_of(broken), where=_where(broken), hint=_hint(expected)
         )
     found = _described(broken.type, broken.spelling(index))
+    if not index and broken.type in _OPERATORS:
+        hint = "an operator stands at the end of a line, not at the start of the next one"
+        return broken.problem("unexpected-token", index, found=found, where=_where(broken), hint=hint)
     return broken.problem("unexpected-token", index, found=found, where=_where(broken), hint=_hint(expected))
 
 

@@ -1,8 +1,7 @@
 """The LALR machine: tokens -> syntax nodes.
 
 The tables come from `flowgrammar`; a reduction calls the rule's function of `build` at once, so that no other tree
-exists in between. A keyword that has no place in a state is tried as a name (or, if it is reserved, as a key):
-`on`, `type` and `match` stay usable as fields. The depth of every value is kept beside it, since all that comes
+exists in between. A keyword that is not reserved is tried as a name where it has no place as a keyword. The depth of every value is kept beside it, since all that comes
 later walks the nodes by recursion.
 """
 
@@ -17,7 +16,7 @@ import flowgrammar
 from flowgrammar import Rule, Tables
 
 from . import build
-from .tokens import HARD, SOFT, Tokens
+from .tokens import SOFT, Tokens
 
 __all__ = ["MAX_DEPTH", "Stop", "expected", "run"]
 
@@ -88,11 +87,9 @@ def run(tokens: Tokens, start: str) -> Any:
 
 
 def _other_type(type_: str, value: Any, row: dict[str, int]) -> str | None:
-    """What else a word can be in a state: a name, a key, or, before a colon, the keyword after all (`else:`)."""
+    """What else a word can be in a state: a name, or, before a colon, the keyword after all (`else:`)."""
     if type_ in SOFT and "NAME" in row:
         return "NAME"
-    if type_ in HARD and "WORD" in row:
-        return "WORD"
     if type_ == "WORD" and value.text in row:
         return str(value.text)
     return None

@@ -101,17 +101,23 @@ class _Recovery:
 
     def _top_level(self, tokens: Tokens) -> list[Any]:
         declarations: list[Any] = []
-        was_misplaced = False
+        region_starts_at = len(self.problems)
         for piece in _pieces(tokens, {"_NL"}):
             if not len(piece):
                 continue
             before = len(self.problems)
             declarations += self._unit(piece, "decl")
-            is_misplaced = any(problem.name == "misplaced-statement" for problem in self.problems[before:])
-            if is_misplaced and was_misplaced:  # the statements of one body that lost its head are one mistake
+            if self._follows_a_mistake(piece, region_starts_at, before):
                 del self.problems[before:]
-            was_misplaced = is_misplaced or was_misplaced
         return declarations
+
+    def _follows_a_mistake(self, piece: Tokens, first: int, before: int) -> bool:
+        """Whether a statement at the top level is only there because the head of its body did not parse."""
+        is_misplaced = any(problem.name == "misplaced-statement" for problem in self.problems[before:])
+        start = piece.values[0].start
+        is_indented = self._text[start - 1 : start] in (" ", "\t")
+        earlier = [problem.name for problem in self.problems[first:before]]
+        return is_misplaced and bool(earlier) and (is_indented or "misplaced-statement" in earlier)
 
     def _block(self, tokens: Tokens, start: int, end: int) -> Block:
         statements: list[Any] = []
@@ -265,7 +271,7 @@ def _error_nodes(tokens: Tokens) -> list[syntax.ErrorNode]:
 def _bound_names(tokens: Tokens) -> Iterator[str]:
     types, values = tokens.types, tokens.values
     texts = [value.text if isinstance(value, Ident) else "" for value in values]
-    if isinstance(values[0], Ident) and types[0] != "use" and len(types) > 1 and isinstance(values[1], Ident):
+    if types[0] in _DECLARING | {"NAME", "trigger"} - {"use"} and len(types) > 1 and texts[1]:
         yield texts[1]
     if types[0] == "use":
         yield from (text for text in texts[1:] if text)
