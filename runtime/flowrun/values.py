@@ -112,7 +112,8 @@ def python_type(kind: Type) -> Any:
         case Literals(values):
             return LiteralOf[values]
         case Optional(inner):
-            return python_type(inner) | None
+            found = python_type(inner)
+            return None if found is None else found | None
         case Secret(inner):
             return python_type(inner)
         case Union():

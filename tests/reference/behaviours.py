@@ -1,0 +1,119 @@
+"""The tasks that random programs call: ordinary Python functions, some of which fail, skip, or need several attempts.
+
+What one does depends on its arguments and the number of its attempt only, so that a run and the interpreter see the
+same. `TASKS` is the table for the interpreter; DECLARATIONS is how a program declares them, with the file beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypedDict
+
+from flowrun.operator import Context, Fail, Skip
+
+__all__ = ["DECLARATIONS", "TASKS"]
+
+
+class Row(TypedDict):
+    a: int
+    b: str
+
+
+def inc(x: int) -> int:
+    return (x + 1) % 97
+
+
+def add(x: int, y: int) -> int:
+    return (x + y) % 97
+
+
+def pick(x: int, y: int | None = None) -> int:
+    """Takes a value that may be missing."""
+    return x if y is None else y
+
+
+def risky(x: int) -> int:
+    """Fails for one number in three."""
+    if x % 3 == 0:
+        raise ValueError(f"{x} is a multiple of 3")
+    return x + 1
+
+
+def broken(x: int) -> int:
+    """Fails always, and for good."""
+    raise Fail(f"{x} is never right")
+
+
+def flaky(x: int, ctx: Context) -> int:
+    """Needs up to three attempts."""
+    if ctx.attempt <= x % 3:
+        raise ConnectionError(f"attempt {ctx.attempt}")
+    return x + ctx.attempt
+
+
+def moody(x: int) -> int:
+    """Ends as skipped for one number in three."""
+    if x % 3 == 1:
+        raise Skip
+    return x + 2
+
+
+def wrong(x: int) -> int:
+    """Returns a string for one number in four, which its type forbids."""
+    return str(x) if x % 4 == 0 else x  # type: ignore[return-value]
+
+
+def make(n: int) -> list[int]:
+    """Up to four numbers, maybe none."""
+    return [n + i for i in range(n % 5)]
+
+
+def total(xs: list[int]) -> int:
+    return sum(xs) % 97
+
+
+def name(x: int) -> str:
+    return f"n{x}"
+
+
+def size(s: str) -> int:
+    return len(s)
+
+
+def row(a: int, b: str) -> Row:
+    return {"a": a, "b": b}
+
+
+def unrow(r: Row) -> int:
+    return r["a"] + len(r["b"])
+
+
+def note(x: int) -> None:
+    """Gives nothing."""
+
+
+#: by name
+TASKS: Mapping[str, Callable[..., object]] = {
+    function.__name__: function
+    for function in (inc, add, pick, risky, broken, flaky, moody, wrong, make, total, name, size, row, unrow, note)
+}
+
+DECLARATIONS = """\
+type Row = { a: int, b: string }
+
+task inc(x: int) returns int { run: python("behaviours:inc"), timeout: 1m }
+task add(x: int, y: int) returns int { run: python("behaviours:add"), timeout: 1m }
+task pick(x: int, y: int?) returns int { run: python("behaviours:pick"), timeout: 1m }
+task risky(x: int) returns int { run: python("behaviours:risky"), timeout: 1m, idempotent: true }
+task broken(x: int) returns int { run: python("behaviours:broken"), timeout: 1m, idempotent: true }
+task flaky(x: int) returns int { run: python("behaviours:flaky"), timeout: 1m, idempotent: true }
+task moody(x: int) returns int { run: python("behaviours:moody"), timeout: 1m }
+task wrong(x: int) returns int { run: python("behaviours:wrong"), timeout: 1m }
+task make(n: int) returns list<int> { run: python("behaviours:make"), timeout: 1m }
+task total(xs: list<int>) returns int { run: python("behaviours:total"), timeout: 1m }
+task name(x: int) returns string { run: python("behaviours:name"), timeout: 1m }
+task size(s: string) returns int { run: python("behaviours:size"), timeout: 1m }
+task row(a: int, b: string) returns Row { run: python("behaviours:row"), timeout: 1m }
+task unrow(r: Row) returns int { run: python("behaviours:unrow"), timeout: 1m }
+task note(x: int) { run: python("behaviours:note"), timeout: 1m }
+"""

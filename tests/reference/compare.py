@@ -1,0 +1,62 @@
+"""Holds the record of a run against what the interpreter says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flowc.lower.type_text import parse
+from flowrun import values
+from flowrun.messages import RunRecord
+
+from .interpreter import Report
+
+__all__ = ["differences"]
+
+
+def differences(report: Report, record: RunRecord, returns: str | None, fetch: Callable[[str], bytes]) -> list[str]:
+    """Every way in which a run is not what it must be; `returns` is the flow's result type, `fetch` reads blobs.
+
+    Times are not compared, nor the texts of messages."""
+    found: list[str] = []
+    if record.state != report.state:
+        found.append(f"the run is {record.state}, and must be {report.state}: {record.error} / {report.error}")
+    elif report.state == "failed":
+        got = (record.failed_step, record.error.type if record.error else None)
+        want = (report.step, report.error.type if report.error else None)
+        if got != want:
+            found.append(f"failed by {got}, and must be by {want}")
+    elif returns is not None:
+        got, want = (_plain(value, returns, fetch) for value in (record.result, values.encode(report.value)))
+        if got != want:
+            found.append(f"the result is {got!r}, and must be {want!r}")
+    return found + _rows(report, record)
+
+
+def _plain(data: bytes, returns: str, fetch: Callable[[str], bytes]) -> Any:
+    value = values.decode_plain(data, fetch)
+    return None if value is None else _without_messages(values.decode(data, parse(returns), fetch))
+
+
+def _without_messages(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_messages(item) for item in value]
+    if isinstance(value, dict):
+        is_failure = value.keys() == {"step", "index", "type", "message", "attempts"}
+        return {key: "" if is_failure and key == "message" else _without_messages(item) for key, item in value.items()}
+    return value
+
+
+def _rows(report: Report, record: RunRecord) -> list[str]:
+    got = {
+        (row.step, _index(row.index)): (row.state, row.attempts)
+        for row in record.steps
+        if not any(part.covers(row.step, _index(row.index)) for part in report.open)
+    }
+    want = {(row.step, row.index): (row.state, row.attempts) for row in report.rows}
+    keys = sorted({key for key in got.keys() | want.keys() if got.get(key) != want.get(key)})
+    return [f"step {key}: {got.get(key)}, and must be {want.get(key)}" for key in keys]
+
+
+def _index(index: int | tuple[int, ...] | None) -> tuple[int, ...]:
+    return () if index is None else (index,) if isinstance(index, int) else tuple(index)

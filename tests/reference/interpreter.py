@@ -1,0 +1,591 @@
+"""A naive interpreter of programs, for the tests: it says how a run must end.
+
+It walks the checked tree (`flowc.ir`) in written order, which is an order of the dependencies, and calls the tasks as
+plain functions, one after another: no graph, no queue, no clock, no bytes on a wire. What it says follows from
+`language.md` and `trigger-rules.md` alone; expressions are evaluated by `flowrun.expr`.
+
+What a real run may do either way is marked: items of an `each` above the first that failed may have ended, or not
+have begun (`Report.open`).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from flowc import ir
+from flowc.lower.type_text import parse
+from flowc.types import JSON, Optional, Type
+from flowrun import values
+from flowrun.expr import Env as ExprEnv
+from flowrun.expr import ExpressionError, compile_expr
+from flowrun.functions import pairs
+from flowrun.operator import Context, Fail, Skip
+
+from .rules import FAILED, RUN, SKIPPED, SUCCESS, UPSTREAM_FAILED, verdict, worst
+
+__all__ = ["Error", "Open", "Report", "Row", "interpret"]
+
+Tasks = Mapping[str, Callable[..., object]]
+#: rules that look at the items of an `each`
+_BY_ITEM = ("any_ok", "any_failed", "any_done", "at_least")
+
+
+# ---- what comes out -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Error:
+    """Why something failed."""
+
+    type: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """How one step ended, or one item of an `each`."""
+
+    step: str
+    index: tuple[int, ...]
+    state: str
+    attempts: int
+
+
+@dataclass(frozen=True)
+class Open:
+    """Rows that a run may have or not, in any state: of these steps, under `prefix`, items above `failed`."""
+
+    steps: frozenset[str]
+    prefix: tuple[int, ...]
+    failed: int
+
+    def covers(self, step: str, index: tuple[int, ...]) -> bool:
+        depth = len(self.prefix)
+        inside = index[:depth] == self.prefix and len(index) > depth and index[depth] > self.failed
+        return inside and any(step == name or step.startswith(f"{name}.") for name in self.steps)
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a run, or a child run, must end."""
+
+    #: success or failed
+    state: str
+    #: the value of `return`, or None
+    value: Any = None
+    error: Error | None = None
+    #: the step that failed first in written order
+    step: str | None = None
+    rows: tuple[Row, ...] = ()
+    open: tuple[Open, ...] = ()
+
+
+# ---- inside ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a step ended."""
+
+    state: str
+    value: Any = None
+    error: Error | None = None
+    attempts: int = 0
+    #: of an `each` that ran: the states of its items, and the first that failed
+    items: tuple[str, ...] = ()
+    failed_item: int | None = None
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A step that ended, for whoever looks at a whole block."""
+
+    name: str
+    id: int | None
+    outcome: Outcome
+    #: it only passes on how another step ended
+    is_copy: bool = False
+
+
+@dataclass
+class Scope:
+    """An instance of a block: the body of a flow, an item, a round, a handler."""
+
+    names: frozenset[str]
+    index: int | None = None
+    rows: list[Row] = field(default_factory=list)
+    open: list[Open] = field(default_factory=list)
+    #: every step that failed, handled or not
+    failed: list[Ended] = field(default_factory=list)
+
+    def take(self, inner: Scope, index: int) -> None:
+        """The rows of an item."""
+        self.rows += [Row(row.step, (index, *row.index), row.state, row.attempts) for row in inner.rows]
+        self.open += [Open(found.steps, (index, *found.prefix), found.failed) for found in inner.open]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a step stands."""
+
+    env: dict[int, Outcome]
+    scope: Scope
+    #: the steps whose failure goes where those of this place go
+    frame: list[Ended]
+    #: RUN, or the state of everything here
+    guard: str = RUN
+
+    def at(self, guard: str, frame: list[Ended] | None = None) -> Place:
+        guard = guard if self.guard == RUN else self.guard
+        return Place(self.env, self.scope, self.frame if frame is None else frame, guard)
+
+
+def interpret(program: ir.Program, flow: str, tasks: Tasks, args: Mapping[str, Any] | None = None) -> Report:
+    """How a run of the flow (by its key) ends. `tasks` are Python functions by the task's name; one with a parameter
+    of type Context is given the number of the attempt in it."""
+    return _Run(program, tasks).flow(program.flows[flow], dict(args or {}))
+
+
+class _Run:
+    def __init__(self, program: ir.Program, tasks: Tasks) -> None:
+        self.program = program
+        self.tasks = tasks
+
+    # ---- flows ------------------------------------------------------------------------------------------------------
+
+    def flow(self, flow: ir.Flow, args: dict[str, Any]) -> Report:
+        env = {0: Outcome(SUCCESS, {"id": "reference", "flow": flow.name})}
+        for param in flow.params:
+            value = args[param.name] if param.name in args else self.value(param.default or ["lit", None], env)
+            env[param.id] = Outcome(SUCCESS, typed(value, param.type))
+        scope = Scope(frozenset(names_in(flow.body)))
+        outcome, failed = self.body(flow.body, Place(env, scope, []), flow.returns or "json")
+        ended_well = failed is None
+        for handler in flow.handlers:
+            if handler.event == ("success" if ended_well else "failure"):
+                self.handler(handler, outcome, failed, env, scope)
+        rows, found = tuple(scope.rows), tuple(scope.open)
+        if failed is None:
+            return Report(SUCCESS, outcome.value, rows=rows, open=found)
+        return Report(FAILED, None, failed.outcome.error, failed.name or None, rows, found)
+
+    def handler(
+        self, handler: ir.Handler, outcome: Outcome, failed: Ended | None, env: dict[int, Outcome], scope: Scope
+    ) -> None:
+        """A handler sees every step that has no value as null."""
+        seen = {id: found if found.state == SUCCESS else Outcome(SUCCESS) for id, found in env.items()}
+        value = outcome.value if failed is None else failure_record(failed, None)
+        seen[handler.value_id] = Outcome(SUCCESS, value)
+        inner = Scope(scope.names)
+        self.steps(handler.body.steps, Place(seen, inner, []))
+        scope.rows += inner.rows
+        scope.open += inner.open
+
+    def body(self, block: ir.Block, place: Place, type: str) -> tuple[Outcome, Ended | None]:
+        """How a scope ends: failed if a step failed that nothing handled, or if what gives its value did; and that
+        step."""
+        self.steps(block.steps, place)
+        value = Outcome(SUCCESS) if block.result is None else self.node(block.result, place, type)
+        failed = next((found for found in place.frame if is_failure(found)), None)
+        if failed is None and value.state in (FAILED, UPSTREAM_FAILED):
+            failed = place.scope.failed[0]
+        return (value, None) if failed is None else (Outcome(FAILED, error=failed.outcome.error), failed)
+
+    # ---- expressions ------------------------------------------------------------------------------------------------
+
+    def value(self, expr: ir.Expr, env: Mapping[int, Outcome]) -> Any:
+        """Raises ExpressionError."""
+        return compile_expr(plugged(expr, env))(ExprEnv(args={str(id): found.value for id, found in env.items()}))
+
+    def node(self, expr: ir.Expr, place: Place, type: str) -> Outcome:
+        """The outcome of an expression that stands by itself: that of the step for a mere reference."""
+        if expr[0] == "ref":
+            return place.env[expr[1]]
+        outcome = self.computed(expr, place, type, ())
+        self.record("", None, outcome, place)
+        return outcome
+
+    def computed(self, expr: ir.Expr, place: Place, type: str, after: tuple[ir.Rule, ...]) -> Outcome:
+        state = self.verdict((expr,), after, place)
+        if state != RUN:
+            return Outcome(state)
+        try:
+            return Outcome(SUCCESS, typed(self.value(expr, place.env), type))
+        except ExpressionError as error:
+            return Outcome(FAILED, error=Error("ExpressionError", str(error)))
+
+    def verdict(self, exprs: Iterable[ir.Expr], after: Iterable[ir.Rule], place: Place) -> str:
+        """Whether a step may run: its place, its data edges, its rules."""
+        if place.guard != RUN:
+            return place.guard
+        refs, opts = set[int](), set[int]()
+        for expr in exprs:
+            for op, id in references(expr):
+                (refs if op == "ref" else opts).add(id)
+        found = [verdict("ok", [place.env[id].state for id in refs])]
+        found += [verdict("none_failed", [place.env[id].state for id in opts - refs])]
+        for rule in after:
+            states = [state for id in rule.steps for state in self.upstream(rule, place.env[id])]
+            found.append(verdict(rule.rule, states, rule.n))
+        return worst(found)
+
+    def upstream(self, rule: ir.Rule, outcome: Outcome) -> tuple[str, ...]:
+        return outcome.items if rule.rule in _BY_ITEM and outcome.items else (outcome.state,)
+
+    # ---- steps ------------------------------------------------------------------------------------------------------
+
+    def steps(self, steps: Iterable[ir.Step], place: Place) -> None:
+        for step in steps:
+            getattr(self, f"{step.kind}_step")(step, place)
+
+    def record(self, name: str, id: int | None, outcome: Outcome, place: Place, *, is_copy: bool = False) -> None:
+        ended = Ended(name, id, outcome, is_copy)
+        if id is not None:
+            place.env[id] = outcome
+        place.frame.append(ended)
+        if is_failure(ended):
+            place.scope.failed.append(ended)
+        if name:
+            attempts = outcome.attempts or int(outcome.state in (SUCCESS, FAILED))
+            place.scope.rows.append(Row(name, (), outcome.state, attempts))
+
+    def value_step(self, step: ir.ValueStep, place: Place) -> None:
+        self.record(step.name, step.id, self.computed(step.value, place, step.type, step.after), place)
+
+    def call_step(self, step: ir.CallStep, place: Place) -> None:
+        state = self.verdict(step.args.values(), step.after, place)
+        outcome = self.attempts(step, place) if state == RUN else Outcome(state)
+        self.record(step.name, step.id, outcome, place)
+
+    def attempts(self, step: ir.CallStep, place: Place) -> Outcome:
+        task = self.program.tasks[step.task]
+        types = {param.name: param.type for param in task.params}
+        try:
+            args = {name: typed(self.value(arg, place.env), types[name]) for name, arg in step.args.items()}
+        except ExpressionError as error:
+            return Outcome(FAILED, error=Error("ExpressionError", str(error)), attempts=1)
+        for attempt in range(1, 1_000):
+            outcome, again = self.attempt(task, args, attempt)
+            if outcome.state != FAILED or not (again and may_retry(step.settings.retry, attempt, outcome)):
+                return outcome
+        raise AssertionError("a task is tried for ever")
+
+    def attempt(self, task: ir.Task, args: dict[str, Any], number: int) -> tuple[Outcome, bool]:
+        """One attempt, and whether another one may follow if it failed."""
+        try:
+            value = call(self.tasks[task.name], args, number)
+            kind = parse(task.returns) if task.returns is not None else None
+            result = None if kind is None else values.decode(values.check(value, kind), kind, _no_blobs)
+            return Outcome(SUCCESS, result, attempts=number), False
+        except Skip:
+            return Outcome(SKIPPED, attempts=number), False
+        except (values.TypeMismatch, values.NotSerialisable) as error:
+            return Outcome(FAILED, error=Error(type(error).__name__, str(error)), attempts=number), False
+        except Exception as error:
+            failed = Outcome(FAILED, error=Error(type(error).__name__, str(error)), attempts=number)
+            return failed, not isinstance(error, Fail)
+
+    def child_step(self, step: ir.ChildStep, place: Place) -> None:
+        state = self.verdict(step.args.values(), step.after, place)
+        outcome, rows = self.child(step, place) if state == RUN else (Outcome(state), [])
+        self.record(step.name, step.id, outcome, place)
+        place.scope.rows += rows
+
+    def child(self, step: ir.ChildStep, place: Place) -> tuple[Outcome, list[Row]]:
+        try:
+            args = {name: self.value(arg, place.env) for name, arg in step.args.items()}
+        except ExpressionError as error:
+            return Outcome(FAILED, error=Error("ExpressionError", str(error)), attempts=1), []
+        for attempt in range(1, 1_000):
+            report = self.flow(self.program.flows[step.flow], args)
+            rows = [Row(f"{step.name}.{row.step}", row.index, row.state, row.attempts) for row in report.rows]
+            opened = [
+                Open(frozenset(f"{step.name}.{name}" for name in found.steps), found.prefix, found.failed)
+                for found in report.open
+            ]
+            if report.state == SUCCESS:
+                place.scope.open += opened
+                return Outcome(SUCCESS, typed(report.value, step.type), attempts=attempt), rows
+            assert report.error is not None
+            message = f"{report.step}: {report.error.message}" if report.step else report.error.message
+            failed = Outcome(FAILED, error=Error(report.error.type, message), attempts=attempt)
+            if not may_retry(step.settings.retry, attempt, failed):
+                place.scope.open += [Open(frozenset({step.name}), found.prefix, found.failed) for found in report.open]
+                return failed, rows
+        raise AssertionError("a child run is tried for ever")
+
+    # ---- branches ---------------------------------------------------------------------------------------------------
+
+    def branch_step(self, step: ir.BranchStep, place: Place) -> None:
+        taken = self.computed(step.selector, place, "int", step.after)
+        self.record(step.name, None, taken, place)
+        for number, arm in enumerate(step.arms):
+            if taken.state == SUCCESS:
+                guard = RUN if taken.value == number else SKIPPED
+            else:
+                guard = blocked_by(taken.state)
+            self.steps(arm.steps, place.at(guard))
+        for merge in step.merges:
+            self.merge(merge, taken, place)
+
+    def merge(self, merge: ir.Merge, taken: Outcome, place: Place) -> None:
+        outcome = taken
+        if taken.state == SUCCESS:
+            known = 0 <= taken.value < len(merge.sources)
+            source = merge.sources[taken.value] if known else merge.otherwise
+            outcome = Outcome(SKIPPED) if source is None else place.env[source]
+        shown = "" if merge.name in place.scope.names else merge.name
+        self.record(shown, merge.id, copied(outcome), place, is_copy=True)
+
+    def catch_step(self, step: ir.CatchStep, place: Place) -> None:
+        place = place.at(self.verdict((), step.after, place))
+        covered: list[Ended] = []
+        inside = place.at(RUN, covered)
+        body = self.block(step.body, inside, step.type)
+        failed = next((found for found in covered if is_failure(found)), None)
+        if failed is not None:
+            place.env[step.error_id] = Outcome(SUCCESS, failure_record(failed, place.scope.index))
+        handler = self.block(step.handler, place.at(SKIPPED if failed is None else RUN), step.type)
+        self.record(step.name, step.id, copied(body if failed is None else handler), place, is_copy=True)
+
+    def block(self, block: ir.Block, place: Place, type: str) -> Outcome:
+        """The outcome of a block within a scope; null, once all its steps ended well, if it gives no value."""
+        before = len(place.frame)
+        self.steps(block.steps, place)
+        if block.result is not None and block.result != ["lit", None]:
+            return self.node(block.result, place, type)
+        states = [found.outcome.state for found in place.frame[before:]]
+        state = place.guard if place.guard != RUN else verdict("none_failed", states)
+        return Outcome(SUCCESS if state == RUN else state)
+
+    def watch_step(self, step: ir.WatchStep, place: Place) -> None:
+        place = place.at(self.verdict((), step.after, place))
+        watched = place.env[step.step]
+        holds = watched.state == {"success": SUCCESS, "failure": FAILED, "skip": SKIPPED}[step.event]
+        if holds and step.event == "failure":
+            ended = next(found for found in reversed(place.frame) if found.id == step.step)
+            place.env[step.value_id] = Outcome(SUCCESS, failure_record(ended, place.scope.index))
+        elif holds:
+            place.env[step.value_id] = Outcome(SUCCESS, watched.value if step.event == "success" else None)
+        self.steps(step.body.steps, place.at(RUN if holds else SKIPPED, []))
+
+    def using_step(self, step: ir.UsingStep, place: Place) -> None:
+        place = place.at(self.verdict((), step.after, place))
+        setup = self.block(step.setup, place, "json")
+        place.env[step.value_id] = setup
+        inside = place.at(verdict("ok", [setup.state]))
+        self.steps(step.body.steps, inside)
+        if step.body.result is not None:
+            place.env[step.id] = self.node(step.body.result, inside, step.type)
+        self.steps(step.cleanup.steps, place.at(verdict("ok", [setup.state]), []))
+
+    def join_step(self, step: ir.JoinStep, place: Place) -> None:
+        """In written order: a run may find other members to be the first."""
+        members = [place.env[member] for member in step.members]
+        good = [member.value for member in members if member.state == SUCCESS][: step.n]
+        state = self.verdict((), step.after, place)
+        if state != RUN:
+            outcome = Outcome(state)
+        elif len(good) == step.n:
+            outcome = Outcome(SUCCESS, good[0] if step.first else good)
+            place.frame[:] = [found for found in place.frame if found.id not in step.members]
+        elif members and all(member.state == SKIPPED for member in members):
+            outcome = Outcome(SKIPPED)
+        else:
+            outcome = Outcome(FAILED, error=Error("JoinError", f"{step.n} of {len(members)} must succeed"))
+        self.record(step.name, step.id, outcome, place)
+
+    # ---- loops ------------------------------------------------------------------------------------------------------
+
+    def each_step(self, step: ir.EachStep, place: Place) -> None:
+        outside = [expr for expr in outer_references(step) if expr[1] in place.env]
+        state = self.verdict((step.source, *outside), step.after, place)
+        outcome = self.items(step, place) if state == RUN else Outcome(state)
+        self.record(step.name, step.id, outcome, place)
+
+    def items(self, step: ir.EachStep, place: Place) -> Outcome:
+        try:
+            source = pairs(self.value(step.source, place.env))
+        except ExpressionError as error:
+            return Outcome(FAILED, error=Error("ExpressionError", str(error)))
+        if step.max is not None and len(source) > step.max:
+            return Outcome(FAILED, error=Error("TooManyItems", f"there are {len(source)} items"))
+        found: list[Any] = []
+        states: list[str] = []
+        for index, item in enumerate(source):
+            outcome, failed = self.item(step, item, index, place)
+            states.append(outcome.state)
+            if outcome.state == SUCCESS:
+                found.append(outcome.value)
+            elif failed is not None:
+                assert outcome.error is not None
+                if step.on_error == "fail":
+                    names = frozenset(names_in(step.body))
+                    place.scope.open.append(Open(names, (), index))
+                    error = Error(outcome.error.type, f"item {index}: {outcome.error.message}")
+                    return Outcome(FAILED, error=error, items=tuple(states), failed_item=index)
+                if step.on_error == "collect":
+                    found.append({**failure_record(failed, None), "index": index})
+        value = None if step.body.result is None else typed(found, step.type)
+        return Outcome(SUCCESS, value, items=tuple(states))
+
+    def item(self, step: ir.EachStep, item: Any, index: int, place: Place) -> tuple[Outcome, Ended | None]:
+        env = dict(place.env)
+        parts = item if step.unpack else [item]
+        if step.unpack and (not isinstance(item, list) or len(item) != len(step.items)):
+            broken = Outcome(FAILED, error=Error("ExpressionError", "an item cannot be taken apart"))
+            return broken, Ended(step.name, None, broken)
+        for id, part, kind in zip(step.items, parts, step.item_types, strict=True):
+            env[id] = Outcome(SUCCESS, typed(part, kind))
+        inner = Scope(place.scope.names, index)
+        ended = self.body(step.body, Place(env, inner, []), "json")
+        place.scope.take(inner, index)
+        return ended
+
+    def repeat_step(self, step: ir.RepeatStep, place: Place) -> None:
+        outside = [expr for expr in outer_references(step) if expr[1] in place.env]
+        state = self.verdict(outside, step.after, place)
+        outcome, rows = self.rounds(step, place) if state == RUN else (Outcome(state), [])
+        self.record(step.name, step.id, outcome, place)
+        place.scope.rows += rows
+
+    def rounds(self, step: ir.RepeatStep, place: Place) -> tuple[Outcome, list[Row]]:
+        previous: Any = None
+        for number in range(1, step.max + 1):
+            env = {**place.env, step.previous_id: Outcome(SUCCESS, previous)}
+            inner = Scope(place.scope.names)
+            outcome, failed = self.body(step.body, Place(env, inner, []), step.type)
+            if failed is not None:
+                return Outcome(FAILED, error=outcome.error, attempts=number), inner.rows
+            previous = outcome.value
+            env[step.previous_id] = Outcome(SUCCESS, previous)
+            if self.value(step.until, env) is True:
+                return Outcome(SUCCESS, previous, attempts=number), inner.rows
+        late = Error("TooManyRounds", f"`until` was not true after {step.max} rounds")
+        return Outcome(FAILED, error=late, attempts=step.max), inner.rows
+
+
+# ---- helpers --------------------------------------------------------------------------------------------------------
+
+
+def call(function: Callable[..., object], args: dict[str, Any], attempt: int) -> object:
+    for name, param in inspect.signature(function, eval_str=True).parameters.items():
+        if param.annotation is Context:
+            args = {**args, name: _context(attempt)}
+    return function(**args)
+
+
+def _context(attempt: int) -> Context:
+    return Context(
+        run="reference", flow="", step="", index=None, attempt=attempt, attempt_id=str(attempt), connections={}
+    )
+
+
+def may_retry(retry: ir.Retry | None, attempt: int, outcome: Outcome) -> bool:
+    if retry is None or attempt > retry.max or outcome.error is None:
+        return False
+    kind = outcome.error.type
+    return (not retry.only or kind in retry.only) and kind not in retry.never
+
+
+def is_failure(ended: Ended) -> bool:
+    return ended.outcome.state == FAILED and not ended.is_copy
+
+
+def blocked_by(state: str) -> str:
+    """What becomes of the arms of a branch that did not succeed."""
+    return SKIPPED if state == SKIPPED else UPSTREAM_FAILED
+
+
+def copied(outcome: Outcome) -> Outcome:
+    """The outcome as a merge shows it: without attempts of its own."""
+    return Outcome(outcome.state, outcome.value, outcome.error)
+
+
+def failure_record(ended: Ended, index: int | None) -> dict[str, Any]:
+    """What a handler sees of a step that failed."""
+    error = ended.outcome.error
+    assert error is not None
+    item = ended.outcome.failed_item
+    return {
+        "step": ended.name,
+        "index": index if item is None else item,
+        "type": error.type,
+        "message": error.message,
+        "attempts": ended.outcome.attempts or 1,
+    }
+
+
+def typed(value: Any, type: str) -> Any:
+    """The value as it is after it went over the wire as this type."""
+    kind: Type = parse(type)
+    try:
+        return values.decode(values.encode(value), kind if kind == JSON else Optional(kind), _no_blobs)
+    except values.TypeMismatch as error:
+        raise AssertionError(f"the checker let a wrong value pass: {error}") from error
+
+
+def _no_blobs(digest: str) -> bytes:
+    raise AssertionError(f"nothing is stored here: {digest}")
+
+
+def references(expr: Any) -> Iterator[tuple[str, int]]:
+    """("ref" | "opt", id), at any depth of lists and records of the tree."""
+    if isinstance(expr, dict):
+        for part in expr.values():
+            yield from references(part)
+    elif isinstance(expr, list | tuple):
+        if len(expr) == 2 and expr[0] in ("ref", "opt") and isinstance(expr[1], int):
+            yield expr[0], expr[1]
+        else:
+            for part in expr:
+                yield from references(part)
+
+
+def outer_references(step: ir.EachStep | ir.RepeatStep) -> list[ir.Expr]:
+    """The references in the body of a loop; those to its own steps are among them."""
+    whole = step.model_dump(exclude={"source"})
+    own = set(_defined(whole))
+    return [[op, id] for op, id in references(whole) if id not in own]
+
+
+def _defined(part: Any) -> Iterator[int]:
+    if isinstance(part, dict):
+        for key, inner in part.items():
+            if key in ("id", "error_id", "value_id", "previous_id"):
+                yield inner
+            elif key == "items":
+                yield from inner
+            else:
+                yield from _defined(inner)
+    elif isinstance(part, list | tuple):
+        for inner in part:
+            yield from _defined(inner)
+
+
+def names_in(block: ir.Block) -> Iterator[str]:
+    """The names of the steps of a block, at any depth."""
+
+    def walk(part: Any) -> Iterator[str]:
+        if isinstance(part, dict):
+            if "kind" in part and part.get("name"):
+                yield part["name"]
+            for inner in part.values():
+                yield from walk(inner)
+        elif isinstance(part, list | tuple):
+            for inner in part:
+                yield from walk(inner)
+
+    return walk(block.model_dump())
+
+
+def plugged(expr: Any, env: Mapping[int, Outcome]) -> Any:
+    """The expression with its references read from the arguments, which hold every value by its id."""
+    if isinstance(expr, list):
+        if len(expr) == 2 and expr[0] in ("ref", "opt") and isinstance(expr[1], int):
+            return ["arg", str(expr[1])]
+        return [plugged(part, env) for part in expr]
+    return expr
