@@ -91,9 +91,10 @@ class LogWriter(io.TextIOBase):
         self._fd = fd
         self._mask = mask
         self._emit = emit
-        self._line = ""
+        #: unfinished lines, by thread: tasks may have several, and `print` writes a line in parts
+        self._lines: dict[int, str] = {}
         self._limit: LogLimit | None = None
-        self._lock = threading.RLock()  # tasks may have threads
+        self._lock = threading.RLock()
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
@@ -113,15 +114,16 @@ class LogWriter(io.TextIOBase):
     def write(self, text: str) -> int:
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        thread = threading.get_ident()
         with self._lock:
             if self._limit is None:
                 self._limit = LogLimit(time.monotonic())
-            lines, newline, self._line = (self._line + text).rpartition("\n")
-            if newline:
+            lines, newline, rest = (self._lines.get(thread, "") + text).rpartition("\n")
+            if len(rest) > BURST:
+                lines, newline, rest = lines + newline + rest, "", ""
+            self._lines[thread] = rest
+            if lines or newline:
                 self._show(lines + newline)
-            elif len(self._line) > BURST:
-                line, self._line = self._line, ""
-                self._show(line)
         return len(text)
 
     def _show(self, text: str) -> None:
@@ -135,8 +137,10 @@ class LogWriter(io.TextIOBase):
         if self._limit is None:
             return
         with self._lock:
-            rest = self._limit.feed(self._mask(self._line), time.monotonic()) if self._line else ""
-            rest += self._limit.rest()
-            self._limit, self._line = None, ""
+            for line in filter(None, self._lines.values()):
+                self._show(line)
+            rest = self._limit.rest()
+            self._limit = None
+            self._lines.clear()
             if rest:
                 self._emit(rest)

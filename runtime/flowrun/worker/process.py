@@ -9,6 +9,7 @@ import select
 import signal
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from itertools import islice
 from typing import Literal
 
@@ -20,6 +21,8 @@ from .spawn import Spawned
 
 __all__ = ["ExecutorProcess"]
 
+#: what a process said last is read for at most this time after its end, in seconds
+DRAIN = 0.5
 _TOKEN_BYTES = 8
 #: tokens written at once: a pipe takes that much or nothing
 _TOKENS_AT_ONCE = select.PIPE_BUF // _TOKEN_BYTES
@@ -40,6 +43,8 @@ class ExecutorProcess:
         self._process = spawned.process
         self._on_frame, self._on_output, self._on_gone = on_frame, on_output, on_gone
         self._transports: list[asyncio.BaseTransport] = []
+        self._open_ends = 0
+        self._drained = asyncio.Event()
         self._socket: asyncio.Transport | None = None
         self.memory = SharedMemory(spawned.memory)
         #: digests of the plans that were sent
@@ -55,14 +60,19 @@ class ExecutorProcess:
 
     async def attach(self) -> None:
         loop = asyncio.get_running_loop()
+        self._open_ends = 3
         self._socket, _ = await loop.create_unix_connection(
             lambda: _Frames(self._on_frame, self._socket_closed), sock=self._spawned.sock
         )
         out, err = self._process.stdout, self._process.stderr
         assert out is not None
         assert err is not None
-        out_pipe, _ = await loop.connect_read_pipe(lambda: _Output(lambda data: self._on_output("out", data)), out)
-        err_pipe, _ = await loop.connect_read_pipe(lambda: _Output(lambda data: self._on_output("err", data)), err)
+        out_pipe, _ = await loop.connect_read_pipe(
+            lambda: _Output(partial(self._on_output, "out"), self._end_closed), out
+        )
+        err_pipe, _ = await loop.connect_read_pipe(
+            lambda: _Output(partial(self._on_output, "err"), self._end_closed), err
+        )
         self._transports = [self._socket, out_pipe, err_pipe]
 
     def send(self, frame: ToExecutor) -> None:
@@ -112,8 +122,19 @@ class ExecutorProcess:
         with contextlib.suppress(ProcessLookupError, PermissionError):  # nothing is left of it but its exit code
             os.killpg(self.pid, signal.SIGKILL)
 
+    def _end_closed(self) -> None:
+        self._open_ends -= 1
+        if self._open_ends == 0:
+            self._drained.set()
+
+    async def drain(self) -> None:
+        """Waits, after its end, until what it said last has been read."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._drained.wait(), DRAIN)
+
     def _socket_closed(self) -> None:
         """The process ends; one that only closed its socket is of no use."""
+        self._end_closed()
         self._kill_group()
         self._reap(0)
 
@@ -150,8 +171,12 @@ class _Frames(asyncio.Protocol):
 
 
 class _Output(asyncio.Protocol):
-    def __init__(self, on_data: Callable[[bytes], None]) -> None:
+    def __init__(self, on_data: Callable[[bytes], None], on_closed: Callable[[], None]) -> None:
         self._on_data = on_data
+        self._on_closed = on_closed
 
     def data_received(self, data: bytes) -> None:
         self._on_data(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._on_closed()

@@ -123,7 +123,10 @@ class ProcessSlot:
                 return self._process
             if self._process is not None:
                 await self._process.close()
-            spawned, self._spawned = self._spawned or spawn(self._config), None
+            try:
+                spawned, self._spawned = self._spawned or spawn(self._config), None
+            except OSError as error:
+                raise ExecutorBroken(f"an executor process cannot be started: {error}") from error
             self._process = ExecutorProcess(spawned, self._frame, self._output, self._wake.set)
             await self._process.attach()
             return self._process
@@ -183,6 +186,7 @@ class ProcessSlot:
             if process.look():
                 self._judge(process, job)
         if process.code is not None:
+            await process.drain()
             job.ended(process.memory.take())
 
     def _judge(self, process: ExecutorProcess, job: Job) -> None:
@@ -318,10 +322,11 @@ class ProcessSlot:
 
     def _speaker(self, process: ExecutorProcess) -> int | None:
         """The unit that runs; if none does, the last one: what it wrote may come after its end."""
-        running = process.memory.running() if process.code is None else self._last_seen
+        running = process.memory.running()
         if running is not None:
             return running[0]
-        return None if self._last_job is None else self._last_job.last_ended
+        job = self._last_job
+        return None if job is None else job.base if job.last_ended is None else job.last_ended
 
     def _log(self, token: int, stream: str, text: str) -> None:
         job = self._last_job

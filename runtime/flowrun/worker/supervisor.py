@@ -74,6 +74,7 @@ class Supervisor:
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "flowrun.worker"],
             stdin=subprocess.PIPE,
+            process_group=0,  # Ctrl-C reaches the foreground group, and must not hit a worker that has just begun
             env={**os.environ, "FLOW_WORKER": self._config.to_json(), "PYTHONUNBUFFERED": "1"},
         )
 

@@ -24,16 +24,19 @@ TASKS = """
 
     def die(x):
         if x == 3:
+            print("last words")
             os.kill(os.getpid(), signal.SIGKILL)
         return x
 
     def leave(x):
         if x == 3:
+            print("last words")
             os._exit(3)
         return x
 
     def crash(x):
         if x == 3:
+            print("last words")
             ctypes.string_at(0)
         return x
 
@@ -101,6 +104,7 @@ async def test_a_task_that_ends_its_process_fails_alone(tmp_path: Path, target: 
     assert bad.error is not None
     assert bad.error.type == "WorkerDied"
     assert said in bad.error.message
+    assert "last words" in "".join(note.text for note in running.logs)
 
 
 @pytest.mark.parametrize("target", ["tasks:hang", "tasks:hang_deaf"])
@@ -138,12 +142,11 @@ async def test_a_slow_bundle_gives_back_what_it_has_not_begun(tmp_path: Path) ->
 
 async def test_results_are_known_before_the_next_long_unit_ends(tmp_path: Path) -> None:
     async with worker(tmp_path, TASKS) as running:
-        plan = each_of("tasks:hang", INT, INT, COUNT, plans.StepSettings(timeout_ms=2000))
-        began = time.monotonic()
+        plan = each_of("tasks:hang", INT, INT, COUNT)  # the fourth takes a minute
         await running.submit(plan, [items(6)])
-        (outcome,) = await running.outcomes(3)
-        assert time.monotonic() - began < 1.5
-        assert (outcome.state, outcome.first, outcome.last) == ("success", 0, 3)
+        outcomes = await running.outcomes(3)
+    assert {outcome.state for outcome in outcomes} == {"success"}
+    assert (outcomes[0].first, outcomes[-1].last) == (0, 3)
 
 
 async def test_cancel_ends_what_runs_and_drops_the_rest(tmp_path: Path) -> None:
@@ -240,5 +243,5 @@ async def test_a_task_that_forks_and_has_threads(tmp_path: Path) -> None:
         assert running.value(await running.call("tasks:threads")) == 8
         await asyncio.sleep(0.1)
         lines = "".join(note.text for note in running.logs).splitlines()
-    assert lines.count("from the child") == 1
-    assert sorted(lines)[1:] == sorted(f"thread {n}: {'x' * 100}" for n in range(8) for _ in range(50))
+    lines.remove("from the child")
+    assert sorted(lines) == sorted(f"thread {n}: {'x' * 100}" for n in range(8) for _ in range(50))
