@@ -26,7 +26,7 @@ async def start_node(
     async with AsyncExitStack() as stack:
         if url is None:
             server = EmbeddedServer(root / ".flow")
-            stack.push_async_callback(server.stop)
+            stack.push_async_callback(server.stop, wait=False)  # we end too: why wait for it
             url = await server.start()
         node = Node(root, run, url, env, slots or os.cpu_count() or 1)
         stack.push_async_callback(node.stop)
