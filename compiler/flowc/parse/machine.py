@@ -98,28 +98,22 @@ def _other_type(type_: str, value: Any, row: dict[str, int]) -> str | None:
 def expected(states: list[int]) -> set[str]:
     """The terminals that could have come where the machine stopped."""
     actions, gotos, rules = _machine()
-    return {type_ for type_ in actions[states[-1]] if _shifts(type_, list(states), actions, gotos, rules)}
+    accepting = {end for _, end in flowgrammar.load().starts.values()}
 
+    def is_possible(type_: str) -> bool:
+        """A reduction may still lead to a state that refuses the terminal."""
+        stack = list(states)
+        while (action := actions[stack[-1]].get(type_)) is not None:
+            if action >= 0:
+                return True
+            size, origin, _, _ = rules[~action]
+            del stack[-size:]
+            stack.append(gotos[stack[-1]][origin])
+            if stack[-1] in accepting:
+                return type_ == "$END"
+        return False
 
-def _shifts(
-    type_: str,
-    states: list[int],
-    actions: list[dict[str, int]],
-    gotos: list[dict[str, int]],
-    rules: list[tuple[int, str, Build | None, int]],
-) -> bool:
-    """Whether a terminal is really possible: a reduction may lead to a state that refuses it."""
-    while (action := actions[states[-1]].get(type_)) is not None:
-        if action >= 0:
-            return True
-        size, origin, _, _ = rules[~action]
-        if size:
-            del states[-size:]
-        goto = gotos[states[-1]].get(origin)
-        if goto is None:
-            return type_ == "$END"
-        states.append(goto)
-    return type_ == "$END"
+    return {type_ for type_ in actions[states[-1]] if is_possible(type_)}
 
 
 def _builder(rule: Rule) -> Build | None:
