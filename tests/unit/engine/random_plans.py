@@ -33,6 +33,7 @@ class _Maker:
         self.count = 0
         self.functions: dict[str, Callable[..., object]] = {}
         self.blocks: list[p.PlanBlock] = []
+        self.children: dict[str, p.Plan] = {}
 
     def name(self, value: object = None) -> str:
         """A new task that succeeds, fails, is skipped, or fails once, every time alike."""
@@ -68,7 +69,8 @@ class _Maker:
         nodes: list[Any] = []
         while len(nodes) < size:
             known = params + len(nodes)
-            kinds = ["task"] * 4 + ["value", "branch", "catch", "join"] + (["each", "each"] if depth else [])
+            kinds = ["task"] * 5 + ["value", "branch", "catch", "join", "using"]
+            kinds += ["each", "each", "repeat", "child"] if depth else []
             getattr(self, f"_{self.rng.choice(kinds)}")(nodes, known, depth)
         return nodes
 
@@ -121,20 +123,57 @@ class _Maker:
         )
         nodes.append(node)
 
+    def _using(self, nodes: list[Any], known: int, depth: int) -> None:
+        nodes.append(self.task(known))
+        nodes.append(b.task(self.name(), known))
+        gate = b.branch(["lit", 0], after=(b.after("teardown", known, known + 1, setups=(known,)),), handler=-2)
+        nodes.append(gate)
+        nodes.append(b.task(self.name(), known, guard=(known + 2, 0), handler=-2))
+
+    def _repeat(self, nodes: list[Any], known: int, depth: int) -> None:
+        count = b.value(["op", "+", ["??", ["in", 0], ["lit", 0]], ["lit", 1]], 0)
+        self.blocks.append(b.block(count, self.task(1), params=1, result=1))
+        until = b.value(["op", ">=", ["in", 0], ["lit", self.rng.randint(1, 3)]], 0)
+        self.blocks.append(b.block(until, params=1, result=1))
+        body = len(self.blocks) - 1
+        every = self.rng.choice((0, 700))
+        node = p.RepeatNode(name=f"r{known}_{self.count}", body=body, until=body + 1, every_ms=every, max=2)
+        nodes.append(node)
+
+    def _child(self, nodes: list[Any], known: int, depth: int) -> None:
+        self.count += 1
+        key = f"c{self.count}"
+        inner = _Maker(self.rng)
+        inner.count, inner.functions, inner.children = self.count, self.functions, self.children
+        self.children[key] = inner.flow(self.rng.randint(1, 4), depth - 1)
+        self.count = inner.count
+        # without a pool: a child that holds slots which its own steps wait for would wait for ever
+        settings = self.rng.choice((0, len(SETTINGS) - 1))
+        nodes.append(p.ChildNode(name=f"s{known}_{self.count}", flow=key, args=(), settings=settings))
+
+    def flow(self, size: int, depth: int, **more: Any) -> p.Plan:
+        nodes = self.block(1, size, depth)
+        handlers = []
+        for event in ("success", "failure"):
+            self.blocks.append(b.block(b.task(self.name(), 0, handler=-2), params=1))
+            handlers.append(p.HandlerDef(event=event, block=len(self.blocks)))  # type: ignore[arg-type]
+        return b.flow(
+            *nodes,
+            result=self.rng.choice((-1, len(nodes))),
+            blocks=tuple(self.blocks),
+            handlers=tuple(handlers),
+            settings=SETTINGS,
+            pools=(p.PoolDef(name="db", slots=2),),
+            **more,
+        )
+
 
 def random_plan(seed: int) -> tuple[p.Plan, Callable[[], dict[str, Callable[..., object]]]]:
     """A plan, and what makes its tasks' functions anew (some of them count)."""
 
     def make() -> tuple[p.Plan, dict[str, Callable[..., object]]]:
         maker = _Maker(random.Random(seed))
-        nodes = maker.block(1, maker.rng.randint(3, 10), 2)
-        plan = b.flow(
-            *nodes,
-            result=maker.rng.choice((-1, len(nodes))),
-            blocks=tuple(maker.blocks),
-            settings=SETTINGS,
-            pools=(p.PoolDef(name="db", slots=2),),
-        )
+        plan = maker.flow(maker.rng.randint(3, 10), 2, children=maker.children)
         return plan, maker.functions
 
     return make()[0], lambda: make()[1]
