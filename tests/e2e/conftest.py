@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +77,25 @@ class Project:
             [FLOWC, *args], cwd=self.folder, env=self.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             text=True, process_group=0,
         )  # fmt: skip
+
+    def processes_end(self, seconds: float = 10) -> bool:
+        """Whether every process of this folder ends soon (those whose command line or environment names it)."""
+        until = time.monotonic() + seconds
+        while found := [pid for pid in Path("/proc").glob("[0-9]*") if str(self.folder) in _words(pid)]:
+            if time.monotonic() > until:
+                print("still there:", [_words(pid) for pid in found])
+                return False
+            time.sleep(0.05)
+        return True
+
+
+def _words(process: Path) -> str:
+    """The command line of a process, and what a worker is told in its environment."""
+    try:
+        words = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+    except OSError:
+        return ""
+    return "" if int(process.name) == os.getpid() else words.decode(errors="replace")
 
 
 @pytest.fixture

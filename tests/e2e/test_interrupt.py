@@ -7,7 +7,6 @@ import os
 import signal
 import time
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
@@ -61,18 +60,6 @@ def wait_for_line(project: Project, text: str, count: int = 1) -> None:
         time.sleep(0.01)
 
 
-def processes_of(folder: Path) -> list[str]:
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().decode(errors="replace")
-        except OSError:
-            continue
-        if str(folder) in words:
-            found.append(words)
-    return found
-
-
 def test_ctrl_c_cancels_cleanly(slow: Project) -> None:
     process = slow.start("run", "main.flow", "-p", "n=50", "--json")
     wait_for_line(slow, "item", 2)
@@ -83,7 +70,7 @@ def test_ctrl_c_cancels_cleanly(slow: Project) -> None:
     assert report["state"] == "cancelled"
     assert "Traceback" not in err
     assert sum("item" in line for line in lines(slow)) < 50
-    assert processes_of(slow.folder) == []
+    assert slow.processes_end()
     assert slow.flowc("run", "main.flow", "-p", "n=1", "-q").out == "2\n"  # the folder is as good as new
 
 
@@ -101,10 +88,7 @@ def test_ctrl_c_twice_kills(slow: Project) -> None:
     assert process.returncode == 130
     assert time.monotonic() - began < 10
     assert "Traceback" not in err
-    until = time.monotonic() + 10
-    while processes_of(slow.folder) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert processes_of(slow.folder) == []
+    assert slow.processes_end()
 
 
 def test_ctrl_c_while_starting(slow: Project) -> None:
