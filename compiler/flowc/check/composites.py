@@ -11,7 +11,7 @@ from .types import assignable
 
 __all__ = ["check_composite", "inline"]
 
-#: an argument of these forms is put in wherever the parameter is used; any other becomes a step of its own
+#: an argument of these forms, or a field of one, is put in wherever the parameter is used; any other becomes a step
 _SIMPLE = frozenset({"lit", "ref", "opt", "date", "datetime", "duration", "decimal", "secret"})
 
 
@@ -44,11 +44,17 @@ def inline(
         if expr is None:
             continue
         value = Value(expr, param.type)
-        if expr[0] not in _SIMPLE:
+        if not _is_simple(expr):
             value = inner.keep(node, value)._replace(step=None)
         assert param.node is not None
         inner.bind_param(param.node.name, value)
     return _checked(inner, symbol.node, inner.expr(symbol.node.value, bind), signature)
+
+
+def _is_simple(expr: ir.Expr) -> bool:
+    while expr[0] in ("attr", "attr?"):
+        expr = expr[1]
+    return expr[0] in _SIMPLE
 
 
 def _checked(inner: Context, node: syntax.Composite, value: Value, signature: Signature) -> Value:

@@ -13,8 +13,11 @@ from typing import Any
 
 from flowc import ir, syntax
 from flowc.resolve import Symbol
+from flowc.types import ERROR
 
 from .context import BROKEN, Context, Scope, Shared, Value
+from .report import accept
+from .types import holds_secret
 
 __all__ = ["Lets", "constant", "fold", "plain"]
 
@@ -44,9 +47,11 @@ class Lets:
 
     def _work_out(self, symbol: Symbol) -> Value:
         node = symbol.node
+        place = Context(self._shared, symbol.module, symbol)
+        if isinstance(node, syntax.Var):
+            return self._variable(place, node)
         if not isinstance(node, syntax.Let):
             return BROKEN
-        place = Context(self._shared, symbol.module, symbol)
         if symbol in self._open:
             names = [known.name for known in self._open[self._open.index(symbol) :]]
             way = " → ".join(f"`{name}`" for name in (*names, symbol.name))
@@ -56,6 +61,22 @@ class Lets:
         found = constant(place, node.value, f"the constant `{symbol.name}`")
         self._open.pop()
         return found
+
+    def _variable(self, place: Context, node: syntax.Var) -> Value:
+        """A `var` is its default until deployments can change it."""
+        kind = self._shared.signatures.types.of(place.module, node.type)
+        if node.value is None:
+            place.report("not-supported-yet", node.name, construct=f"the variable `{node.name.text}` without a default")
+            return BROKEN
+        place.report("not-active-yet", node.name, construct=f"changing the variable `{node.name.text}`")
+        found = constant(place, node.value, f"the variable `{node.name.text}`")
+        if found.type == ERROR:
+            return BROKEN
+        expr = accept(place, node.value, found, kind, f"the variable `{node.name.text}`")
+        if holds_secret(kind):
+            place.report("secret-leak", node.type, what="variables are stored with the run")
+            return BROKEN
+        return Value(expr, kind)
 
 
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
@@ -106,9 +127,9 @@ def _is_number(expr: ir.Expr) -> bool:
 
 
 def _fold_negation(args: list[Any]) -> ir.Expr | None:
-    kind, value = args[0][0], args[0][1]
-    if kind == "duration" or (kind == "lit" and _is_number(args[0])):
-        return [kind, -value]
+    (operand,) = args
+    if operand[0] == "duration" or (operand[0] == "lit" and _is_number(operand)):
+        return [operand[0], -operand[1]]
     return None
 
 

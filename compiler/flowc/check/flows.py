@@ -190,10 +190,8 @@ def _after_all(scope: Scope, *, is_failure: bool) -> Scope:
         return scope
     seen = Scope()
     for name, local in scope.names.items():
-        value = local.value
-        if local.is_step and value.expr[0] in ("ref", "opt") and not value.void:
-            value = read(value.expr[1], optional(value.type))
-        copy = Local(name, value, local.span, is_step=local.is_step, depth=local.depth)
-        copy.sources = [local]
-        seen.names[name] = copy
+        seen.names[name] = local
+        if local.is_step and local.id is not None and not local.value.void:
+            value = read(local.id, optional(local.value.type))
+            seen.names[name] = Local(name, value, local.span, is_step=True, depth=local.depth)
     return seen

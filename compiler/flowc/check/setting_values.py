@@ -37,7 +37,7 @@ class Reader:
         self.is_plain = is_plain
 
     def wrong(self, node: syntax.Node, name: str, wanted: str, found: str, hint: str = "") -> None:
-        if self.place.shared.findings.has_error_at(self.place.span(node)):
+        if not self.is_plain and self.place.shared.findings.has_error_at(self.place.span(node)):
             return  # the value itself is broken
         hint = hint or f"write `{name}: …` with {wanted}"
         self.place.report("invalid-setting", node, name=name, wanted=wanted, found=found, hint=hint)

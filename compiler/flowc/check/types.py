@@ -148,7 +148,8 @@ def _join_records(a: Record, b: Record) -> Record:
         if name in left and name in right:
             fields[name] = join(left[name], right[name])
         else:
-            fields[name] = optional(left.get(name) or right[name])
+            kind = left.get(name) or right[name]
+            fields[name] = Optional(JSON) if kind in (JSON, NULL) else optional(kind)
     return Record(tuple(fields.items()))
 
 

@@ -1,0 +1,87 @@
+"""Folding of constants."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from flowc.check.constants import fold, plain
+from flowrun.expr import Env, ExpressionError, evaluate
+from hypothesis import given
+from hypothesis import strategies as st
+
+from .program import checked, names
+
+LITERALS = st.one_of(
+    st.integers(-100, 100).map(lambda n: ["lit", n]),
+    st.booleans().map(lambda b: ["lit", b]),
+    st.sampled_from(["", "a", "ab"]).map(lambda s: ["lit", s]),
+    st.integers(0, 10**9).map(lambda n: ["duration", n]),
+    st.floats(-10, 10).map(lambda x: ["lit", x]),
+)
+
+
+def _nested(inner: st.SearchStrategy[list[Any]]) -> st.SearchStrategy[list[Any]]:
+    operators = st.sampled_from(["+", "-", "*", "/", "%", "==", "!=", "<", "<=", ">", ">="])
+    return st.one_of(
+        st.tuples(operators, inner, inner).map(lambda t: ["op", *t]),
+        inner.map(lambda e: ["neg", e]),
+        st.lists(inner, max_size=3).map(lambda items: ["list", *items]),
+        st.tuples(st.lists(inner, min_size=1, max_size=3), st.integers(-4, 4)).map(
+            lambda t: ["index", ["list", *t[0]], ["lit", t[1]]]
+        ),
+        st.tuples(inner, inner).map(lambda t: ["attr", ["record", [["a", t[0]], ["b", t[1]]]], "b"]),
+        st.lists(inner, max_size=3).map(lambda parts: ["str", *parts]),
+        st.tuples(st.booleans(), inner, inner).map(lambda t: ["if", ["lit", t[0]], t[1], t[2]]),
+    )
+
+
+EXPRESSIONS = st.recursive(LITERALS, _nested, max_leaves=8)
+
+
+def _value(expr: list[Any]) -> object:
+    try:
+        return evaluate(expr, Env())
+    except ExpressionError:
+        return ExpressionError
+
+
+@given(EXPRESSIONS)
+def test_folding_keeps_the_value(expr: list[Any]) -> None:
+    expected, found = _value(expr), _value(fold(expr))
+    if expected is not ExpressionError:
+        assert (type(found), found) == (type(expected), expected)
+
+
+@pytest.mark.parametrize(
+    ("source", "value"),
+    [
+        ("1 + 2 * 3", 7),
+        ("-(4)", -4),
+        ('"a${"b"}c"', "abc"),
+        ("{ a: 1, ...{ b: 2 } }", {"a": 1, "b": 2}),
+        ("[1, 2][1]", 2),
+        ("if 1 < 2 then 1m else 2m", 60_000_000),
+        ("not true or false", False),
+    ],
+)
+def test_let(source: str, value: object) -> None:
+    text = f'let x = {source}\ntask t(a: json = x) {{ run: shell("echo ${{a}}") }}\nflow main {{ t() }}\n'
+    program, _ = checked(text)
+    (step,) = program.flows["main.flow:main"].body.steps
+    assert plain(step.args["a"]) == value
+
+
+def test_what_is_not_constant_is_no_plain_value() -> None:
+    with pytest.raises(ValueError, match="ref"):
+        plain(["list", ["ref", 1]])
+
+
+def test_a_variable_is_its_default_and_says_so() -> None:
+    text = 'var n: int = 3\ntask t(a: int) { run: shell("echo ${a}") }\nflow main { t(n) }\n'
+    program, findings = checked(text)
+    (step,) = program.flows["main.flow:main"].body.steps
+    assert step.args == {"a": ["lit", 3]}
+    assert [found.name for found in findings.sorted()] == ["not-active-yet"]
+    assert names("var n: int\nflow main { x = n }\n") == ["not-supported-yet"]
+    assert names('var n: int = "a"\n') == ["not-active-yet", "type-mismatch"]
