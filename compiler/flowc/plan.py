@@ -185,7 +185,8 @@ class EachNode(NodeBase, tag="each", frozen=True, kw_only=True):
 
 
 class JoinNode(NodeBase, tag="join", frozen=True, kw_only=True):
-    """Ends as success when n of `members` did; failed (JoinError) when that can no longer be."""
+    """Ends as success when n of `members` did; skipped when all were; else failed (JoinError) when that can no
+    longer be. A member whose failure the join did not handle, because it failed itself, is an error of its own."""
 
     members: tuple[int, ...]
     n: int

@@ -143,7 +143,7 @@ def note(core: Core, scope: Scope, node: int) -> None:
         index=None,
         state=NAMES[state],
         attempt=attempt.number if attempt else 1,
-        seconds=attempt.seconds if attempt else None,
+        seconds=fan.took if fan else attempt.seconds if attempt else None,
         message=error.message if error else "",
         total=fan.total if fan else 0,
         done=fan.succeeded if fan else 0,

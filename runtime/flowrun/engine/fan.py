@@ -93,6 +93,7 @@ def end_if_done(core: Core, scope: Scope, node: int) -> None:
     fan = scope.fans[node]
     if fan.ended < fan.total or scope.states[node] >= SUCCESS:
         return
+    fan.took = (core.now - scope.began[node]) / 1000
     core.clear_timer(scope.run, "deadline", scope, node)
     for first in fan.waits:
         core.clear_timer(scope.run, "items", scope, node, first)

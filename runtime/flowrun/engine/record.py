@@ -65,7 +65,8 @@ def _row(scope: Scope, node: int, name: str) -> StepRecord:
     state = scope.states[node]
     attempt = scope.attempts.get(node)
     attempts = attempt.number if attempt else int(state in (SUCCESS, FAILED))
-    seconds = attempt.seconds if attempt else None
+    fan = scope.fans.get(node)
+    seconds = fan.took if fan else attempt.seconds if attempt else None
     return StepRecord(name, None, NAMES[state], attempts, seconds, scope.errors.get(node))
 
 

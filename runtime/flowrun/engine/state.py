@@ -118,6 +118,8 @@ class Fan(msgspec.Struct):
     returned: dict[int, str] = msgspec.field(default_factory=dict)
     #: CANCELLED or REMOVED once it is being cancelled; else 0
     cancelled: int = 0
+    #: from its start to its end, in seconds; None before
+    took: float | None = None
     # of a general each only:
     #: item -> its scope
     scopes: dict[int, int] = msgspec.field(default_factory=dict)

@@ -132,6 +132,14 @@ def test_an_each_without_return_gives_null() -> None:
     assert driver.value_of(driver.run(args=b.args(n=3)).result) is None
 
 
+def test_an_each_takes_from_its_start_to_its_end() -> None:
+    driver = Driver(simple())
+    driver.submit(args=b.args(n=3))
+    driver.now += 2_500
+    row = driver.drain().steps[0]
+    assert (row.step, row.attempts, row.seconds) == ("each", 1, 2.5)
+
+
 def test_a_source_that_is_no_list_fails_the_step() -> None:
     plan = b.flow(b.each(1, ["in", 0], 1, simple=True), params=(b.param("xs"),), blocks=simple().blocks[1:])
     record = Driver(plan).run(args=b.args(xs=5))
