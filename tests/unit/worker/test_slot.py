@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import struct
 import time
@@ -245,3 +246,36 @@ async def test_a_task_that_forks_and_has_threads(tmp_path: Path) -> None:
         lines = "".join(note.text for note in running.logs).splitlines()
     lines.remove("from the child")
     assert sorted(lines) == sorted(f"thread {n}: {'x' * 100}" for n in range(8) for _ in range(50))
+
+
+MIXED = """
+    import os, time
+    def mixed(x):
+        kind = x % 47
+        if kind == 13: os.kill(os.getpid(), 9)
+        if kind == 14: os._exit(2)
+        if kind == 15: time.sleep(5)
+        if kind == 16: raise ValueError("x")
+        if kind == 17: time.sleep(0.01)
+        if kind == 18: print("hello")
+        return x
+"""
+ENDS = {13: "WorkerDied", 14: "WorkerDied", 15: "Timeout", 16: "ValueError"}
+
+
+async def test_every_unit_ends_once_whatever_its_neighbours_do(tmp_path: Path) -> None:
+    dice = random.Random(4)
+    source = ["call", "range", ["lit", 1_000_000]]
+    plan = each_of("tasks:mixed", INT, INT, source, plans.StepSettings(timeout_ms=200))
+    wanted, got = {}, {}
+    async with worker(tmp_path, MIXED, slots=2) as running:
+        for number in range(15):
+            first, count = dice.randrange(10_000), dice.choice([1, 2, 5, 30])
+            item = WorkItem(f"run{number}", 0, "", 0, 0, 1, 1, (b"\xc0",), first, first + count)
+            await running.submit(plan, [item])
+            wanted |= {(item.run, at): ENDS.get(at % 47) for at in range(first, first + count)}
+        for outcome in await running.outcomes(len(wanted), seconds=60):
+            for at in range(outcome.first, outcome.last):
+                assert (outcome.run, at) not in got
+                got[outcome.run, at] = outcome.error.type if outcome.error else None
+    assert got == wanted
