@@ -401,8 +401,10 @@ class _Run:
     # ---- loops ------------------------------------------------------------------------------------------------------
 
     def each_step(self, step: ir.EachStep, place: Place) -> None:
+        parts = [self.node(expr, place, "json").state for expr in computed_parts(step.source)]
         outside = [expr for expr in outer_references(step) if expr[1] in place.env]
         state = self.verdict((step.source, *outside), step.after, place)
+        state = worst([state, verdict("ok", parts)]) if place.guard == RUN else state
         outcome = self.items(step, place) if state == RUN else Outcome(state)
         self.record(step.name, step.id, outcome, place)
 
@@ -423,7 +425,7 @@ class _Run:
             elif failed is not None:
                 assert outcome.error is not None
                 if step.on_error == "fail":
-                    names = frozenset(names_in(step.body))
+                    names = frozenset(names_in(step.body, merges=True))
                     place.scope.open.append(Open(names, (), index))
                     error = Error(outcome.error.type, f"item {index}: {outcome.error.message}")
                     return Outcome(FAILED, error=error, items=tuple(states), failed_item=index)
@@ -545,6 +547,16 @@ def references(expr: Any) -> Iterator[tuple[str, int]]:
                 yield from references(part)
 
 
+def computed_parts(source: ir.Expr) -> Iterator[ir.Expr]:
+    """What must be computed before an `each` can count its items: a part of its own, whose failure is not that of the
+    `each`. Constants, values of steps and the symbolic functions over them need not be."""
+    if source[0] == "call" and source[1] in ("range", "chunk", "zip", "cross"):
+        for part in source[2:]:
+            yield from computed_parts(part)
+    elif source[0] not in ("lit", "ref", "opt"):
+        yield source
+
+
 def outer_references(step: ir.EachStep | ir.RepeatStep) -> list[ir.Expr]:
     """The references in the body of a loop; those to its own steps are among them."""
     whole = step.model_dump(exclude={"source"})
@@ -566,12 +578,12 @@ def _defined(part: Any) -> Iterator[int]:
             yield from _defined(inner)
 
 
-def names_in(block: ir.Block) -> Iterator[str]:
-    """The names of the steps of a block, at any depth."""
+def names_in(block: ir.Block, *, merges: bool = False) -> Iterator[str]:
+    """The names of the steps of a block, at any depth; with `merges`, of what its branches bind too."""
 
     def walk(part: Any) -> Iterator[str]:
         if isinstance(part, dict):
-            if "kind" in part and part.get("name"):
+            if part.get("name") and ("kind" in part or (merges and "sources" in part)):
                 yield part["name"]
             for inner in part.values():
                 yield from walk(inner)

@@ -66,6 +66,8 @@ class Block:
         #: rule over steps outside -> the parameter that stands for it
         self.gates: dict[ir.Rule, int] = {}
         self.params = 0
+        #: of the step that is lowered, for its parts
+        self.line = 0
         self._marks = 0
 
     # ---- nodes
@@ -91,7 +93,9 @@ class Block:
     ) -> int:
         """A node. With `step` it is that step: its name, line, box and type, and its rules unless `after` has some;
         without, a part of a construct."""
-        if step is not None:
+        if step is None:
+            fields.setdefault("line", self.line)
+        else:
             fields.update(name=step.name, line=step.line, box=step.box)
             type, after, id = step.type, after or self.triggers(step.after), step.id if id is None else id
         fields.update(

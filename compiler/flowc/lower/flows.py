@@ -111,6 +111,7 @@ def _lower_flow(program: ir.Program, flow: ir.Flow, children: dict[str, plan.Pla
 
 def _lower_steps(block: Block, steps: Iterable[ir.Step], place: Place) -> None:
     for step in steps:
+        block.line = step.line
         _LOWER[type(step)](block, step, place)
 
 
