@@ -1,0 +1,413 @@
+"""Random programs, as text: what a user could have written, using every construct that the engine runs.
+
+`programs()` is a hypothesis strategy. A program is well-typed by construction: every name is remembered with its type
+and where it can be used. Its tasks are those of `behaviours`, whose file must lie in the project's root; its flow
+`main` takes `n: int` and returns json.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hypothesis import strategies as st
+
+from .behaviours import DECLARATIONS
+
+__all__ = ["BEHAVIOURS", "Source", "programs"]
+
+#: the file that a project of random programs needs in its root
+BEHAVIOURS = Path(__file__).with_name("behaviours.py")
+
+T = TypeVar("T")
+
+COMPOSITES = """
+chain twice(x: int) returns int = inc(x) -> inc
+chain shaky(x: int) returns int = add(x, 1) -> risky
+group both(x: int) = [inc(x), moody(x)]
+chord summed(x: int) returns int = [inc(x), add(x, 2)] -> total
+"""
+
+#: calls by what they return; `i`, `s`, `xs`, `r` and `o` stand for arguments
+_CALLS = {
+    "int": [
+        "inc(i)", "inc(i)", "add(i, i)", "pick(i, o)", "risky(i)", "risky(i)", "flaky(i)", "moody(i)", "wrong(i)",
+        "broken(i)", "total(xs)", "size(s)", "unrow(r)", "twice(i)", "shaky(i)", "summed(i)", "inc(c)", "pick(i, c)",
+    ],
+    "string": ["name(i)", "name(c)"],
+    "ints": ["make(i)", "make(c)"],
+    "row": ["row(i, s)", "row(c, s)"],
+}  # fmt: skip
+#: stages of a chain of ints
+_STAGES = ["inc", "risky", "moody", "flaky", "add(_, i)", "pick(_)", "pick(i, _)", "wrong", "twice"]
+_RULES_OF_ONE = ["", "ok", "done", "failed", "none_failed", "skipped", "none_skipped", "always"]
+_RULES_OF_SOME = [
+    "ok", "failed", "done", "any_ok", "any_failed", "any_done", "none_failed", "none_failed_any_ok", "none_skipped",
+    "skipped", "done_any_ok",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Source:
+    """A random program."""
+
+    text: str
+    #: the arguments of its flow `main`
+    args: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Name:
+    """A name that can be read."""
+
+    name: str
+    #: int, string, ints, row, int?, collected
+    kind: str
+    #: `after` can wait for it
+    is_step: bool = False
+    #: it is an `each`, of whose items some rules would look at, or a name of several arms
+    is_whole: bool = False
+
+
+@dataclass
+class Names:
+    """What can be read in a block. `local` ones stand in no enclosing loop."""
+
+    visible: list[Name]
+    #: how many of `visible` come from outside of the loop around
+    outer: int = 0
+
+    def inner(self, *, is_loop: bool = False) -> Names:
+        return Names(list(self.visible), len(self.visible) if is_loop else self.outer)
+
+    def of(self, kind: str) -> list[str]:
+        return [name.name for name in self.visible if name.kind == kind]
+
+    def steps(self) -> list[Name]:
+        return [name for name in self.visible[self.outer :] if name.is_step]
+
+
+@dataclass
+class Writer:
+    """Writes one program; `draw` makes every choice."""
+
+    draw: Callable[[st.SearchStrategy[Any]], Any]
+    #: statements that may still be written
+    left: int = 14
+    #: flows that can be called
+    children: list[str] = field(default_factory=list)
+    _count: int = 0
+
+    # ---- choices
+
+    def number(self, low: int, high: int) -> int:
+        found: int = self.draw(st.integers(low, high))
+        return found
+
+    def one_of(self, options: list[T]) -> T:
+        return options[self.number(0, len(options) - 1)]
+
+    def chance(self, percent: int) -> bool:
+        return self.number(1, 100) > 100 - percent
+
+    def fresh(self) -> str:
+        self._count += 1
+        return f"v{self._count}"
+
+    # ---- expressions without calls
+
+    def int(self, names: Names, depth: int = 0) -> str:
+        variables = names.of("int")
+        options = [lambda: str(self.number(0, 9))]
+        if variables:
+            options += [lambda: self.one_of(variables)] * 4
+        if names.of("int?"):
+            options.append(lambda: f"({self.one_of(names.of('int?'))} ?? {self.number(0, 9)})")
+        for kind in ("ints", "collected", "string"):
+            if names.of(kind):
+                options.append(lambda kind=kind: f"len({self.one_of(names.of(kind))})")
+        if names.of("row"):
+            options.append(lambda: f"{self.one_of(names.of('row'))}.a")
+        if depth < 2:
+            options.append(
+                lambda: f"({self.int(names, depth + 1)} {self.one_of(['+', '-', '*'])} {self.int(names, depth + 1)})"
+            )
+            options.append(lambda: f"({self.int(names, depth + 1)} % {self.number(0 if self.chance(5) else 2, 5)})")
+            options.append(
+                lambda: f"(if {self.condition(names, depth + 1)} then {self.int(names, 2)} else {self.int(names, 2)})"
+            )
+        return self.one_of(options)()
+
+    def string(self, names: Names) -> str:
+        options = [lambda: f'"{self.one_of(["a", "bc", ""])}"', lambda: f'"x${{{self.int(names, 1)}}}"']
+        if names.of("string"):
+            options += [lambda: self.one_of(names.of("string"))] * 2
+        if names.of("row"):
+            options.append(lambda: f"{self.one_of(names.of('row'))}.b")
+        return self.one_of(options)()
+
+    def ints(self, names: Names) -> str:
+        options = [lambda: f"[{', '.join(self.int(names, 1) for _ in range(self.number(1, 3)))}]"]
+        known = names.of("ints")
+        if known:
+            options += [lambda: self.one_of(known)] * 3
+            options.append(lambda: f"[x + {self.int(names, 2)} for x in {self.one_of(known)} if x % 2 == 0]")
+            options.append(lambda: f"sorted({self.one_of(known)})")
+        return self.one_of(options)()
+
+    def condition(self, names: Names, depth: int = 0) -> str:
+        """Never constant: it reads a variable."""
+        variable = self.one_of(names.of("int"))
+        options = [
+            lambda: f"{variable} {self.one_of(['>', '<', '==', '!='])} {self.number(0, 9)}",
+            lambda: f"{variable} % 2 == {self.number(0, 1)}",
+        ]
+        if names.of("ints"):
+            options.append(lambda: f"{variable} in {self.one_of(names.of('ints'))}")
+        if names.of("int?"):
+            options.append(lambda: f"{self.one_of(names.of('int?'))} != null")
+        if depth < 1:
+            options.append(lambda: f"not ({self.condition(names, 1)})")
+            options.append(
+                lambda: f"({self.condition(names, 1)}) {self.one_of(['and', 'or'])} ({self.condition(names, 1)})"
+            )
+        return self.one_of(options)()
+
+    # ---- calls
+
+    def call(self, kind: str, names: Names, depth: int = 0) -> str:
+        """A call that gives a value of this kind; its arguments may be calls."""
+        options = list(_CALLS[kind])
+        if kind == "int":
+            options += [f"{child}(i)" for child in self.children] * 2
+        template = self.one_of(options)
+        head, _, rest = template.partition("(")
+        args = [self._argument(part.strip(), names, depth) for part in rest[:-1].split(",")]
+        return f"{head}({', '.join(args)})"
+
+    def _argument(self, part: str, names: Names, depth: int) -> str:
+        match part:
+            case "c":
+                return self.call("int", names, depth + 1) if depth < 2 else self.int(names)
+            case "s":
+                return self.string(names)
+            case "xs":
+                return self.ints(names)
+            case "r":
+                known = names.of("row")
+                return self.one_of(known) if known else f'{{ a: {self.int(names, 1)}, b: "k" }}'
+            case "o":
+                known = names.of("int?")
+                return self.one_of(known) if known and self.chance(80) else self.int(names)
+            case _:
+                return self.int(names)
+
+    def chain(self, names: Names) -> str:
+        stages = [self.call("int", names)]
+        for _ in range(self.number(1, 3)):
+            stages.append(self.one_of(_STAGES).replace("i)", f"{self.int(names, 1)})").replace("(i,", "(1,"))
+        return " -> ".join(stages)
+
+    def group(self, names: Names) -> str:
+        return f"[{', '.join(self.call('int', names) for _ in range(self.number(1, 3)))}]"
+
+    # ---- modifiers
+
+    def modifiers(self, names: Names, indent: str, *, can_catch: bool) -> str:
+        found: list[str] = []
+        if self.chance(20):
+            found.append(f"with {{ retry: {{ max: {self.number(1, 3)}, backoff: fixed(1ms) }} }}")
+        after = self.after(names)
+        if after:
+            found.append(after)
+        if can_catch and self.chance(25):
+            found.append(self.catch(names, indent))
+        elif self.chance(10):
+            event = self.one_of(["failure(e)", "success", "skip"])
+            argument = "e.attempts" if event == "failure(e)" else self.int(names, 1)
+            found.append(f"on {event} {{ {self.one_of(['note', 'risky', 'inc'])}({argument}) }}")
+        return "".join(f" {part}" for part in found)
+
+    def after(self, names: Names) -> str:
+        steps = names.steps()
+        if not steps or not self.chance(25):
+            return ""
+        if self.chance(40):
+            rule, step = self.one_of(_RULES_OF_ONE), self.one_of(steps).name
+            return f"after {rule}({step})" if rule else f"after {step}"
+        chosen = list({self.one_of(steps).name: None for _ in range(self.number(2, 3))})
+        plain = [step.name for step in steps if not step.is_whole and step.name in chosen]
+        if len(plain) == len(chosen) and self.chance(15):
+            return f"after at_least({self.number(1, len(chosen))}, [{', '.join(chosen)}])"
+        rules = [rule for rule in _RULES_OF_SOME if len(plain) == len(chosen) or not rule.startswith("any_")]
+        return f"after {self.one_of(rules)}([{', '.join(chosen)}])"
+
+    def catch(self, names: Names, indent: str) -> str:
+        inner = names.inner()
+        error = self.fresh()
+        deeper = indent + "  "
+        lines = self.statements(inner, deeper, self.number(0, 1))
+        value = self.one_of([f"{error}.attempts", self.int(inner), self.call("int", inner)])
+        return "\n".join([f"catch({error}) {{", *lines, f"{deeper}return {value}", f"{indent}}}"])
+
+    # ---- statements
+
+    def statements(self, names: Names, indent: str, count: int) -> list[str]:
+        lines: list[str] = []
+        for _ in range(count):
+            if self.left > 0:
+                self.left -= 1
+                lines += self.statement(names, indent)
+        return lines
+
+    def statement(self, names: Names, indent: str) -> list[str]:
+        simple = [self.bind_call, self.bind_call, self.bind_call, self.bind_value, self.bare_call, self.bind_group]
+        simple += [self.bind_chain, self.bind_choice]
+        nested = [self.each, self.each, self.if_statement, self.if_statement, self.match_statement]
+        deep = len(indent) > 6
+        return self.one_of(simple if deep else simple + nested)(names, indent)
+
+    def bind_call(self, names: Names, indent: str) -> list[str]:
+        kind = self.one_of(["int"] * 6 + ["string", "ints", "row"])
+        call = self.call(kind, names)
+        modifiers = self.modifiers(names, indent, can_catch=kind == "int")
+        return self._bound(names, indent, kind, call + modifiers)
+
+    def _bound(self, names: Names, indent: str, kind: str, value: str, *, is_whole: bool = False) -> list[str]:
+        name = self.fresh()
+        names.visible.append(Name(name, kind, is_step=True, is_whole=is_whole))
+        return [f"{indent}{name} = {value}"]
+
+    def bind_value(self, names: Names, indent: str) -> list[str]:
+        kind = self.one_of(["int", "int", "string", "ints"])
+        write = {"int": self.int, "string": self.string, "ints": self.ints}[kind]
+        return self._bound(names, indent, kind, write(names))
+
+    def bind_chain(self, names: Names, indent: str) -> list[str]:
+        return self._bound(names, indent, "int", self.chain(names) + self.modifiers(names, indent, can_catch=True))
+
+    def bind_group(self, names: Names, indent: str) -> list[str]:
+        if self.chance(40):
+            return self._bound(names, indent, "int", f"{self.group(names)} -> total")
+        if self.chance(30):
+            return self._bound(names, indent, "ints", f"both({self.int(names)})", is_whole=True)
+        return self._bound(names, indent, "ints", self.group(names) + self.modifiers(names, indent, can_catch=False))
+
+    def bind_choice(self, names: Names, indent: str) -> list[str]:
+        known = names.of("int?")
+        if known and self.chance(50):
+            other = self.call("int", names) if self.chance(60) else self.int(names)
+            return self._bound(names, indent, "int", f"{self.one_of(known)} ?? {other}")
+        then, otherwise = self.call("int", names), self.call("int", names)
+        value = f"if {self.condition(names)} then {then} else {otherwise}"
+        return self._bound(names, indent, "int", value)
+
+    def bare_call(self, names: Names, indent: str) -> list[str]:
+        call = f"note({self.int(names)})" if self.chance(60) else self.call("int", names)
+        return [f"{indent}{call}{self.modifiers(names, indent, can_catch=False)}"]
+
+    def if_statement(self, names: Names, indent: str) -> list[str]:
+        """Binds a name in both arms, in one of them, or in none."""
+        shared, arms = self.fresh(), self.number(1, 2)
+        binds = [self.chance(70) for _ in range(arms)]
+        lines = [f"{indent}if {self.condition(names)} {{"]
+        for number, bind in enumerate(binds):
+            if number:
+                lines.append(f"{indent}}} else {{")
+            inner = names.inner()
+            lines += self.statements(inner, indent + "  ", self.number(0, 2))
+            if bind:
+                value = self.call("int", inner) if self.chance(70) else self.int(inner)
+                lines.append(f"{indent}  {shared} = {value}")
+            elif lines[-1].endswith("{"):
+                lines.append(f"{indent}  note({self.int(inner)})")
+        lines.append(f"{indent}}}")
+        if any(binds):
+            kind = "int" if len(binds) == 2 and all(binds) else "int?"
+            names.visible.append(Name(shared, kind, is_step=True))
+        return lines
+
+    def match_statement(self, names: Names, indent: str) -> list[str]:
+        subject = f"{self.one_of(names.of('int'))} % 3"
+        arms = [f"{indent}  {value}: {self.call('int', names)}" for value in range(self.number(1, 2))]
+        otherwise = self.call("int", names) if self.chance(60) else self.int(names)
+        head, *rest = self._bound(names, indent, "int", f"match {subject} {{")
+        return [head, *rest, *arms, f"{indent}  else: {otherwise}", f"{indent}}}"]
+
+    def each(self, names: Names, indent: str) -> list[str]:
+        source, parts = self._source(names)
+        variables = [self.fresh() for _ in parts]
+        inner = names.inner(is_loop=True)
+        inner.visible += [Name(name, kind) for name, kind in zip(variables, parts, strict=True)]
+        pattern = variables[0] if len(variables) == 1 else f"({', '.join(variables)})"
+        on_error = self.one_of(["fail", "collect", "skip"])
+        after = self.after(names)
+        body = self.statements(inner, indent + "  ", self.number(0, 2))
+        returns = self.chance(80)
+        if returns:
+            result = self.call("int", inner) if self.chance(70) else self.int(inner)
+            retry = " with { retry: { max: 1, backoff: fixed(1ms) } }" if "(" in result[:9] and self.chance(15) else ""
+            retry = retry if result[0].isalpha() and result.endswith(")") and not result.startswith("len") else ""
+            body.append(f"{indent}  return {result}{retry}")
+        elif not body:
+            body.append(f"{indent}  note({self.int(inner)})")
+        limits = self.one_of(["", ", concurrency: 2"])
+        head = f'each {pattern} in {source} with {{ max: 100, on_error: "{on_error}"{limits} }} {{'
+        tail = f"{indent}}} {after}".rstrip()
+        if not returns:
+            return [f"{indent}{head}", *body, tail]
+        kind = "collected" if on_error == "collect" else "ints"
+        return [*self._bound(names, indent, kind, head, is_whole=True), *body, tail]
+
+    def _source(self, names: Names) -> tuple[str, list[str]]:
+        """What is walked, and the kinds of the names of its items."""
+        xs = self.ints(names)
+        n = f"({self.one_of(names.of('int'))} % {self.number(2, 4)})"
+        match self.number(0, 5):
+            case 0 | 1:
+                return xs, ["int"]
+            case 2:
+                return f"range({n} + 1)", ["int"]
+            case 3:
+                return f"chunk({xs}, 2)", ["ints"]
+            case 4:
+                return f"zip({xs}, range({self.number(0, 4)}))", ["int", "int"]
+            case _:
+                return f"cross({xs}, range({n}))", ["int", "int"]
+
+    # ---- flows
+
+    def flow(self, name: str, count: int) -> str:
+        names = Names([Name("n", "int")])
+        lines = self.statements(names, "  ", count)
+        handlers = []
+        if self.chance(40):
+            used = self.one_of(["e.attempts", "n", "len(e.step)"])
+            handlers.append(f"  on failure(e) {{ {self.one_of(['note', 'risky', 'moody'])}({used}) }}")
+        if self.chance(30):
+            handlers.append(f"  on success(r) {{ note({self.one_of(['n', '1'])}) }}")
+        if name == "main":
+            shown = [seen for seen in names.visible[1:] if self.chance(40)][:6]
+            result = f"{{ {', '.join(f'{seen.name}: {seen.name}' for seen in [names.visible[0], *shown])} }}"
+        else:
+            # never skipped: the call of a flow whose result was skipped gives null, whatever its type
+            result = self.one_of([f"pick(n, {known})" for known in names.of("int")] + ["n + 1", "risky(n)", "flaky(n)"])
+        returns = "json" if name == "main" else "int"
+        body = "\n".join([*handlers, *lines, f"  return {result}"])
+        return f"\nflow {name}(n: int) returns {returns} {{\n{body}\n}}\n"
+
+
+@st.composite
+def programs(draw: st.DrawFn) -> Source:
+    """A program whose flow `main` takes `n`."""
+    writer = Writer(draw)
+    flows: list[str] = []
+    for number in range(writer.number(0, 2)):
+        writer.left = 4
+        flows.append(writer.flow(f"child{number}", writer.number(1, 3)))
+        writer.children.append(f"child{number}")
+    writer.left = 14
+    flows.append(writer.flow("main", writer.number(1, 9)))
+    return Source(DECLARATIONS + COMPOSITES + "".join(flows), {"n": writer.number(0, 12)})
