@@ -126,8 +126,9 @@ def store(core: Core, value: bytes) -> bytes:
     return short
 
 
-def note(core: Core, scope: Scope, node: int) -> None:
-    """Tells live views what became of a step. Steps inside an `each` are told as counts of the `each`."""
+def note(core: Core, scope: Scope, node: int, message: str = "") -> None:
+    """Tells live views what became of a step, with a message (else, its error). Steps inside an `each` are told as
+    counts of the `each`."""
     if scope.label is None:
         return
     name = scope.graph.nodes[node].name
@@ -144,7 +145,7 @@ def note(core: Core, scope: Scope, node: int) -> None:
         state=NAMES[state],
         attempt=attempt.number if attempt else 1,
         seconds=fan.took if fan else attempt.seconds if attempt else None,
-        message=error.message if error else "",
+        message=message or (f"{error.type}: {error.message}" if error else ""),
         total=fan.total if fan else 0,
         done=fan.succeeded if fan else 0,
         failed=fan.failed if fan else 0,

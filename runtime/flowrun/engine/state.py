@@ -30,9 +30,9 @@ NULL = b"\xc0"
 WAITING, QUEUED, GRANTED, RETRYING, RUNNING = range(5)
 SUCCESS, FAILED, SKIPPED, UPSTREAM_FAILED, CANCELLED, EXPIRED, REMOVED = range(5, 12)
 
-#: how a state is shown
+#: how a state is shown. When a worker begins is not known here: what may be dispatched counts as running
 NAMES: tuple[StepState, ...] = (
-    "waiting", "ready", "ready", "retrying", "running",
+    "waiting", "ready", "running", "retrying", "running",
     "success", "failed", "skipped", "upstream_failed", "cancelled", "expired", "cancelled",
 )  # fmt: skip
 

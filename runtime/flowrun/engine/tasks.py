@@ -174,7 +174,7 @@ def fail_attempt(core: Core, scope: Scope, node: int, failure: Failure) -> None:
     if wait:
         scope.states[node] = RETRYING
         core.set_timer(scope.run, "retry", scope, node, wait)
-        note(core, scope, node)
+        note(core, scope, node, f"{failure.type}: {failure.message}")
     else:
         _ask(core, scope, node, settings)
 
