@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Coroutine, Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import click
 import msgspec
@@ -24,13 +24,15 @@ from flowrun.coordinator import Coordinator
 from flowrun.messages import RunRecord, StateNote, StepNote
 from flowrun.nats.transport import NatsTransport
 
-from .errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
+from .errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, InputError
 from .node import Node
-from .runs import Run, Runs
+from .runs import RUNNING, SUBMITTING, Run, Runs
 from .screen.report import show_end
 from .screen.view import Output, View, make_view
 
 __all__ = ["Leader"]
+
+T = TypeVar("T")
 
 #: between two looks at the clock for the screen, in seconds
 _TICK_SECONDS = 0.06
@@ -56,10 +58,13 @@ class Leader:
         client = Client(transport, node.partition)
         try:
             record = await client.result(run) if resumed else None
+            if record is None and self._known.state not in (SUBMITTING, RUNNING):
+                message = f"the run `{run}` ended ({self._known.state}), and its result is no longer kept"
+                raise InputError(message, help="start it anew")
             if record is None:
                 record = await self._lead(transport, client, given, resumed)
             result = await _plain_result(record, transport)
-            self._runs.save(msgspec.structs.replace(self._known, state=record.state, ended_ms=record.ended_ms))
+            self._remember(record.state, record.ended_ms)
             await transport.drop_partition(node.partition)
         finally:
             await transport.close()
@@ -78,9 +83,13 @@ class Leader:
             helpers.add(self._show(notes))
             helpers.add(self._tick())
             helpers.add(node.worker.wait())
-            if not resumed or not await transport.last_seq(node.partition):
-                await client.submit(self._plan, given, run)
             helpers.add(coordinator.run())
+            await helpers.first(coordinator.ready.wait())
+            if self._known.state == SUBMITTING:
+                await client.submit(self._plan, given, run)
+                self._remember(RUNNING)
+            elif not await transport.last_seq(node.partition):
+                raise InputError(f"nothing is left of the run `{run}` on {node.url}", help="start it anew")
             self._listen(client)
             self._view.start(run, resumed)
             try:
@@ -92,6 +101,10 @@ class Leader:
                 self._unlisten()
                 self._view.stop()
         return record
+
+    def _remember(self, state: str, ended_ms: int | None = None) -> None:
+        self._known = msgspec.structs.replace(self._known, state=state, ended_ms=ended_ms)
+        self._runs.save(self._known)
 
     async def _show(self, notes: AsyncIterator[Any]) -> None:
         async for note in notes:
@@ -153,15 +166,17 @@ class _Helpers:
     def add(self, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.append(asyncio.create_task(work))
 
-    async def first(self, work: Coroutine[Any, Any, RunRecord]) -> RunRecord:
+    async def first(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of `work`; raises what a helper raises before."""
         main = asyncio.create_task(work)
-        self._tasks.append(main)
-        await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in self._tasks:
-            if task is not main and task.done():
-                task.result()
-        return await main
+        try:
+            await asyncio.wait([main, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+            for task in self._tasks:
+                if task.done():
+                    task.result()
+            return await main
+        finally:
+            main.cancel()
 
 
 async def _plain_result(record: RunRecord, transport: NatsTransport) -> object:

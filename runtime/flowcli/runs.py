@@ -12,7 +12,10 @@ from flowc.plan import Plan, PlanError
 from .errors import InputError
 from .files import read_file, write_whole
 
-__all__ = ["Run", "Runs"]
+__all__ = ["RUNNING", "SUBMITTING", "Run", "Runs"]
+
+#: states of a run that has not ended: it may never have reached the server; it has
+SUBMITTING, RUNNING = "submitting", "running"
 
 #: ended runs beyond this number are forgotten, the oldest first
 _KEEP = 200
@@ -31,7 +34,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     url: str | None
     env: str
     partition: str
-    #: "running" until its record was read
+    #: SUBMITTING, RUNNING, or how it ended
     state: str
     #: milliseconds since 1970
     started_ms: int

@@ -18,7 +18,7 @@ from flowrun.errors import FlowError
 
 from .errors import InputError
 from .node import start_node
-from .runs import Run, Runs
+from .runs import SUBMITTING, Run, Runs
 from .screen.view import Output
 from .targets import Target, find_root, load_target, queues_of, scan_queues
 
@@ -79,7 +79,7 @@ async def _start(order: Order) -> int:
         given = _values(plan, args)
         known = Run(
             run=run, flow=plan.flow, plan=plans.digest(plans.encode(plan)), args=args, url=order.url, env=order.env,
-            partition=node.partition, state="running", started_ms=time.time_ns() // 1_000_000,
+            partition=node.partition, state=SUBMITTING, started_ms=time.time_ns() // 1_000_000,
         )  # fmt: skip
         runs = Runs(root)
         runs.add(known, plans.write_file_bytes(plan))
