@@ -77,9 +77,9 @@ def test_a_folder_without_sources(project: Project) -> None:
 
 
 def test_output_into_a_closed_pipe_gives_no_traceback(hello: Project) -> None:
-    process = hello.start("compile", "--json")
-    assert process.stdout is not None
-    process.stdout.close()
-    assert process.wait(30) in (0, 1)
-    assert process.stderr is not None
-    assert "Traceback" not in process.stderr.read()
+    with hello.start("compile", "--json") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.wait(30) in (0, 1)
+        assert "Traceback" not in process.stderr.read()
