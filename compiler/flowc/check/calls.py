@@ -196,14 +196,15 @@ def _step(
     if symbol.kind == "flow":
         if cx.symbol is not None:
             cx.shared.calls.append((cx.symbol, symbol, cx.span(node)))
-        settings = _settings(cx, node, None, row)
+        # the defaults are those of tasks: a child run has only what its call says
+        settings = _settings(cx, node, (*cx.rows, row))
         header = cx.header(node, name, signature.returns)
         step: ir.Step = ir.ChildStep(**header, flow=symbol.key, args=args, settings=settings)
     else:
         for param in signature.params:
             if param.name not in args and param.default is not None:
                 args[param.name] = param.default
-        settings = _settings(cx, node, cx.shared.task_rows.get(symbol), row)
+        settings = _settings(cx, node, (cx.state.defaults, cx.shared.task_rows.get(symbol), *cx.rows, row))
         header = cx.header(node, name, signature.returns)
         step = ir.CallStep(**header, task=symbol.key, args=args, settings=settings)
     cx.emit(step)
@@ -211,9 +212,8 @@ def _step(
     return read(step.id, signature.returns)._replace(step=step.id, void=void)
 
 
-def _settings(cx: Context, node: syntax.Expression, task: Row | None, row: Row | None) -> ir.Settings:
-    rows = tuple(one for one in (cx.state.defaults, task, *cx.rows, row) if one)
-    found, is_new = cx.shared.settings(rows)
+def _settings(cx: Context, node: syntax.Expression, rows: tuple[Row | None, ...]) -> ir.Settings:
+    found, is_new = cx.shared.settings(tuple([row for row in rows if row]))
     if is_new:
         check_slots(cx, node, found)
     return found
@@ -245,7 +245,15 @@ def _function(cx: Context, node: syntax.Call, name: str) -> Value:
         missing = ", ".join(
             f"`{param}`" for param, value in zip(signature.params, values, strict=False) if value is None
         )
-        cx.report("missing-argument", node.func, callee=name, names=missing, plural="", example=signature.usage)
+        cx.report(
+            "missing-argument",
+            node.func,
+            help=f"it is called as `{signature.usage}`",
+            callee=name,
+            names=missing,
+            plural="",
+            example="",
+        )
         return BROKEN
     return function_of(cx, node, name, given)
 

@@ -98,10 +98,11 @@ def _with(
         cx.report("misplaced-setting", settings, name="with", where=f"behind the block of `{word}`", hint=hint)
         return elaborate(cx, target, bind)
     is_group = isinstance(target, syntax.ListExpr | syntax.RecordExpr)
-    place: Place = "group" if is_group else "step"
+    symbol = symbol_of(cx.module, target.func if isinstance(target, syntax.Call) else target)
+    is_child = symbol is not None and symbol.kind == "flow"
+    place: Place = "group" if is_group else "child" if is_child else "step"
     row = read_row(Reader(cx), settings.settings.entries, place)
     join_by, cancel_rest = row.pop("join", None), row.pop("cancel_rest", None)
-    symbol = symbol_of(cx.module, target.func if isinstance(target, syntax.Call) else target)
     if isinstance(target, syntax.Call) and symbol is not None:
         return call(cx, target, bind, row)
     if symbol is not None and cx.pipe is not None and elaborate is not Context.expr:

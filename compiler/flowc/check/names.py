@@ -41,6 +41,10 @@ def unknown_value(place: Context, node: syntax.Name) -> None:
         hint = f"call it: `{FUNCTIONS[name].usage}`"
         place.report("wrong-kind", node, name=name, what="a function", wanted="a value", hint=hint)
         return
+    if name == "run":
+        hint = "it is there in flows only: pass what is needed as an argument"
+        report_unknown(place, node, name, "value", hint)
+        return
     values = [known for known, what in place.module.names.items() if what.kind in ("let", "var")]
     candidates = [*place.scope.visible(), *values, "run"]
     hint = did_you_mean(name, candidates)

@@ -19,13 +19,14 @@ from .targets import first_call, symbol_of
 
 __all__ = ["SETTINGS", "Place", "Setting", "check_slots", "names_at", "read_row", "read_setting", "report_setting"]
 
-Place = Literal["task", "step", "flow", "defaults", "each", "repeat", "group"]
+Place = Literal["task", "step", "child", "flow", "defaults", "each", "repeat", "group"]
 _EVERYWHERE: tuple[Place, ...] = ("task", "step", "flow", "defaults", "each", "group")
-_WORK: tuple[Place, ...] = ("task", "step", "defaults", "each", "group")
+_WORK: tuple[Place, ...] = ("task", "step", "child", "defaults", "each", "group")
 
 #: how a place is called in messages
 _PLACES: dict[Place, str] = {
-    "task": "a task", "step": "a step's `with`", "flow": "a flow", "defaults": "`defaults`", "each": "an `each`",
+    "task": "a task", "step": "a step's `with`", "child": "a call of a flow", "flow": "a flow",
+    "defaults": "`defaults`", "each": "an `each`",
     "repeat": "a `repeat`", "group": "a group's `with`",
 }  # fmt: skip
 
@@ -63,7 +64,19 @@ def _join(reader: Reader, node: syntax.Expression, name: str) -> str | int | Non
 
 
 def _executor(reader: Reader, node: syntax.Expression, name: str) -> str | None:
-    return reader.choice(node, name, ("process", "thread", "async"))
+    found = reader.choice(node, name, ("process", "thread", "async"))
+    if found in ("thread", "async"):
+        reader.place.report("not-supported-yet", node, construct=f'`executor: "{found}"`')
+        return None
+    return found
+
+
+def _queue(reader: Reader, node: syntax.Expression, name: str) -> str | None:
+    return reader.resource(node, name, "queue", ("default",))
+
+
+def _pool(reader: Reader, node: syntax.Expression, name: str) -> str | None:
+    return reader.resource(node, name, "pool")
 
 
 def _unread(reader: Reader, node: syntax.Expression, name: str) -> None:
@@ -75,7 +88,7 @@ def _supported(*settings: Setting) -> dict[str, Setting]:
 
 
 def _refused(*names: str) -> dict[str, Setting]:
-    every: tuple[Place, ...] = ("task", "step", "flow", "defaults", "each", "group")
+    every: tuple[Place, ...] = (*_EVERYWHERE, "child")
     return {name: Setting(name, name, _unread, (), refused=every) for name in names}
 
 
@@ -84,25 +97,25 @@ SETTINGS: dict[str, Setting] = {
     **_supported(
         Setting("run", "run", _unread, ("task",)),
         Setting("uses", "uses", Reader.connections, ("task",)),
-        Setting("queue", "queue", lambda r, node, name: r.resource(node, name, "queue", ("default",)), _EVERYWHERE),
-        Setting("pool", "pool", lambda r, node, name: r.resource(node, name, "pool"), _EVERYWHERE),
-        Setting("slots", "slots", _integer(1), _EVERYWHERE),
-        Setting("priority", "priority", _integer(0, 9), _EVERYWHERE),
+        Setting("queue", "queue", _queue, _EVERYWHERE, inactive=("child",)),
+        Setting("pool", "pool", _pool, (*_EVERYWHERE, "child")),
+        Setting("slots", "slots", _integer(1), (*_EVERYWHERE, "child")),
+        Setting("priority", "priority", _integer(0, 9), _EVERYWHERE, inactive=("child",)),
         Setting("retry", "retry", Reader.retry, _WORK),
-        Setting("timeout", "timeout_ms", _duration, _EVERYWHERE),
+        Setting("timeout", "timeout_ms", _duration, (*_EVERYWHERE, "child")),
         Setting("deadline", "deadline_ms", _duration, _WORK, refused=("flow",)),
-        Setting("executor", "executor", _executor, _EVERYWHERE),
-        Setting("env", "env", Reader.environment, _EVERYWHERE),
-        Setting("tags", "tags", Reader.texts, _EVERYWHERE),
+        Setting("executor", "executor", _executor, _EVERYWHERE, refused=("child",)),
+        Setting("env", "env", Reader.environment, _EVERYWHERE, refused=("child",)),
+        Setting("tags", "tags", Reader.texts, (*_EVERYWHERE, "child")),
         Setting("idempotent", "idempotent", Reader.boolean, _WORK),
         Setting("defaults", "defaults", _unread, ("flow",)),
         Setting("max", "max", _integer(1), ("each", "repeat")),
-        Setting("concurrency", "concurrency", _integer(1), ("each",), refused=("task", "step"), inactive=("flow",)),
+        Setting("concurrency", "concurrency", _integer(1), ("each",), ("task", "step", "child"), ("flow",)),
         Setting("on_error", "on_error", _choice("fail", "collect", "skip"), ("each",)),
         Setting("every", "every_ms", _duration, ("repeat",)),
         Setting("join", "join", _join, ("group",)),
         Setting("cancel_rest", "cancel_rest", Reader.boolean, ("group",)),
-        Setting("sla", "sla", _unread, (), inactive=_EVERYWHERE),
+        Setting("sla", "sla", _unread, (), inactive=(*_EVERYWHERE, "child")),
         Setting("max_active_runs", "max_active_runs", _unread, (), inactive=("flow",)),
         Setting("catchup", "catchup", _unread, (), inactive=("flow",)),
         Setting("depends_on_past", "depends_on_past", _unread, (), inactive=("flow",)),
@@ -165,7 +178,7 @@ def report_setting(cx: Context, key: syntax.Ident, value: syntax.Expression, pla
     """Reports a name that is no setting here."""
     known = SETTINGS.get(key.text)
     if known is not None:
-        places = [_PLACES[other] for other in (*known.places, *known.inactive)]
+        places = [_PLACES[other] for other in (*known.places, *known.inactive) if other != "child"]
         hint = "it belongs to " + " or ".join(places) if places else "remove it"
         cx.report("misplaced-setting", key, name=key.text, where=_PLACES[place], hint=hint)
         return

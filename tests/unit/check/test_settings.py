@@ -116,3 +116,13 @@ def test_unused_things_are_told_where_nothing_is_wrong() -> None:
     )
     assert names(text) == ["unused-resource", "unused-input", "unused-output"]
     assert names(text.replace("number(a)", "nubmer(a)")) == ["unknown-name"]
+
+
+def test_a_child_run_has_only_the_settings_of_its_call() -> None:
+    body = "  defaults: { timeout: 1m, retry: 3 }\n  child()\n  a = child() with { timeout: 2h }\n"
+    text = f"{TASKS}flow child {{ number(1) }}\nflow main {{\n{body}}}\n"
+    program, findings = checked(text)
+    assert findings.sorted() == []
+    plain, limited = program.flows["main.flow:main"].body.steps
+    assert plain.settings == ir.Settings()
+    assert limited.settings == ir.Settings(timeout_ms=7_200_000)
