@@ -149,8 +149,10 @@ class ExecutorProcess:
         self.kill()
         while self.look():  # noqa: ASYNC110 (it was killed: a matter of microseconds, and no event tells)
             await asyncio.sleep(0.001)
+        await self.drain()
         for transport in self._transports:
             transport.close()
+        await asyncio.sleep(0)  # in which they close what is under them
         for fd in (*self._spawned.tokens, self._spawned.memory):
             os.close(fd)
         self.memory.close()
