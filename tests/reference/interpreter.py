@@ -450,24 +450,27 @@ class _Run:
     def repeat_step(self, step: ir.RepeatStep, place: Place) -> None:
         outside = [expr for expr in outer_references(step) if expr[1] in place.env]
         state = self.verdict(outside, step.after, place)
-        outcome, rows = self.rounds(step, place) if state == RUN else (Outcome(state), [])
+        last = Scope(place.scope.names)
+        outcome, last = self.rounds(step, place) if state == RUN else (Outcome(state), last)
         self.record(step.name, step.id, outcome, place)
-        place.scope.rows += rows
+        place.scope.rows += last.rows
+        place.scope.open += last.open
 
-    def rounds(self, step: ir.RepeatStep, place: Place) -> tuple[Outcome, list[Row]]:
+    def rounds(self, step: ir.RepeatStep, place: Place) -> tuple[Outcome, Scope]:
+        """How the loop ends, and its last round."""
         previous: Any = None
         for number in range(1, step.max + 1):
             env = {**place.env, step.previous_id: Outcome(SUCCESS, previous)}
             inner = Scope(place.scope.names)
             outcome, failed = self.body(step.body, Place(env, inner, []), step.type)
             if failed is not None:
-                return Outcome(FAILED, error=outcome.error, attempts=number), inner.rows
+                return Outcome(FAILED, error=outcome.error, attempts=number), inner
             previous = outcome.value
             env[step.previous_id] = Outcome(SUCCESS, previous)
             if self.value(step.until, env) is True:
-                return Outcome(SUCCESS, previous, attempts=number), inner.rows
+                return Outcome(SUCCESS, previous, attempts=number), inner
         late = Error("TooManyRounds", f"`until` was not true after {step.max} rounds")
-        return Outcome(FAILED, error=late, attempts=step.max), inner.rows
+        return Outcome(FAILED, error=late, attempts=step.max), inner
 
 
 # ---- helpers --------------------------------------------------------------------------------------------------------

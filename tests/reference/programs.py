@@ -23,7 +23,8 @@ BEHAVIOURS = Path(__file__).with_name("behaviours.py")
 
 T = TypeVar("T")
 
-COMPOSITES = """
+SHARED = """
+pool narrow { slots: 2 }
 chain twice(x: int) returns int = inc(x) -> inc
 chain shaky(x: int) returns int = add(x, 1) -> risky
 group both(x: int) = [inc(x), moody(x)]
@@ -63,7 +64,7 @@ class Name:
     """A name that can be read."""
 
     name: str
-    #: int, string, ints, row, int?, collected
+    #: int, string, ints, row, int?, collected, counted
     kind: str
     #: `after` can wait for it
     is_step: bool = False
@@ -215,10 +216,13 @@ class Writer:
 
     # ---- modifiers
 
-    def modifiers(self, names: Names, indent: str, *, can_catch: bool) -> str:
+    def modifiers(self, names: Names, indent: str, what: str, *, can_catch: bool) -> str:
+        """What follows `what`. A call of a flow that holds a slot which its own steps need would wait for ever."""
         found: list[str] = []
+        pools = [""] if what.startswith(("child", "[")) else ["", ", pool: narrow", ", pool: narrow, slots: 2"]
         if self.chance(20):
-            found.append(f"with {{ retry: {{ max: {self.number(1, 3)}, backoff: fixed(1ms) }} }}")
+            retry = f"retry: {{ max: {self.number(1, 3)}, backoff: fixed(1ms) }}"
+            found.append(f"with {{ {retry}{self.one_of(pools)}{self.one_of(['', ', priority: 9'])} }}")
         after = self.after(names)
         if after:
             found.append(after)
@@ -266,13 +270,14 @@ class Writer:
         simple = [self.bind_call, self.bind_call, self.bind_call, self.bind_value, self.bare_call, self.bind_group]
         simple += [self.bind_chain, self.bind_choice]
         nested = [self.each, self.each, self.if_statement, self.if_statement, self.match_statement]
+        nested += [self.using, self.repeat]
         deep = len(indent) > 6
         return self.one_of(simple if deep else simple + nested)(names, indent)
 
     def bind_call(self, names: Names, indent: str) -> list[str]:
         kind = self.one_of(["int"] * 6 + ["string", "ints", "row"])
         call = self.call(kind, names)
-        modifiers = self.modifiers(names, indent, can_catch=kind == "int")
+        modifiers = self.modifiers(names, indent, call, can_catch=kind == "int")
         return self._bound(names, indent, kind, call + modifiers)
 
     def _bound(self, names: Names, indent: str, kind: str, value: str, *, is_whole: bool = False) -> list[str]:
@@ -286,14 +291,16 @@ class Writer:
         return self._bound(names, indent, kind, write(names))
 
     def bind_chain(self, names: Names, indent: str) -> list[str]:
-        return self._bound(names, indent, "int", self.chain(names) + self.modifiers(names, indent, can_catch=True))
+        chain = self.chain(names)
+        return self._bound(names, indent, "int", chain + self.modifiers(names, indent, "", can_catch=True))
 
     def bind_group(self, names: Names, indent: str) -> list[str]:
         if self.chance(40):
             return self._bound(names, indent, "int", f"{self.group(names)} -> total")
         if self.chance(30):
             return self._bound(names, indent, "ints", f"both({self.int(names)})", is_whole=True)
-        return self._bound(names, indent, "ints", self.group(names) + self.modifiers(names, indent, can_catch=False))
+        group = self.group(names)
+        return self._bound(names, indent, "ints", group + self.modifiers(names, indent, group, can_catch=False))
 
     def bind_choice(self, names: Names, indent: str) -> list[str]:
         known = names.of("int?")
@@ -306,7 +313,7 @@ class Writer:
 
     def bare_call(self, names: Names, indent: str) -> list[str]:
         call = f"note({self.int(names)})" if self.chance(60) else self.call("int", names)
-        return [f"{indent}{call}{self.modifiers(names, indent, can_catch=False)}"]
+        return [f"{indent}{call}{self.modifiers(names, indent, call, can_catch=False)}"]
 
     def if_statement(self, names: Names, indent: str) -> list[str]:
         """Binds a name in both arms, in one of them, or in none."""
@@ -361,6 +368,27 @@ class Writer:
         kind = "collected" if on_error == "collect" else "ints"
         return [*self._bound(names, indent, kind, head, is_whole=True), *body, tail]
 
+    def using(self, names: Names, indent: str) -> list[str]:
+        resource, inner = self.fresh(), names.inner()
+        inner.visible.append(Name(resource, "int"))
+        body = self.statements(inner, indent + "  ", self.number(0, 2))
+        cleanup = self.one_of(["note", "risky", "inc"])
+        return [
+            f"{indent}using {resource} = {self.call('int', names)} {{",
+            *(body or [f"{indent}  note({resource})"]),
+            f"{indent}}} finally {{",
+            f"{indent}  {cleanup}({resource})",
+            f"{indent}}}",
+        ]
+
+    def repeat(self, names: Names, indent: str) -> list[str]:
+        """Rounds that count up, and maybe not far enough."""
+        inner = names.inner(is_loop=True)
+        body = self.statements(inner, indent + "  ", self.number(0, 1))
+        limit = self.number(1, 3)
+        head, *_ = self._bound(names, indent, "counted", f"repeat with {{ every: 1ms, max: {self.number(1, 3)} }} {{")
+        return [head, *body, f"{indent}  return add(int(_ ?? 0), 1)", f"{indent}}} until int(_) >= {limit}"]
+
     def _source(self, names: Names) -> tuple[str, list[str]]:
         """What is walked, and the kinds of the names of its items."""
         xs = self.ints(names)
@@ -410,4 +438,4 @@ def programs(draw: st.DrawFn) -> Source:
         writer.children.append(f"child{number}")
     writer.left = 14
     flows.append(writer.flow("main", writer.number(1, 9)))
-    return Source(DECLARATIONS + COMPOSITES + "".join(flows), {"n": writer.number(0, 12)})
+    return Source(DECLARATIONS + SHARED + "".join(flows), {"n": writer.number(0, 12)})

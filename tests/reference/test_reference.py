@@ -1,0 +1,135 @@
+"""The interpreter says what the design says, and the engine does what the interpreter says."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from flowc.pipeline import Compilation, compile_paths
+from flowc.project import find_project
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from tests.reference.behaviours import DECLARATIONS, TASKS
+from tests.reference.compare import differences
+from tests.reference.direct import Direct
+from tests.reference.interpreter import Report, interpret
+from tests.reference.programs import BEHAVIOURS, Source, programs
+from tests.reference.rules import verdict
+
+#: `trigger-rules.md`: how a step with the rule ends over two upstreams that have ended
+COLUMNS = ["SS", "SF", "SK", "SU", "FF", "FK", "FU", "KK", "KU", "UU"]
+TABLE = {
+    "ok": "R u k u u u u k u u",
+    "failed": "k k k k R k R k k R",
+    "done": "R R R R R R R R R R",
+    "done_any_ok": "R R k R u k u k k u",
+    "any_ok": "R R R R u u u k u u",
+    "any_failed": "k R k R R R R k R R",
+    "any_done": "R R R R R R R k k k",
+    "none_failed": "R u R u u u u R u u",
+    "none_failed_any_ok": "R u R u u u u k u u",
+    "none_skipped": "R R k R R k R k k R",
+    "skipped": "k k k k k k k R k k",
+    "always": "R R R R R R R R R R",
+}
+STATES = {"S": "success", "F": "failed", "K": "skipped", "U": "upstream_failed"}
+VERDICTS = {"R": "run", "k": "skipped", "u": "upstream_failed"}
+
+
+@pytest.mark.parametrize("rule", TABLE)
+def test_the_rules_are_those_of_the_table(rule: str) -> None:
+    for column, cell in zip(COLUMNS, TABLE[rule].split(), strict=True):
+        for order in (column, column[::-1]):
+            assert verdict(rule, [STATES[state] for state in order]) == VERDICTS[cell], (column, cell)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with the tasks of the random programs."""
+    folder = tmp_path_factory.mktemp("programs")
+    shutil.copy(BEHAVIOURS, folder / "behaviours.py")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        yield folder
+
+
+def compiled(root: Path, text: str) -> Compilation:
+    path = root / "program.flow"
+    path.write_text(text)
+    found = compile_paths(find_project(root), [path])
+    errors = [diagnostic for diagnostic in found.diagnostics if diagnostic.severity == "error"]
+    assert not errors, errors
+    return found
+
+
+def report_of(root: Path, body: str, n: int = 1) -> Report:
+    program = compiled(root, f"{DECLARATIONS}\nflow main(n: int) returns json {{\n{body}\n}}\n").program
+    assert program is not None
+    key = next(key for key, flow in program.flows.items() if flow.name == "main")
+    return interpret(program, key, TASKS, {"n": n})
+
+
+def states(report: Report) -> dict[str, str]:
+    return {row.step + "".join(f"[{i}]" for i in row.index): row.state for row in report.rows}
+
+
+@pytest.mark.parametrize(
+    ("body", "n", "value"),
+    [
+        ("a = inc(n)\nreturn a + 1", 4, 6),
+        ("a = risky(3) catch(e) { return e.attempts }\nreturn a", 1, 1),
+        ("a = flaky(2) with { retry: { max: 2, backoff: fixed(1ms) } }\nreturn a", 1, 5),
+        ("a = each i in range(4) { return moody(i) }\nreturn a", 1, [2, 4, 5]),
+        ('a = each i in range(4) with { on_error: "skip" } { return risky(i) }\nreturn a', 1, [2, 3]),
+        ("if n > 0 { a = inc(n) }\nreturn a ?? 7", 0, 7),
+        ("a = moody(1)\nb = pick(5, a)\nreturn b", 1, 5),
+        ("a = match n { 1: inc(1)\n else: inc(5) }\nreturn a", 1, 2),
+        ("a = repeat with { every: 1s, max: 5 } { return add(int(_ ?? 0), 2) } until int(_) > 3\nreturn a", 1, 4),
+    ],
+)
+def test_values(root: Path, body: str, n: int, value: object) -> None:
+    report = report_of(root, body, n)
+    assert (report.state, report.value) == ("success", value)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("a = risky(3)\nb = inc(a)\nc = note(1) after done(a)\nreturn n", {"a": "failed", "b": "upstream_failed"}),
+        ("a = moody(1)\nb = inc(a)\ninc(2) after a\nreturn n", {"a": "skipped", "b": "skipped", "inc": "success"}),
+        ("if n > 1 { a = inc(n) }\nb = pick(1, a)\nreturn n", {"a": "skipped", "b": "success"}),
+        ("a = risky(3) on failure(e) { note(1) }\nreturn n", {"a": "failed", "note": "success"}),
+        ("a = each i in range(2) { return risky(i + 2) }\nreturn n", {"risky[0]": "success", "risky[1]": "failed"}),
+        ("using c = inc(1) { risky(3) } finally { note(c) }\nreturn n", {"risky": "failed", "note": "success"}),
+        ("on failure(e) { note(e.attempts) }\na = broken(1)\nreturn n", {"a": "failed", "note": "success"}),
+    ],
+)
+def test_states(root: Path, body: str, expected: dict[str, str]) -> None:
+    found = states(report_of(root, body.replace("c = note(1)", "note(1)")))
+    assert found.items() >= expected.items()
+
+
+def test_a_run_fails_by_the_first_failure_that_nothing_handled(root: Path) -> None:
+    report = report_of(root, "a = risky(3) catch(e) { return 1 }\nb = risky(6)\nc = broken(1)\nreturn a")
+    assert (report.state, report.step) == ("failed", "b")
+    assert report.error is not None
+    assert report.error.type == "ValueError"
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(source=programs(), order=st.integers(0, 1_000))
+def test_the_engine_does_what_the_interpreter_says(root: Path, source: Source, order: int) -> None:
+    found = compiled(root, source.text)
+    assert found.program is not None
+    main = next(plan for plan in found.plans if plan.flow == "main")
+    key = next(key for key, flow in found.program.flows.items() if flow.name == "main")
+    report = interpret(found.program, key, TASKS, source.args)
+    run = Direct(main.plan, root, order)
+    assert differences(report, run.run(source.args), "json", run.get) == []
