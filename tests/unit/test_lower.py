@@ -549,3 +549,34 @@ def test_ten_thousand_steps_take_little_time() -> None:
     made = lower(whole, "f")
     assert time.process_time() - started < 0.7
     assert len(made.blocks[0].nodes) == 10_001
+
+
+def test_the_end_of_a_block_looks_past_failures_that_are_handled_inside() -> None:
+    inner = catch(5, block(call(6), result=ref(6)), 7, block(call(8), result=ref(8)))
+    made = lowered(catch(1, block(call(2), result=ref(2)), 3, block(inner, call(9))))
+    named = nodes(made)
+    end = made.blocks[0].nodes[named["s1"][1].sources[1]]
+    (trigger,) = end.after
+    assert named["s6"][0] not in trigger.nodes
+    assert {named["s8"][0], named["s9"][0]} <= set(trigger.nodes)
+
+
+def test_using_that_returns_means_what_it_returns() -> None:
+    using = ir.UsingStep(
+        id=1, name="", line=1, type="int", setup=block(call(2), result=ref(2)), value_id=3,
+        body=block(call(4, ref(3)), result=["op", "+", ref(4), lit(1)]), cleanup=block(call(5, ref(3))),
+    )  # fmt: skip
+    made = lowered(using, result=ref(1))
+    result = made.blocks[0].nodes[made.blocks[0].result]
+    assert isinstance(result, plan.ValueNode)
+    assert result.guard == nodes(made)["s4"][1].guard
+
+
+def test_a_merge_is_a_step_only_where_no_arm_has_one_of_its_name() -> None:
+    arms = (block(call(3, name="y")), block(call(4, name="y#2")))
+    bound = ir.Merge(id=5, name="y", type="int", sources=(3, 4))
+    chosen = ir.Merge(id=9, name="z", type="int", sources=(7, 8))
+    made = lowered(
+        branch(2, lit(0), *arms, merges=(bound,)), branch(6, lit(0), block(call(7)), block(call(8)), merges=(chosen,))
+    )
+    assert [node.name for _, node in of_kind(made, plan.MergeNode)] == ["", "z"]
