@@ -249,6 +249,16 @@ class _Printer:
                 return f"{inner(value, _POSTFIX)}[{ends[0]}:{ends[1]}]"
             case syntax.Call(func=func, args=args):
                 return inner(func, _POSTFIX) + self._arguments(args, indent, flat)
+            case _:
+                return self._construct(node, indent, flat)
+
+    def _construct(self, node: Any, indent: str, flat: bool) -> str:
+        """The expressions that are made of words and blocks."""
+
+        def inner(expression: Expression, level: int = _EXPR) -> str:
+            return self.expr(expression, indent, level, flat=flat)
+
+        match node:
             case syntax.IfExpr(condition=condition, then=then, otherwise=otherwise):
                 return f"if {inner(condition, _OR)} then {inner(then, _PIPE)} else {inner(otherwise)}"
             case syntax.Match(subject=subject, arms=arms):

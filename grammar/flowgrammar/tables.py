@@ -75,7 +75,7 @@ def load() -> Tables:
 def build(text: str) -> Tables:
     """Makes the tables of a grammar. Raises lark's GrammarError for a conflict."""
     grammar = _lark(text)
-    table = grammar.parser.parser._parse_table  # type: ignore[attr-defined]
+    table = grammar.parser.parser._parse_table
     names = {terminal.name: _terminal_name(terminal) for terminal in grammar.terminals}
     rules = sorted(grammar.rules, key=lambda rule: (rule.origin.name, [symbol.name for symbol in rule.expansion]))
     rule_numbers = {rule: number for number, rule in enumerate(rules)}

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import flowgrammar
 import pytest
-from flowgrammar.tables import encode
-from lark.exceptions import GrammarError
-
 from flowc.parse import build
 from flowc.parse.tokens import HARD, KEYWORDS, SOFT, TRAILING
+from flowgrammar.tables import encode
+from lark.exceptions import GrammarError
 
 
 def test_stored_tables_are_those_of_the_grammar() -> None:

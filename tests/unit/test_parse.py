@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from flowc import syntax
 from flowc.catalog import Findings
 from flowc.format import print_expression, print_statement
 from flowc.parse import MAX_BYTES, decode_source, machine, parse, parse_expression
 from flowc.parse.lexer import scan
 from flowc.source import Source
+
+from tests.unit.syntax_trees import shape
 
 EXAMPLES = sorted(path for path in Path("specs/examples").rglob("*.flow") if path.is_file())
 
@@ -36,16 +37,6 @@ def statements(text: str) -> tuple[Any, ...]:
 def statement(text: str) -> Any:
     (only,) = statements(text)
     return only
-
-
-def shape(node: Any) -> Any:
-    """A tree without its offsets."""
-    if isinstance(node, syntax.Node):
-        fields = [shape(getattr(node, name)) for name in type(node).__struct_fields__ if name not in ("start", "end")]
-        return (type(node).__name__, *fields)
-    if isinstance(node, tuple):
-        return tuple(shape(item) for item in node)
-    return (type(node).__name__, node)
 
 
 def same(left: str, right: str) -> bool:
@@ -89,7 +80,9 @@ def test_unions_over_several_lines() -> None:
 
 
 def test_let_var_and_resources() -> None:
-    text = 'let a = 1\nvar b: string\nvar c: int = 2\npool p { slots: 8 }\nconnection d: duck.db { path: "x" }\nsla s { }'
+    text = (
+        'let a = 1\nvar b: string\nvar c: int = 2\npool p { slots: 8 }\nconnection d: duck.db { path: "x" }\nsla s { }'
+    )
     a, b, c, p, d, s = parsed(text).declarations
     assert isinstance(a, syntax.Let)
     assert isinstance(b, syntax.Var)
@@ -150,7 +143,8 @@ def test_kinds_of_statements() -> None:
         "if x { d() }\nusing u = e() { f(u) } finally { g(u) }\nh(x)\n{ left: i(1) }\n[j(1)]\nreturn x"
     )
     assert [type(node).__name__ for node in found] == [
-        "Setting", "Bind", "TriggerStmt", "Handler", "Handler", "If", "Using", "ExprStmt", "ExprStmt", "ExprStmt", "Return",
+        "Setting", "Bind", "TriggerStmt", "Handler", "Handler", "If", "Using", "ExprStmt", "ExprStmt", "ExprStmt",
+        "Return",
     ]  # fmt: skip
     assert found[3].name.text == "e"
     assert found[4].name is None
@@ -171,7 +165,8 @@ def test_else_finally_and_until_may_stand_on_their_own_line() -> None:
 
 def test_blocks_can_wait_and_be_named() -> None:
     branch, guarded = statements(
-        "branch = if a { b() } else { c() } after d after done(e)\nu = using v = f() { g() } finally { h() } after branch"
+        "branch = if a { b() } else { c() } after d after done(e)\n"
+        "u = using v = f() { g() } finally { h() } after branch"
     )
     assert isinstance(branch, syntax.If)
     assert branch.label is not None
@@ -189,7 +184,8 @@ def test_commas_separate_statements_on_one_line() -> None:
 
 def test_modifiers_in_any_order_over_several_lines() -> None:
     bound = statement(
-        "x = a(1)\n  with { timeout: 1m }\n  after b\n  catch(e) { return c(e) } on failure(e) { d(e) } on retry { f() }"
+        "x = a(1)\n  with { timeout: 1m }\n  after b\n"
+        "  catch(e) { return c(e) } on failure(e) { d(e) } on retry { f() }"
     )
     assert isinstance(bound.value, syntax.Modified)
     kinds = [type(modifier).__name__ for modifier in bound.value.modifiers]
@@ -224,7 +220,9 @@ def test_lines_that_go_on(text: str) -> None:
     assert print_statement(statement(text)) == "x = a(2, 2) -> b(_, 4) -> c with { queue: cpu }"
 
 
-@pytest.mark.parametrize("operator", ["+", "-", "*", "/", "%", "==", "!=", "<", "<=", ">", ">=", "??", "and", "or", "in"])
+@pytest.mark.parametrize(
+    "operator", ["+", "-", "*", "/", "%", "==", "!=", "<", "<=", ">", ">=", "??", "and", "or", "in"]
+)
 def test_a_line_that_ends_in_an_operator_goes_on(operator: str) -> None:
     assert print_statement(statement(f"x = a {operator}  # more\n  b")) == f"x = a {operator} b"
 
@@ -404,7 +402,7 @@ def test_match_arms() -> None:
 
 
 def test_each_and_comprehension() -> None:
-    each = parse_expression('each (a, b) in zip(xs, ys) with { max: 5 } { return f(a, b) }')
+    each = parse_expression("each (a, b) in zip(xs, ys) with { max: 5 } { return f(a, b) }")
     assert isinstance(each, syntax.Each)
     assert (each.pattern.is_tuple, [name.text for name in each.pattern.names]) == (True, ["a", "b"])
     comprehension = parse_expression("[x + 1 for x in xs if x > 2]")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
 from flowc import syntax
 from flowc.catalog import Findings, entries
 from flowc.parse import parse
@@ -159,7 +158,7 @@ def test_mistakes_in_declarations_brackets_and_quotes(text: str, name: str, line
         ("x = $name", "unknown-character", 7),
         ("x = a → b", "unknown-character", 9),
         ("if x: a()", "foreign-syntax", 7),
-        ("match x { \"a\" => b(), else: c() }", "foreign-syntax", 17),
+        ('match x { "a" => b(), else: c() }', "foreign-syntax", 17),
         # numbers
         ("timeout: 30sec", "bad-number", 12),
         ("timeout: 1h30", "bad-number", 12),
@@ -239,7 +238,10 @@ flow second {
 
 
 def test_what_is_right_around_a_mistake_is_kept() -> None:
-    text = "let a = 1\nflow f(x: int) {\n  one = a()\n  two = = b()\n  if one {\n    three = c() d()\n  }\n  return one\n}\ntsak t() { run: x }\npool p { }\n"
+    text = (
+        "let a = 1\nflow f(x: int) {\n  one = a()\n  two = = b()\n  if one {\n    three = c() d()\n  }\n"
+        "  return one\n}\ntsak t() { run: x }\npool p { }\n"
+    )
     file = parse(Source("x.flow", text), Findings())
     assert [type(node).__name__ for node in file.declarations] == ["Let", "FlowDecl", "ErrorNode", "Resource"]
     flow = file.declarations[1]

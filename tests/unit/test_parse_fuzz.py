@@ -5,9 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from flowc import syntax
 from flowc.catalog import Findings
 from flowc.parse import decode_source, machine, parse
@@ -15,11 +12,17 @@ from flowc.parse.build import Refused
 from flowc.parse.lexer import scan
 from flowc.parse.tokens import KEYWORDS
 from flowc.source import Source
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-EXAMPLES = [path.read_text(encoding="utf-8") for path in sorted(Path("specs/examples").rglob("*.flow")) if path.is_file()]
+EXAMPLES = [
+    path.read_text(encoding="utf-8") for path in sorted(Path("specs/examples").rglob("*.flow")) if path.is_file()
+]
 PIECES = [
-    *sorted(KEYWORDS), *"a b x1 _ 1 2h 3KB 1.5 2026-01-31 \" \"\"\" ${ } { ( ) [ ] , : = == -> ?? ?. . ... | ; ' \\ \\\" # ##".split(),
-    '"text"', '"${a}"', "\n", "\n  ", " ", "\t", "\r\n", "task t() {", "flow f {", "x = f(1)\n", "é", "\u00a0", "\x00", "\ufeff",
+    *sorted(KEYWORDS), *"{}()[],:=.|;#'\"\\ \t\n", "==", "->", "??", "?.", "...", "${",
+    '"""', '\\"', "##", "\n  ", "\r\n",
+    "a", "b", "x1", "_", "1", "2h", "3KB", "1.5", "2026-01-31", '"text"', '"${a}"', "task t() {", "flow f {",
+    "x = f(1)\n", "é", "\u00a0", "\x00", "\ufeff",
 ]  # fmt: skip
 
 

@@ -72,7 +72,7 @@ ENTRIES: tuple[Entry, ...] = (
         code="FL0107",
         name="unknown-escape",
         message="`{escape}` is no escape",
-        help="a backslash itself is written `\\\\`; the escapes are \\n \\t \\r \\0 \\\" \\\\ \\$ \\u0041 \\u{{1F600}}",
+        help='a backslash itself is written `\\\\`; the escapes are \\n \\t \\r \\0 \\" \\\\ \\$ \\u0041 \\u{{1F600}}',
         explanation="A backslash in text begins an escape. Unknown ones are refused, so that a regular expression or "
         "a Windows path cannot change its meaning in silence.",
         bad='task find { run: shell("grep \\d+ log.txt"), timeout: 1m }\n',
@@ -291,9 +291,18 @@ ENTRIES: tuple[Entry, ...] = (
         name="brace-on-own-line",
         message="the block begins on the next line",
         help="put `{{` at the end of the line before",
-        explanation="A line end ends a statement. The opening brace stands on the line of the construct that it belongs "
-        "to.",
+        explanation="A line end ends a statement. The opening brace stands on the line of the construct that it "
+        "belongs to.",
         bad=_PING + "flow main(n: int) {\n  if n > 1\n  {\n    ping(n)\n  }\n}\n",
         good=_PING + "flow main(n: int) {\n  if n > 1 {\n    ping(n)\n  }\n}\n",
+    ),
+    Entry(
+        code="FL0131",
+        name="missing-part",
+        message="{what} is missing after {before}",
+        help="add {what}",
+        explanation="Only one thing can stand at this place, and something else does.",
+        bad=_PING + "flow main { x = if true then ping(1) }\n",
+        good=_PING + "flow main { x = if true then ping(1) else ping(2) }\n",
     ),
 )

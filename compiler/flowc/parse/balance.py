@@ -22,7 +22,7 @@ __all__ = ["balance"]
 
 _CLOSERS = {"(": ")", "[": "]", "{": "}", "${": "UNQUOTE"}
 _OPENERS = {closer: opener for opener, closer in _CLOSERS.items()}
-_STATEMENT_WORDS = frozenset("return trigger using expect mock on".split())
+_STATEMENT_WORDS = frozenset({"return", "trigger", "using", "expect", "mock", "on"})
 
 
 class _Open(NamedTuple):

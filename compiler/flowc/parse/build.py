@@ -83,9 +83,7 @@ def resource(
     return syntax.Resource(start, end, kind, name, subkind, body)
 
 
-def signature(
-    start: int, end: int, name: Ident, params: _Group | None, returns: TypeExpr | None
-) -> syntax.Signature:
+def signature(start: int, end: int, name: Ident, params: _Group | None, returns: TypeExpr | None) -> syntax.Signature:
     return syntax.Signature(start, end, name, params.items if params else (), returns)
 
 
@@ -157,9 +155,7 @@ def if_stmt(start: int, end: int, label: Ident | None, arms: syntax.If, *after: 
     return syntax.If(start, end, arms.condition, arms.then, arms.otherwise, after, label)
 
 
-def if_arms(
-    start: int, end: int, condition: Expression, then: Block, otherwise: Block | syntax.If | None
-) -> syntax.If:
+def if_arms(start: int, end: int, condition: Expression, then: Block, otherwise: Block | syntax.If | None) -> syntax.If:
     return syntax.If(start, end, condition, then, otherwise, ())
 
 
@@ -212,9 +208,7 @@ def modified(start: int, end: int, value: Expression, *modifiers: syntax.Modifie
     return syntax.Modified(start, end, value, modifiers)
 
 
-def repeat(
-    start: int, end: int, settings: syntax.RecordExpr | None, body: Block, until: Expression
-) -> syntax.Repeat:
+def repeat(start: int, end: int, settings: syntax.RecordExpr | None, body: Block, until: Expression) -> syntax.Repeat:
     return syntax.Repeat(start, end, settings, body, until)
 
 

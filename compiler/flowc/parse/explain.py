@@ -14,36 +14,28 @@ from flowc.suggest import nearest
 from flowc.syntax import Node
 
 from . import machine
-from .foreign import FOREIGN_WORDS
+from .foreign import FOREIGN_WORDS, WORDS_BEFORE, WORDS_IN_THE_MIDDLE
 from .problems import Problem
 from .tokens import HARD, KEYWORDS, Tokens
 
 __all__ = ["Broken", "explain"]
 
-_DECLARATIONS = tuple("use type let var pool queue limit connection sla task chain group chord flow test".split())
-_KINDS = frozenset("pool queue limit connection sla".split())
-_STATEMENTS = tuple("if using return trigger on mock expect each repeat match".split())
-_OPERATORS = frozenset("+ - * / % == != < <= > >= ?? and or not in -> = : . ?. | ...".split())
-_LEADING = frozenset([*_OPERATORS, "return", "expect", "after", "until", "if", "then", "else", "each", "match", "(", "[", "${"])
-_COMPARISONS = frozenset("== != < <= > >= in".split())
-_VALUES = frozenset("NAME NUMBER DATE STRING QUOTE".split())
+_DECLARATIONS = (
+    "use", "type", "let", "var", "pool", "queue", "limit", "connection", "sla", "task", "chain", "group",
+    "chord", "flow", "test",
+)  # fmt: skip
+_KINDS = frozenset({"pool", "queue", "limit", "connection", "sla"})
+_STATEMENTS = ("if", "using", "return", "trigger", "on", "mock", "expect", "each", "repeat", "match")
+_OPERATORS = frozenset({
+    "+", "-", "*", "/", "%", "==", "!=", "<", "<=", ">", ">=", "??", "and", "or", "not", "in", "->", "=", ":",
+    ".", "?.", "|", "...",
+})  # fmt: skip
+_LEADING = frozenset(
+    [*_OPERATORS, "return", "expect", "after", "until", "if", "then", "else", "each", "match", "(", "[", "${"]
+)
+_COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">=", "in"})
+_VALUES = frozenset({"NAME", "NUMBER", "DATE", "STRING", "QUOTE"})
 _ENDS = frozenset(["$END", "_NL", ",", "}", ")", "]", "UNQUOTE", ":"])
-#: foreign words that are told wherever they stand; the others only where a statement begins
-_IN_THE_MIDDLE = {
-    **{word: FOREIGN_WORDS[word] for word in ("elif", "elseif", "elsif", "except")},
-    "as": "imports keep their names: leave `as …` out",
-    "is": "compare with `==`, also with `null`",
-    "default": "the last arm of a `match` is `else: result`",
-    "otherwise": "write `else`",
-    "do": "blocks stand in braces: `{ … }`",
-}
-_BEFORE = {
-    "lambda": "there are no anonymous functions: a stage of a chain is a task",
-    "new": "call it without `new`",
-    "await": "steps wait for the data that they use; wait without data with `after`",
-    "async": "steps without data between them run side by side; there is no `async`",
-    "const": "a name is bound with `name = value`",
-}
 #: the only thing that could come -> why
 _MISSING = {
     "until": "a `repeat` ends with `until condition`",
@@ -52,7 +44,7 @@ _MISSING = {
     "then": "a choice between two values is `if condition then a else b`",
     "in": "write `each item in items { … }`",
     "(": "a failure gets a name: `catch(e) { … }`",
-    "=": "a name comes first, then `=` and the value, as in `trigger nightly = cron(\"0 4 * * *\", tz: \"UTC\")`",
+    "=": 'a name comes first, then `=` and the value, as in `trigger nightly = cron("0 4 * * *", tz: "UTC")`',
     "{": "write a block or a record: `{ … }`",
     "NAME": "give it a name",
     "STRING": "write text in double quotes",
@@ -124,14 +116,16 @@ def explain(broken: Broken) -> Problem:
 def _foreign_word(broken: Broken, expected: set[str]) -> Problem | None:
     first = broken.spelling(0)
     types = broken.tokens.types
-    if first in FOREIGN_WORDS and (types[0] == "for" or (types[0] == "NAME" and (broken.at <= 1 or types[1] == "NAME"))):
+    if first in FOREIGN_WORDS and (
+        types[0] == "for" or (types[0] == "NAME" and (broken.at <= 1 or types[1] == "NAME"))
+    ):
         return broken.problem("foreign-syntax", 0, found=first, help=FOREIGN_WORDS[first])
     word = broken.spelling(broken.at)
-    if broken.before == "NAME" and broken.spelling(broken.at - 1) in _BEFORE:
+    if broken.before == "NAME" and broken.spelling(broken.at - 1) in WORDS_BEFORE:
         word = broken.spelling(broken.at - 1)
-        return broken.problem("foreign-syntax", broken.at - 1, found=word, help=_BEFORE[word])
-    if broken.type == "NAME" and word in _IN_THE_MIDDLE:
-        return broken.problem("foreign-syntax", broken.at, found=word, help=_IN_THE_MIDDLE[word])
+        return broken.problem("foreign-syntax", broken.at - 1, found=word, help=WORDS_BEFORE[word])
+    if broken.type == "NAME" and word in WORDS_IN_THE_MIDDLE:
+        return broken.problem("foreign-syntax", broken.at, found=word, help=WORDS_IN_THE_MIDDLE[word])
     return None
 
 
@@ -167,7 +161,7 @@ def _misspelt(broken: Broken, expected: set[str]) -> Problem | None:
 
 
 def _keyword_as_name(broken: Broken, expected: set[str]) -> Problem | None:
-    if broken.type in HARD and "NAME" in expected and not _VALUES <= expected | {"QUOTE"}:
+    if broken.type in HARD and "NAME" in expected and not expected | {"QUOTE"} >= _VALUES:
         return broken.problem("keyword-as-name", broken.at, word=broken.type)
     if broken.type == "=" and broken.at == 1 and broken.before in KEYWORDS:
         return broken.problem("keyword-as-name", 0, word=broken.before)
@@ -194,7 +188,7 @@ def _is_statement(broken: Broken) -> bool:
     return True
 
 
-# ---- `=`, `:` and friends ----------------------------------------------------------------------------------------------
+# ---- `=`, `:` and friends -------------------------------------------------------------------------------------------
 
 
 def _wrong_separator(broken: Broken, expected: set[str]) -> Problem | None:
@@ -236,7 +230,7 @@ def _text_expected(broken: Broken, expected: set[str]) -> Problem | None:
     return None
 
 
-# ---- what is missing ---------------------------------------------------------------------------------------------------
+# ---- what is missing ------------------------------------------------------------------------------------------------
 
 
 def _lone_else(broken: Broken, expected: set[str]) -> Problem | None:
@@ -263,7 +257,7 @@ def _missing_value(broken: Broken, expected: set[str]) -> Problem | None:
         return None
     if broken.before in ("=", ":", "|", "<", "returns") and {"NAME", "STRING"} <= expected and "NUMBER" not in expected:
         return broken.problem("missing-value", broken.at - 1, what="type", before=broken.before)
-    if broken.before in _LEADING and (_VALUES <= expected or broken.before in (".", "?.")):
+    if broken.before in _LEADING and (expected >= _VALUES or broken.before in (".", "?.")):
         if broken.before in ("(", "[") and broken.type not in _OPERATORS:
             return None
         what = "name" if broken.before in (".", "?.") else "value"
@@ -293,7 +287,7 @@ def _missing_part(broken: Broken, expected: set[str]) -> Problem | None:
 def _missing_block(broken: Broken, expected: set[str]) -> Problem | None:
     if broken.type in _VALUES and "{" in broken.tokens.types[broken.at :]:  # there is one, after something else
         return None
-    if "BLOCK" not in expected and not ("{" in expected and not _VALUES <= expected):
+    if "BLOCK" not in expected and not ("{" in expected and not expected >= _VALUES):
         return None
     if broken.tokens.types[0] == "use":
         return broken.gap("missing-block", what="use", help="name what is imported: `use std.http { get, post }`")
@@ -328,15 +322,13 @@ def _missing_separator(broken: Broken, expected: set[str]) -> Problem | None:
     return None
 
 
-# ---- everything else -----------------------------------------------------------------------------------------------------
+# ---- everything else ------------------------------------------------------------------------------------------------
 
 
 def _unexpected(broken: Broken, expected: set[str]) -> Problem:
     index = broken.at
     if broken.type == "$END" and index:
-        return broken.gap(
-            "unexpected-token", found=_end_of(broken), where=_where(broken), hint=_hint(expected)
-        )
+        return broken.gap("unexpected-token", found=_end_of(broken), where=_where(broken), hint=_hint(expected))
     found = _described(broken.type, broken.spelling(index))
     if not index and broken.type in _OPERATORS:
         hint = "an operator stands at the end of a line, not at the start of the next one"
@@ -366,7 +358,7 @@ def _described(type_: str, spelling: str) -> str:
 
 def _hint(expected: set[str]) -> str:
     names = []
-    if _VALUES <= expected:
+    if expected >= _VALUES:
         names.append("a value")
         expected = expected & {"}", ")", "]"}
     elif {"NAME", "STRING", "{"} <= expected:

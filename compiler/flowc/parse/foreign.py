@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["FOREIGN_SIGNS", "FOREIGN_WORDS", "foreign_help"]
+__all__ = ["FOREIGN_SIGNS", "FOREIGN_WORDS", "WORDS_BEFORE", "WORDS_IN_THE_MIDDLE", "foreign_help"]
 
 #: sign -> (the terminal it is read as, or "" to leave it out; what to write)
 FOREIGN_SIGNS: dict[str, tuple[str, str]] = {
@@ -25,16 +25,16 @@ FOREIGN_SIGNS: dict[str, tuple[str, str]] = {
 
 #: first word of a statement or declaration -> what to write
 FOREIGN_WORDS: dict[str, str] = {
-    "def": "tasks are declared with `task name(a: int) returns int { run: python(\"module:function\") }`",
+    "def": 'tasks are declared with `task name(a: int) returns int { run: python("module:function") }`',
     "function": "tasks are declared with `task name(a: int) returns int { run: … }`",
     "func": "tasks are declared with `task name(a: int) returns int { run: … }`",
     "fn": "tasks are declared with `task name(a: int) returns int { run: … }`",
     "class": "a record type is declared with `type Name = { field: string }`",
     "struct": "a record type is declared with `type Name = { field: string }`",
-    "enum": "a choice is declared with `type Name = \"a\" | \"b\"`",
-    "import": "declarations are imported with `use \"path.flow\" { name }` or `use std.http { get }`",
-    "from": "declarations are imported with `use \"path.flow\" { name }` or `use std.http { get }`",
-    "include": "declarations are imported with `use \"path.flow\" { name }`",
+    "enum": 'a choice is declared with `type Name = "a" | "b"`',
+    "import": 'declarations are imported with `use "path.flow" { name }` or `use std.http { get }`',
+    "from": 'declarations are imported with `use "path.flow" { name }` or `use std.http { get }`',
+    "include": 'declarations are imported with `use "path.flow" { name }`',
     "const": "a constant is declared with `let name = value`",
     "dag": "a workflow is declared with `flow name(a: int) { … }`",
     "workflow": "a workflow is declared with `flow name(a: int) { … }`",
@@ -48,8 +48,8 @@ FOREIGN_WORDS: dict[str, str] = {
     "elsif": "write `else if`",
     "try": "handle a failure with `x = f(a) catch(e) { return … }`",
     "except": "handle a failure with `x = f(a) catch(e) { return … }`",
-    "switch": "choose with `match value { \"a\": …, else: … }`",
-    "case": "choose with `match value { \"a\": …, else: … }`",
+    "switch": 'choose with `match value { "a": …, else: … }`',
+    "case": 'choose with `match value { "a": …, else: … }`',
     "raise": "a task fails by raising in Python; a flow fails when a step of it fails",
     "throw": "a task fails by raising in Python; a flow fails when a step of it fails",
     "pass": "an empty block is `{ }`",
@@ -58,6 +58,24 @@ FOREIGN_WORDS: dict[str, str] = {
     "lambda": "give a name: the stages of a chain are tasks",
     "set": "a name is bound with `name = value`",
     "print": "call a task that prints, or read results with `return`",
+}
+
+#: words that are told wherever they stand; the others only where a statement begins
+WORDS_IN_THE_MIDDLE: dict[str, str] = {
+    **{word: FOREIGN_WORDS[word] for word in ("elif", "elseif", "elsif", "except")},
+    "as": "imports keep their names: leave `as …` out",
+    "is": "compare with `==`, also with `null`",
+    "default": "the last arm of a `match` is `else: result`",
+    "otherwise": "write `else`",
+    "do": "blocks stand in braces: `{ … }`",
+}
+#: words before a value -> what to write
+WORDS_BEFORE: dict[str, str] = {
+    "lambda": "there are no anonymous functions: a stage of a chain is a task",
+    "new": "call it without `new`",
+    "await": "steps wait for the data that they use; wait without data with `after`",
+    "async": "steps without data between them run side by side; there is no `async`",
+    "const": "a name is bound with `name = value`",
 }
 
 _CHARACTERS = {

@@ -78,13 +78,11 @@ def _number(text: str) -> tuple[LiteralKind, int | float]:
 
 def _scaled(whole: str, fraction: str | None, unit: int) -> int:
     digits = fraction or ""
-    return int(whole.replace("_", "") + digits) * unit // 10 ** len(digits)
+    return int(whole.replace("_", "") + digits) * unit // int(10 ** len(digits))
 
 
 def _number_help(text: str) -> str | None:
-    mended = _MEASURE.sub(
-        lambda match: match.group()[: -len(match[3])] + _MISSPELT_UNITS.get(match[3], match[3]), text
-    )
+    mended = _MEASURE.sub(lambda match: match.group()[: -len(match[3])] + _MISSPELT_UNITS.get(match[3], match[3]), text)
     if mended != text:
         try:
             _number(mended)

@@ -1,8 +1,8 @@
 """The LALR machine: tokens -> syntax nodes.
 
 The tables come from `flowgrammar`; a reduction calls the rule's function of `build` at once, so that no other tree
-exists in between. A keyword that is not reserved is tried as a name where it has no place as a keyword. The depth of every value is kept beside it, since all that comes
-later walks the nodes by recursion.
+exists in between. A keyword that is not reserved is tried as a name where it has no place as a keyword. The depth of
+every value is kept beside it and limited, since all that comes later walks the nodes by recursion.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def _machine() -> Machine:
 
 
 def run(tokens: Tokens, start: str) -> Any:
-    """Parses a stream that ends in $END and is not empty. Raises Stop, or `build.Refused` for what the grammar cannot tell."""
+    """Parses a stream that ends in $END and is not empty. Raises Stop, or `build.Refused` for what the grammar
+    cannot tell."""
     actions, gotos, rules = _machine()
     first, accepting = flowgrammar.load().starts[start]
     state = first

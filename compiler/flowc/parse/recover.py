@@ -27,9 +27,9 @@ from .tokens import Token, Tokens
 
 __all__ = ["recover"]
 
-_DECLARING = frozenset("use type let var task flow chain group chord test".split())
-_KINDS = frozenset("pool queue limit connection sla".split())
-_WITH_BLOCK = frozenset("if else each repeat using finally on catch match".split())
+_DECLARING = frozenset({"use", "type", "let", "var", "task", "flow", "chain", "group", "chord", "test"})
+_KINDS = frozenset({"pool", "queue", "limit", "connection", "sla"})
+_WITH_BLOCK = frozenset({"if", "else", "each", "repeat", "using", "finally", "on", "catch", "match"})
 
 
 def recover(text: str) -> tuple[list[syntax.Declaration], list[Problem]]:
@@ -192,9 +192,7 @@ class _Recovery:
         start, end = tokens.values[0].start, tokens.values[-1].end
         if broken.rule == "decl":  # what was left out at the start of its line is part of the mistake
             start = self._text.rfind("\n", 0, start) + 1
-        if not any(
-            start <= mark <= end and not any(low < mark < high for low, high in inside) for mark in self._marks
-        ):
+        if not any(start <= mark <= end and not any(low < mark < high for low, high in inside) for mark in self._marks):
             self._found([explain(broken)])
         for first, last in others:
             if first > at and tokens.types[first + 1] not in ("STRING", "..."):
@@ -264,7 +262,7 @@ def _without_cause_before(text: str, unbalanced: list[Problem], lexical: list[Pr
 def _error_nodes(tokens: Tokens) -> list[syntax.ErrorNode]:
     """What stands for a unit that did not parse: a node for it, and one for each further name that it binds."""
     start, end = tokens.values[0].start, tokens.values[-1].end
-    names = list(dict.fromkeys(_bound_names(tokens)))
+    names: list[str | None] = list(dict.fromkeys(_bound_names(tokens)))
     return [syntax.ErrorNode(start, end, name) for name in names or [None]]
 
 
@@ -279,5 +277,3 @@ def _bound_names(tokens: Tokens) -> Iterator[str]:
         is_first = index == 0 or types[index - 1] in ("_NL", "{", ",")
         if is_first and texts[index] and types[index + 1] == "=":
             yield texts[index]
-
-

@@ -7,19 +7,22 @@ from flowc.syntax import Node
 __all__ = ["HARD", "KEYWORDS", "SOFT", "TRAILING", "Token", "Tokens"]
 
 #: keywords that are ordinary names wherever the keyword cannot stand
-SOFT = frozenset(
-    "use type let var task flow chain group chord test returns trigger mock expect on using".split()
-)  # fmt: skip
+SOFT = frozenset({
+    "use", "type", "let", "var", "task", "flow", "chain", "group", "chord", "test", "returns", "trigger",
+    "mock", "expect", "on", "using",
+})  # fmt: skip
 #: keywords that are never names; as keys, before `:` and after `.`, they are welcome
-HARD = frozenset(
-    "if else then match each repeat until finally for in and or not true false null with after catch return".split()
-)  # fmt: skip
+HARD = frozenset({
+    "if", "else", "then", "match", "each", "repeat", "until", "finally", "for", "in", "and", "or", "not",
+    "true", "false", "null", "with", "after", "catch", "return",
+})  # fmt: skip
 KEYWORDS = SOFT | HARD
 
 #: after these a line goes on, whatever the next line starts with
-TRAILING = frozenset(
-    [*"{ ( [ , = : -> ?? ... == != < <= > >= + - * / % |".split(), "and", "or", "not", "in", "then", "else", "_NL"]
-)  # fmt: skip
+TRAILING = frozenset({
+    "{", "(", "[", ",", "=", ":", "->", "??", "...", "==", "!=", "<", "<=", ">", ">=", "+", "-", "*", "/",
+    "%", "|", "and", "or", "not", "in", "then", "else", "_NL",
+})  # fmt: skip
 
 
 class Token(Node, frozen=True, gc=False):
