@@ -72,6 +72,18 @@ def test_types() -> None:
     assert kinds == ["NamedType", "OptionalType", "OptionalType", "NamedType"]
 
 
+def test_a_type_may_end_its_line() -> None:
+    text = (
+        "type T = {\n  a: list<int>\n  b: map<list<{ c: int\n d: x.y<z> }>>\n  e: (list<int>)?\n}\n"
+        "var v: list<string>\nlet w = a >\n  b\nlet x = a <\n b\n"
+    )
+    record, v, w, x = parsed(text).declarations
+    assert isinstance(record, syntax.TypeDecl)
+    assert isinstance(record.type, syntax.RecordType)
+    assert [field.name.text for field in record.type.fields] == ["a", "b", "e"]
+    assert [type(node).__name__ for node in (v, w, x)] == ["Var", "Let", "Let"]
+
+
 def test_unions_over_several_lines() -> None:
     (declaration,) = parsed('type Region =\n  "eu"\n  | "us"\n  | "apac"\n').declarations
     assert isinstance(declaration, syntax.TypeDecl)

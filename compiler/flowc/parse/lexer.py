@@ -59,6 +59,7 @@ _CHUNKS = {
     '"""': re.compile(r'(?:[^"\\$]+|"(?!"")|\$\$\{|\$(?!\{)|\\.)*', re.DOTALL),
 }
 _AT_LINE_END = re.compile(r"[ \t\r\f]*(?:\#|\n|\Z)")
+_IN_TYPES = frozenset({"NAME", "WORD", "STRING", "<", ">", ".", ",", ":", "?", "|", "{", "}", "(", ")", "_NL"})
 _OPEN = {")": "(", "]": "[", "}": "{"}
 
 
@@ -214,9 +215,24 @@ class Lexer:
         if self._stack and self._stack[-1] != "{" and not self._recovering:
             return doc
         goes_on = _GOES_ON if self._stack else _GOES_ON_OUTSIDE
-        if self.types and self.types[-1] not in TRAILING and not goes_on.match(self._text, end, self._end):
+        if self.types and not self._is_unfinished() and not goes_on.match(self._text, end, self._end):
             self._add("_NL", Token(start, end, "\n"))
         return doc
+
+    def _is_unfinished(self) -> bool:
+        """Whether the line ends in an operator; a `>` may also end a type, as in `list<int>`."""
+        last = self.types[-1]
+        if last != ">":
+            return last in TRAILING
+        depth = 0
+        for index in range(len(self.types) - 1, 0, -1):
+            type_ = self.types[index]
+            depth += (type_ == ">") - (type_ == "<")
+            if depth == 0:
+                return self.types[index - 1] not in ("NAME", "WORD")
+            if type_ not in _IN_TYPES:
+                return True
+        return True
 
     # ---- quoted text ----------------------------------------------------------------------------------------------
 
