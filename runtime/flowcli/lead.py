@@ -21,6 +21,7 @@ from flowc.plan import Plan
 from flowrun import values
 from flowrun.client import Client
 from flowrun.coordinator import Coordinator
+from flowrun.errors import FlowError
 from flowrun.messages import RunRecord, StateNote, StepNote
 from flowrun.nats.transport import NatsTransport
 
@@ -62,7 +63,7 @@ class Leader:
                 message = f"the run `{run}` ended ({self._known.state}), and its result is no longer kept"
                 raise InputError(message, help="start it anew")
             if record is None:
-                record = await self._lead(transport, client, given, resumed)
+                record = await self._resumable(self._lead(transport, client, given, resumed))
             result = await _plain_result(record, transport)
             self._remember(record.state, record.ended_ms)
             await transport.drop_partition(node.partition)
@@ -76,13 +77,13 @@ class Leader:
     ) -> RunRecord:
         """Leads the partition until the run's record is there."""
         node, run = self._node, self._known.run
-        assert node.worker is not None
         coordinator = Coordinator(transport, node.partition, node.slots, node.settings)
         notes = await client.watch(run)
         async with _Helpers() as helpers:
             helpers.add(self._show(notes))
             helpers.add(self._tick())
-            helpers.add(node.worker.wait())
+            for watcher in node.watchers():
+                helpers.add(watcher)
             helpers.add(coordinator.run())
             await helpers.first(coordinator.ready.wait())
             if self._known.state == SUBMITTING:
@@ -101,6 +102,14 @@ class Leader:
                 self._unlisten()
                 self._view.stop()
         return record
+
+    async def _resumable(self, lead: Coroutine[Any, Any, RunRecord]) -> RunRecord:
+        """Says with an error that the run is not lost, once it was submitted."""
+        try:
+            return await lead
+        except FlowError as error:
+            help = f"`flowc run --resume {self._known.run}` goes on" if self._known.state == RUNNING else ""
+            raise InputError(str(error), help=help) from error
 
     def _remember(self, state: str, ended_ms: int | None = None) -> None:
         self._known = msgspec.structs.replace(self._known, state=state, ended_ms=ended_ms)

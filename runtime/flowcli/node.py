@@ -6,9 +6,10 @@ Both are told to start before anything large is imported, and come up meanwhile.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from flowrun.server import EmbeddedServer
 from flowrun.settings import Settings
@@ -24,11 +25,11 @@ async def start_node(
 ) -> AsyncIterator[Node]:
     """Starts server and worker, and ends them with the block. Raises StoreError, TransportError."""
     async with AsyncExitStack() as stack:
-        if url is None:
-            server = EmbeddedServer(root / ".flow")
+        server = url if url is not None else EmbeddedServer(root / ".flow")
+        if isinstance(server, EmbeddedServer):
             stack.push_async_callback(server.stop, wait=False)  # we end too: why wait for it
-            url = await server.start()
-        node = Node(root, run, url, env, slots or os.cpu_count() or 1)
+            await server.start()
+        node = Node(root, run, server, env, slots or os.cpu_count() or 1)
         stack.push_async_callback(node.stop)
         await node.serve(queues)
         yield node
@@ -37,8 +38,10 @@ async def start_node(
 class Node:
     """Made by `start_node`."""
 
-    def __init__(self, root: Path, run: str, url: str, env: str, slots: int) -> None:
-        self.url, self.slots = url, slots
+    def __init__(self, root: Path, run: str, server: str | EmbeddedServer, env: str, slots: int) -> None:
+        self.url = server if isinstance(server, str) else server.url
+        self._server = None if isinstance(server, str) else server
+        self.slots = slots
         self.partition = f"local-{run}"
         self.settings = Settings(env=env)
         self._root, self._run = root, run
@@ -58,6 +61,12 @@ class Node:
         )  # fmt: skip
         self.worker = Supervisor(config)
         await self.worker.start()
+
+    def watchers(self) -> list[Coroutine[Any, Any, None]]:
+        """What is to be awaited beside a run: they raise TransportError or WorkerBroken when server or workers are
+        gone for good."""
+        assert self.worker is not None
+        return [self.worker.wait()] + ([self._server.watch()] if self._server is not None else [])
 
     async def stop(self) -> None:
         worker, self.worker = self.worker, None

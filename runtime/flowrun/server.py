@@ -36,6 +36,7 @@ MAX_PAYLOAD = 8 * 1024 * 1024
 _START_SECONDS = 15.0
 _STOP_SECONDS = 5.0
 _POLL_SECONDS = 0.004
+_WATCH_SECONDS = 0.1
 _PR_SET_PDEATHSIG = 1
 
 
@@ -115,6 +116,13 @@ class EmbeddedServer:
             await self.stop()
             raise
         return self.url
+
+    async def watch(self) -> None:
+        """Raises TransportError when the server ends by itself; returns after `stop`."""
+        while (process := self._process) is not None:
+            if process.poll() is not None:
+                raise self._end_error(f"ended with exit code {process.returncode}")
+            await asyncio.sleep(_WATCH_SECONDS)
 
     async def stop(self, *, wait: bool = True) -> None:
         """Ends it (within seconds, if need be by force) and frees the folder. Without `wait` it is only told to end,
@@ -215,11 +223,11 @@ class EmbeddedServer:
             if url is not None:
                 return int(url.rpartition(":")[2])
             if process.poll() is not None:
-                raise self._start_error(f"ended with exit code {process.returncode}")
+                raise self._end_error(f"ended with exit code {process.returncode}")
             await asyncio.sleep(_POLL_SECONDS)
-        raise self._start_error(f"did not answer within {_START_SECONDS:.0f} s")
+        raise self._end_error(f"did not answer within {_START_SECONDS:.0f} s")
 
-    def _start_error(self, what: str) -> StoreError | TransportError:
+    def _end_error(self, what: str) -> StoreError | TransportError:
         log = self.folder / "nats.log"
         reason = _last_failure(log)
         if "no space" in reason.lower():

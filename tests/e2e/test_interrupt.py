@@ -132,3 +132,17 @@ def test_a_run_that_was_killed_twice(slow: Project) -> None:
     process.kill()
     process.communicate(timeout=10)
     assert slow.flowc("run", "--resume", "last", "-q", timeout=60).out == "2\n"
+
+
+def test_a_server_that_dies_is_told_and_the_run_goes_on_later(slow: Project) -> None:
+    process = slow.start("run", "main.flow")
+    wait_for_line(slow, "item 1 end")
+    os.kill(int((slow.folder / ".flow/server.pid").read_text()), signal.SIGKILL)
+    began = time.monotonic()
+    out, err = process.communicate(timeout=30)
+    assert time.monotonic() - began < 15
+    assert process.returncode == 2, (out, err)
+    assert "error: nats-server ended" in err
+    assert "--resume" in err
+    assert "Traceback" not in err
+    assert slow.flowc("run", "--resume", "last", "-q", timeout=60).out == "2\n"

@@ -173,7 +173,8 @@ class Connection:
         self._closing = True
         try:
             await self.client.close()
-        except OSError:  # it tried to send what was left over a broken connection, and left the socket open
+        except (OSError, RuntimeError):  # uvloop says RuntimeError
+            # it tried to send what was left over a broken connection, and left the socket open
             if self.client._transport is not None:
                 self.client._transport.close()  # type: ignore[no-untyped-call]
 

@@ -81,6 +81,8 @@ async def _serve(config: str, executor_config: str, first: Spawned) -> None:
             work.result()
     finally:
         told.cancel()
+        work.cancel()  # what could not be handed back in time, as without a server
+        await asyncio.gather(work, return_exceptions=True)
         await agent.close()
         await transport.close()
 
