@@ -17,7 +17,7 @@ from flowc.plan import Plan
 from .build import Manifest, fresh_manifest, read_plan, walk_sources
 from .errors import FindingsError, InputError
 
-__all__ = ["Target", "find_root", "load_target", "queues_of", "scan_queues"]
+__all__ = ["Candidate", "Target", "choose", "find_root", "load_target", "queues_of", "scan_queues"]
 
 _FILE_NAME = "flow.toml"
 _QUEUE = re.compile(r"^\s*queue\s+([A-Za-z_]\w*)", re.MULTILINE)
@@ -32,7 +32,7 @@ class Target(NamedTuple):
     root: Path
 
 
-class _Candidate(NamedTuple):
+class Candidate(NamedTuple):
     """A flow to choose."""
 
     flow: str
@@ -93,8 +93,8 @@ def _named(plan: Plan, flow: str | None, file: Path) -> Plan:
 
 
 def _built(manifest: Manifest, flow: str | None, root: Path) -> Plan:
-    candidates = [_Candidate(built.flow, built.file, built.calls) for built in manifest.flows]
-    chosen = _choose(candidates, flow, manifest.main, root / _FILE_NAME)
+    candidates = [Candidate(built.flow, built.file, built.calls) for built in manifest.flows]
+    chosen = choose(candidates, flow, manifest.main, root / _FILE_NAME)
     return read_plan(root / ".flow" / "build" / manifest.flows[candidates.index(chosen)].plan)
 
 
@@ -111,15 +111,14 @@ def _compiled(file: Path | None, flow: str | None) -> Target:
         raise FindingsError(outcome.text(), outcome.as_json())
     outcome.show_findings()
     candidates = [
-        _Candidate(one.flow, one.file, [child.flow for child in one.plan.children.values()])
-        for one in compilation.plans
+        Candidate(one.flow, one.file, [child.flow for child in one.plan.children.values()]) for one in compilation.plans
     ]
     main = project.main if file is None or project.main in {one.flow for one in candidates} else None
-    chosen = _choose(candidates, flow, main, file or project.root / _FILE_NAME)
+    chosen = choose(candidates, flow, main, file or project.root / _FILE_NAME)
     return Target(compilation.plans[candidates.index(chosen)].plan, project.root)
 
 
-def _choose(candidates: list[_Candidate], flow: str | None, main: str | None, place: Path) -> _Candidate:
+def choose(candidates: list[Candidate], flow: str | None, main: str | None, place: Path) -> Candidate:
     """The flow that is named, or the main one, or the only one that no other calls."""
     if not candidates:
         raise InputError("there is no flow to run", place=str(place), help="declare one: flow main() { … }")
@@ -135,7 +134,7 @@ def _choose(candidates: list[_Candidate], flow: str | None, main: str | None, pl
     raise InputError("several flows could be run", place=str(place), help=help)
 
 
-def _find(candidates: list[_Candidate], wanted: str, place: Path) -> _Candidate:
+def _find(candidates: list[Candidate], wanted: str, place: Path) -> Candidate:
     found = [one for one in candidates if wanted in (one.flow, f"{one.file}:{one.flow}")]
     if len(found) == 1:
         return found[0]
