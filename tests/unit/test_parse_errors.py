@@ -271,6 +271,21 @@ def test_names_that_a_broken_part_binds_are_kept() -> None:
     assert bound == ["x", "y"]
 
 
+def test_a_value_that_is_guessed_is_not_handed_on() -> None:
+    text = 'flow f {\n  a = 1\n  if a {\n    b = c(30sec)\n    d = e("x)\n  }\n  g()\n}\nlet h = 2026-02-30\n'
+    file = parse(Source("x.flow", text), Findings())
+    flow, constant = file.declarations
+    assert isinstance(flow, syntax.FlowDecl)
+    first, branch, last = flow.body.statements
+    assert isinstance(first, syntax.Bind)
+    assert isinstance(branch, syntax.If)
+    assert [getattr(node, "name", None) for node in branch.then.statements] == ["b", "d"]
+    assert {type(node) for node in branch.then.statements} == {syntax.ErrorNode}
+    assert isinstance(last, syntax.ExprStmt)
+    assert isinstance(constant, syntax.ErrorNode)
+    assert constant.name == "h"
+
+
 def test_docs_survive_a_mistake_elsewhere() -> None:
     file = parse(Source("x.flow", "## Of a.\nlet a = 1\n## Of b.\nlet b = = 2\n## Of c.\nlet c = 3\n"), Findings())
     assert [getattr(node, "doc", "-") for node in file.declarations] == ["Of a.", "-", "Of c."]

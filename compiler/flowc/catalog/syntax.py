@@ -162,8 +162,8 @@ ENTRIES: tuple[Entry, ...] = (
         message="`{found}` is not part of the language",
         help="see the reference",
         explanation="This is how other languages write it. The help says what it is called here.",
-        bad=_PING + "flow main { if true && false { ping(1) } }\n",
-        good=_PING + "flow main { if true and false { ping(1) } }\n",
+        bad=_PING + "flow main(n: int) { if n > 1 && n < 5 { ping(n) } }\n",
+        good=_PING + "flow main(n: int) { if n > 1 and n < 5 { ping(n) } }\n",
     ),
     Entry(
         code="FL0117",
@@ -172,8 +172,8 @@ ENTRIES: tuple[Entry, ...] = (
         help="see the reference",
         explanation="`else` belongs to an `if`, `finally` to a `using`, `until` to a `repeat`, `catch` and `with` to a "
         "call.",
-        bad=_PING + "flow main {\n  ping(1)\n  else { ping(2) }\n}\n",
-        good=_PING + "flow main {\n  if true { ping(1) }\n  else { ping(2) }\n}\n",
+        bad=_PING + "flow main(n: int) {\n  ping(1)\n  else { ping(2) }\n}\n",
+        good=_PING + "flow main(n: int) {\n  if n > 1 { ping(1) }\n  else { ping(2) }\n}\n",
     ),
     Entry(
         code="FL0118",
@@ -302,7 +302,7 @@ ENTRIES: tuple[Entry, ...] = (
         message="{what} is missing after {before}",
         help="add {what}",
         explanation="Only one thing can stand at this place, and something else does.",
-        bad=_PING + "flow main { x = if true then ping(1) }\n",
-        good=_PING + "flow main { x = if true then ping(1) else ping(2) }\n",
+        bad=_PING + "flow main(n: int) returns int { return if n > 1 then ping(1) }\n",
+        good=_PING + "flow main(n: int) returns int { return if n > 1 then ping(1) else ping(2) }\n",
     ),
 )

@@ -8,7 +8,12 @@ from flowc.catalog import Findings
 from flowc.diagnostic import Label
 from flowc.source import Source
 
-__all__ = ["Problem", "report"]
+__all__ = ["SPOILING", "Problem", "report"]
+
+#: findings of the lexer after which the value of a token is a guess, or a part of the text is left out
+SPOILING = frozenset(
+    {"bad-number", "number-too-large", "invalid-date", "unclosed-string", "unclosed-interpolation", "unknown-character"}
+)
 
 
 class Problem(NamedTuple):

@@ -10,7 +10,7 @@ gives one finding (`explain`), unless the lexer or `balance` has found something
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,7 +22,7 @@ from .balance import balance
 from .build import Refused
 from .explain import Broken, explain
 from .lexer import scan
-from .problems import Problem
+from .problems import SPOILING, Problem
 from .tokens import Token, Tokens
 
 __all__ = ["recover"]
@@ -73,6 +73,8 @@ class _Recovery:
         self._text = text
         #: offsets where something has been found already
         self._marks: list[int] = []
+        #: those of them where the lexer had to guess or to leave something out
+        self._spoilt: list[int] = []
 
     def region(self, start: int, end: int) -> list[Any]:
         lexer = scan(self._text, start, end)
@@ -91,6 +93,7 @@ class _Recovery:
             self._found(too_deep)
             return _error_nodes(tokens)
         tokens, unbalanced = balance(self._text, tokens)
+        self._spoilt += [problem.start for problem in lexer.problems if problem.name in SPOILING]
         self._found(lexer.problems + _without_cause_before(self._text, unbalanced, lexer.problems))
         return self._top_level(tokens)
 
@@ -154,6 +157,13 @@ class _Recovery:
     def _unit(self, tokens: Tokens, rule: str) -> list[Any]:
         """A declaration or statement: its node, or the error nodes that stand for it."""
         while True:
+            spoilt = self._spoilt_token(tokens)
+            if spoilt is not None:
+                smaller = self._with_block_read(tokens, spoilt, rule)
+                if smaller is None:
+                    return _error_nodes(tokens)
+                tokens = smaller
+                continue
             end = tokens.values[-1].end
             stream = Tokens([*tokens.types, "$END"], [*tokens.values, Token(end, end, "")])
             try:
@@ -169,6 +179,17 @@ class _Recovery:
                 if smaller is None:
                     return self._broken(Broken(self._text, stream, stop.index, stop.states, rule))
             tokens = smaller
+
+    def _spoilt_token(self, tokens: Tokens) -> int | None:
+        """The first token whose meaning is only guessed: what holds it is not handed on, or it would give findings
+        of its own. Blocks that have been read already do not count."""
+        starts = [value.start for value in tokens.values] if self._spoilt else []
+        for offset in self._spoilt:
+            if starts[0] <= offset < tokens.values[-1].end:
+                index = bisect_right(starts, offset) - 1
+                if tokens.types[index] != "BLOCK" or offset >= tokens.values[index].end:
+                    return index
+        return None
 
     def _with_block_read(self, tokens: Tokens, at: int, rule: str) -> Tokens | None:
         """The tokens with the outermost block around a place read and replaced, if there is one."""
