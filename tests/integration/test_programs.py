@@ -1,0 +1,128 @@
+"""Random programs give the naive interpreter's result on the engine, on both transports.
+
+`FLOW_PROGRAMS` says how many (2,000 by default; a longer run is a separate command, see CONTRIBUTING).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flowc.pipeline import compile_paths
+from flowc.plan import Plan
+from flowc.project import find_project
+from flowrun.memory import run_virtual
+from flowrun.messages import RunRecord
+from flowrun.nats.transport import NatsTransport
+from flowrun.server import EmbeddedServer
+from flowrun.transport import Transport
+from flowrun.values import references
+from hypothesis import HealthCheck, given, settings
+
+from tests.reference.behaviours import TASKS
+from tests.reference.compare import differences
+from tests.reference.interpreter import interpret
+from tests.reference.programs import BEHAVIOURS, Source, programs
+from tests.support.node import Connect, Node, memory_server
+
+PROGRAMS = int(os.environ.get("FLOW_PROGRAMS", "2000"))
+
+
+class Ran:
+    """An ended run with the blobs that its result refers to."""
+
+    def __init__(self, record: RunRecord, blobs: dict[str, bytes]) -> None:
+        self.record = record
+        self.fetch = blobs.__getitem__
+
+
+async def ran(node: Node, store: Transport, plan: Plan, source: Source) -> Ran:
+    """Runs a program to its end."""
+    record = await node.client.wait(await node.client.submit(plan, source.args))
+    blobs = {}
+    for blob in references((record.result,)):
+        blobs[blob.digest] = await store.get_blob(blob.digest)
+    return Ran(record, blobs)
+
+
+async def ran_in_memory(root: Path, plan: Plan, source: Source) -> Ran:
+    connect = memory_server()
+    async with Node(connect, root=root) as node:
+        return await ran(node, await connect(), plan, source)
+
+
+class OnNats:
+    """One node on a real server, for all programs."""
+
+    def __init__(self, root: Path, folder: Path) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._server = EmbeddedServer(folder)
+        self._loop.run_until_complete(self._start(root))
+
+    async def _start(self, root: Path) -> None:
+        await self._server.start()
+
+        async def connect() -> NatsTransport:
+            return await NatsTransport.connect(self._server.url)
+
+        self._store: Transport = await connect()
+        opened: Connect = connect
+        self._node = await Node(opened, root=root).__aenter__()
+
+    def run(self, plan: Plan, source: Source) -> Ran:
+        return self._loop.run_until_complete(asyncio.wait_for(ran(self._node, self._store, plan, source), 60))
+
+    def close(self) -> None:
+        self._loop.run_until_complete(self._stop())
+        self._loop.close()
+
+    async def _stop(self) -> None:
+        await self._node.__aexit__()
+        await self._store.close()
+        await self._server.stop()
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A project with the tasks of the random programs."""
+    folder = tmp_path_factory.mktemp("programs")
+    shutil.copy(BEHAVIOURS, folder / "behaviours.py")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def nats(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnNats]:
+    node = OnNats(root, tmp_path_factory.mktemp("server"))
+    yield node
+    node.close()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(0)
+def test_random_programs_give_the_interpreters_result(root: Path, nats: OnNats) -> None:
+    @settings(
+        max_examples=PROGRAMS, deadline=None, database=None, suppress_health_check=list(HealthCheck), print_blob=True
+    )
+    @given(programs())
+    def check(source: Source) -> None:
+        path = root / "program.flow"
+        path.write_text(source.text)
+        found = compile_paths(find_project(root), [path])
+        assert found.program is not None, found.diagnostics
+        key = next(key for key, flow in found.program.flows.items() if flow.name == "main")
+        plan = next(flow.plan for flow in found.plans if flow.flow == "main")
+        report = interpret(found.program, key, TASKS, source.args)
+        for name, done in (
+            ("in memory", run_virtual(ran_in_memory(root, plan, source))),
+            ("over NATS", nats.run(plan, source)),
+        ):
+            wrong = differences(report, done.record, "json", done.fetch)
+            assert not wrong, f"{name}: {wrong}\n{source.text}"
+
+    check()
