@@ -211,6 +211,8 @@ class JoinStep(StepModel):
 
     kind: Literal["join"] = "join"
     members: tuple[int, ...]
+    #: per member, the steps that it consists of; a failure of these is handled when the join succeeds
+    parts: tuple[tuple[int, ...], ...] = ()
     n: int
     #: the value is the first result itself, not a list of n in the order of their ends
     first: bool

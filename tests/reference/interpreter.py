@@ -99,7 +99,7 @@ class Outcome:
     failed_item: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Ended:
     """A step that ended, for whoever looks at a whole block."""
 
@@ -108,6 +108,8 @@ class Ended:
     outcome: Outcome
     #: it only passes on how another step ended
     is_copy: bool = False
+    #: by a join that succeeded
+    is_handled: bool = False
 
 
 @dataclass
@@ -120,6 +122,8 @@ class Scope:
     open: list[Open] = field(default_factory=list)
     #: every step that failed, handled or not
     failed: list[Ended] = field(default_factory=list)
+    #: what ended while a step was interpreted, by its id
+    parts: dict[int, list[Ended]] = field(default_factory=dict)
 
     def take(self, inner: Scope, index: int) -> None:
         """The rows of an item."""
@@ -239,7 +243,9 @@ class _Run:
 
     def steps(self, steps: Iterable[ir.Step], place: Place) -> None:
         for step in steps:
+            before = len(place.frame)
             getattr(self, f"{step.kind}_step")(step, place)
+            place.scope.parts[step.id] = place.frame[before:]
 
     def record(self, name: str, id: int | None, outcome: Outcome, place: Place, *, is_copy: bool = False) -> None:
         ended = Ended(name, id, outcome, is_copy)
@@ -391,7 +397,11 @@ class _Run:
             outcome = Outcome(state)
         elif len(good) == step.n:
             outcome = Outcome(SUCCESS, good[0] if step.first else good)
-            place.frame[:] = [found for found in place.frame if found.id not in step.members]
+            for found in place.frame:
+                found.is_handled |= found.id in step.members
+            for part in (id for parts in step.parts for id in parts):
+                for found in place.scope.parts.get(part, ()):
+                    found.is_handled = True
         elif members and all(member.state == SKIPPED for member in members):
             outcome = Outcome(SKIPPED)
         else:
@@ -497,7 +507,7 @@ def may_retry(retry: ir.Retry | None, attempt: int, outcome: Outcome) -> bool:
 
 
 def is_failure(ended: Ended) -> bool:
-    return ended.outcome.state == FAILED and not ended.is_copy
+    return ended.outcome.state == FAILED and not ended.is_copy and not ended.is_handled
 
 
 def blocked_by(state: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from flowc.pipeline import Compilation, compile_paths
 from flowc.project import find_project
+from flowrun.messages import RunRecord
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -71,6 +72,20 @@ def report_of(root: Path, body: str, n: int = 1) -> Report:
     return interpret(program, key, TASKS, {"n": n})
 
 
+def same(root: Path, body: str, n: int = 1, declarations: str = "") -> RunRecord:
+    """Runs a program on the engine, in several orders; each must end as the interpreter says. Gives the last."""
+    found = compiled(root, f"{DECLARATIONS}{declarations}\nflow main(n: int) returns json {{\n{body}\n}}\n")
+    assert found.program is not None
+    main = next(plan for plan in found.plans if plan.flow == "main")
+    key = next(key for key, flow in found.program.flows.items() if flow.name == "main")
+    report = interpret(found.program, key, TASKS, {"n": n})
+    for order in range(12):
+        run = Direct(main.plan, root, order)
+        record = run.run({"n": n})
+        assert differences(report, record, "json", run.get) == []
+    return record
+
+
 def states(report: Report) -> dict[str, str]:
     return {row.step + "".join(f"[{i}]" for i in row.index): row.state for row in report.rows}
 
@@ -109,6 +124,29 @@ def test_values(root: Path, body: str, n: int, value: object) -> None:
 def test_states(root: Path, body: str, expected: dict[str, str]) -> None:
     found = states(report_of(root, body.replace("c = note(1)", "note(1)")))
     assert found.items() >= expected.items()
+
+
+@pytest.mark.parametrize(
+    "group",
+    [
+        '[broken(1) -> inc, inc(5)] with { join: "first" }',
+        '[inc(broken(1)), inc(5)] with { join: "first" }',
+        '[1 + broken(1), 1 + inc(5)] with { join: "first" }',
+        '{ a: broken(1) -> inc, b: inc(5) } with { join: "first" }',
+        'inc(1) -> [add(_, broken(1)), add(_, 4)] with { join: "first" }',
+        '[if n > 0 then broken(1) else inc(2), inc(5)] with { join: "first" }',
+        '[[broken(1) -> inc, inc(5)] with { join: "first" }, broken(3) -> inc] with { join: "first" }',
+    ],
+)
+def test_a_join_handles_the_failure_of_every_step_of_its_members(root: Path, group: str) -> None:
+    record = same(root, f"x = {group}\nreturn x")
+    assert record.state == "success"
+    assert "failed" in {row.state for row in record.steps}
+
+
+def test_a_join_that_fails_handles_nothing(root: Path) -> None:
+    record = same(root, "x = [broken(1) -> inc, inc(5), broken(2)] with { join: 2 }\nreturn x")
+    assert (record.state, record.failed_step) == ("failed", "broken")
 
 
 def test_a_run_fails_by_the_first_failure_that_nothing_handled(root: Path) -> None:

@@ -384,6 +384,18 @@ def test_a_join_handles_its_members() -> None:
     assert [node.handler for _, node in of_kind(made, plan.TaskNode)] == [at, at]
 
 
+def test_a_join_handles_the_steps_that_its_members_consist_of() -> None:
+    join = ir.JoinStep(
+        id=9, name="w", line=9, type="int", members=(2, 4), parts=((1, 2), (5, 4)), n=1, first=True, cancel_rest=True
+    )
+    merge = ir.Merge(id=4, name="", type="int", sources=(6, 7))
+    choice = branch(5, ["if", ["ref", 3], lit(0), lit(1)], block(call(6)), block(call(7)), merges=(merge,))
+    made = lowered(call(3), call(1), call(2, ref(1)), choice, join)
+    at, _ = nodes(made)["w"]
+    handlers = {node.name: node.handler for _, node in of_kind(made, plan.TaskNode)}
+    assert handlers == {"s3": -1, "s1": at, "s2": at, "s6": at, "s7": at}
+
+
 # ---- loops ----------------------------------------------------------------------------------------------------------
 
 

@@ -41,6 +41,8 @@ class Value(NamedTuple):
     step: int | None = None
     #: the members of a group
     members: tuple[int, ...] = ()
+    #: of a group: per member, the steps that were made for it here
+    made: tuple[tuple[int, ...], ...] = ()
     #: says why there is no value: "`load` returns nothing"; the type is null then
     void: str = ""
     #: of `zip` and `cross`: the types of the parts of an item

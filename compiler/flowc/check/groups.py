@@ -94,14 +94,21 @@ def list_of(
     """A list, or a group."""
     exprs: list[ir.Expr] = []
     steps: list[int] = []
+    made: list[tuple[int, ...]] = []
     kind: Type | None = None
     for item in node.items:
+        before = len(cx.out or ())
         value = member(cx, item)
+        made.append(_made(cx, before))
         if value.step is not None:
             steps.append(value.step)
         exprs.append(value.expr)
         kind = value.type if kind is None else join(kind, value.type)
-    return Value(["list", *exprs], ListOf(JSON if kind is None else kind), members=tuple(steps))
+    return Value(["list", *exprs], ListOf(JSON if kind is None else kind), members=tuple(steps), made=tuple(made))
+
+
+def _made(cx: Context, before: int) -> tuple[int, ...]:
+    return tuple(step.id for step in (cx.out or ())[before:])
 
 
 def record(
@@ -110,8 +117,10 @@ def record(
     """A record, or a group with names."""
     entries: list[tuple[str, Value] | Value] = []
     steps: list[int] = []
+    made: list[tuple[int, ...]] = []
     seen: dict[str, syntax.Node] = {}
     for entry in node.entries:
+        before = len(cx.out or ())
         value = member(cx, entry.value)
         if isinstance(entry, syntax.Spread):
             value = cx.need(entry.value, value)
@@ -126,7 +135,8 @@ def record(
             cx.report("duplicate-name", entry.key, labels=labels, name=entry.key.text, what="a field of this record")
             continue
         seen[entry.key.text] = entry.key
+        made.append(_made(cx, before))
         if value.step is not None:
             steps.append(value.step)
         entries.append((entry.key.text, value))
-    return record_of(entries)._replace(members=tuple(steps))
+    return record_of(entries)._replace(members=tuple(steps), made=tuple(made))

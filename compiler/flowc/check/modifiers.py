@@ -126,6 +126,10 @@ def _join(
         hint = 'add `join: "first"` or `join: n`'
         cx.report("misplaced-setting", node, name="cancel_rest", where="a group without `join`", hint=hint)
         return value
+    if value.expr[0] not in ("list", "record"):
+        hint = "write the fields of the spread out"
+        cx.report("misplaced-setting", node, name="join", where="a group with a spread `...`", hint=hint)
+        return value
     members = value.expr[1:] if value.expr[0] == "list" else [entry[1] for entry in value.expr[1]]
     wanted = 1 if join_by == "first" else int(join_by)
     if wanted > len(members):
@@ -142,7 +146,10 @@ def _join(
     result: Type = kind if join_by == "first" else ListOf(kind)
     name = cx.state.step_name(bind) if bind else ""
     header = cx.header(node, name, result)
-    cx.emit(ir.JoinStep(**header, members=ids, n=wanted, first=join_by == "first", cancel_rest=cancel_rest))
+    parts = [tuple(dict.fromkeys((*made, id))) for made, id in zip(value.made, ids, strict=True)]
+    first = join_by == "first"
+    step = ir.JoinStep(**header, members=ids, parts=tuple(parts), n=wanted, first=first, cancel_rest=cancel_rest)
+    cx.emit(step)
     return read(header["id"], result)._replace(step=header["id"], members=ids)
 
 

@@ -63,6 +63,8 @@ class Block:
         self.drafts: list[Draft] = []
         #: id -> the node that gives its value
         self.where: dict[int, int] = {}
+        #: step -> the nodes that it became
+        self.spans: dict[int, range] = {}
         #: rule over steps outside -> the parameter that stands for it
         self.gates: dict[ir.Rule, int] = {}
         self.params = 0

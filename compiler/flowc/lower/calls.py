@@ -52,9 +52,11 @@ def _only_assembles(expr: ir.Expr) -> bool:
 
 
 def lower_join(block: Block, step: ir.JoinStep, place: Place) -> None:
-    """The join handles the failures of its members, unless they are handled before."""
+    """The join handles the failures of its members, and of the steps that belong to them, unless they are handled
+    before."""
     members = tuple(block.where[member] for member in step.members)
+    inside = {*members, *(node for part in step.parts for id in part for node in block.spans.get(id, ()))}
     join = block.add(
         plan.JoinNode, place, step, members=members, n=step.n, first=step.first, cancel_rest=step.cancel_rest
     )
-    block.set_handler((i for i in members if block.drafts[i].fields.get("handler") == place.handler), join)
+    block.set_handler((i for i in inside if block.drafts[i].fields.get("handler") == place.handler), join)

@@ -112,7 +112,9 @@ def _lower_flow(program: ir.Program, flow: ir.Flow, children: dict[str, plan.Pla
 def _lower_steps(block: Block, steps: Iterable[ir.Step], place: Place) -> None:
     for step in steps:
         block.line = step.line
+        first = len(block.drafts)
         _LOWER[type(step)](block, step, place)
+        block.spans[step.id] = range(first, len(block.drafts))
 
 
 def _param(body: Block, tables: Tables, param: ir.Param) -> plan.ParamDef:
