@@ -66,6 +66,7 @@ class Leader:
                 record = await self._resumable(self._lead(transport, client, given, resumed))
             result = await _plain_result(record, transport)
             self._remember(record.state, record.ended_ms)
+            await node.stop()  # first: a worker would make anew what is dropped
             await transport.drop_partition(node.partition)
         finally:
             await transport.close()

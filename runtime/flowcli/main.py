@@ -75,13 +75,15 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Runs the command line and exits with its code."""
+    """Runs the command line and ends the process with its code, at once: what the interpreter tidies up at its end
+    takes it 40 ms, and nothing of it is ours."""
     code = _run(sys.argv[1:])
     try:
         sys.stdout.flush()
     except BrokenPipeError:  # the reader (`head`) has gone; Python would complain once more at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(code)
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _run(args: list[str]) -> int:

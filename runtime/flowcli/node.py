@@ -27,7 +27,7 @@ async def start_node(
     async with AsyncExitStack() as stack:
         server = url if url is not None else EmbeddedServer(root / ".flow")
         if isinstance(server, EmbeddedServer):
-            stack.push_async_callback(server.stop, wait=False)  # we end too: why wait for it
+            stack.push_async_callback(server.stop)
             await server.start()
         node = Node(root, run, server, env, slots or os.cpu_count() or 1)
         stack.push_async_callback(node.stop)

@@ -124,13 +124,11 @@ class EmbeddedServer:
                 raise self._end_error(f"ended with exit code {process.returncode}")
             await asyncio.sleep(_WATCH_SECONDS)
 
-    async def stop(self, *, wait: bool = True) -> None:
-        """Ends it (within seconds, if need be by force) and frees the folder. Without `wait` it is only told to end,
-        which takes it some 200 ms; whoever uses the folder next waits for it."""
+    async def stop(self) -> None:
+        """Ends it (within seconds, if need be by force) and frees the folder."""
         process, self._process = self._process, None
         if process is not None:
             process.terminate()
-        if process is not None and wait:
             try:
                 async with asyncio.timeout(_STOP_SECONDS):
                     while process.poll() is None:  # noqa: ASYNC110 - a process tells nobody that it ended
@@ -182,8 +180,11 @@ class EmbeddedServer:
         pid = _read_number(self._pid_file)
         if pid is None:
             return
-        if self._is_ours(pid):
-            _end(pid)
+        deadline = time.monotonic() + _STOP_SECONDS
+        while self._is_ours(pid):  # not of one that has ended and that nobody has asked about
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM if time.monotonic() < deadline else signal.SIGKILL)
+            time.sleep(_POLL_SECONDS)
         self._pid_file.unlink(missing_ok=True)
         self._ports_file(pid).unlink(missing_ok=True)
 
@@ -307,20 +308,6 @@ def _command_line(pid: int) -> list[str]:
         return subprocess.run(command, capture_output=True, text=True, timeout=5, check=False).stdout.split()
     except (OSError, subprocess.SubprocessError):
         return []
-
-
-def _end(pid: int) -> None:
-    """Ends a process that is not our child."""
-    deadline = time.monotonic() + _STOP_SECONDS
-    sign = signal.SIGTERM
-    try:
-        while time.monotonic() < deadline + 1:
-            os.kill(pid, sign)
-            time.sleep(0.02)
-            if time.monotonic() > deadline:
-                sign = signal.SIGKILL
-    except ProcessLookupError:
-        return
 
 
 def _last_failure(log: Path) -> str:
