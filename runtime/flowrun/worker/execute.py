@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import msgspec
 from flowc import plan as plans
-from flowc.types import Type
+from flowc.types import Optional, Type
 
 from flowrun import expr, values, wire
 from flowrun.messages import WorkItem
@@ -26,7 +26,7 @@ from .arguments import Inputs
 from .failures import from_exception, pack_failure
 from .functions import Functions
 from .logs import Mask
-from .ranges import item_parts
+from .ranges import item_parts, source_items
 from .shared import FAILED, SKIPPED, SUCCESS
 from .task_step import TaskStep, task_step
 
@@ -135,7 +135,11 @@ class Executions:
             if isinstance(node, plans.TaskNode):
                 task = self._task(found, plan, item.flow, item.block, item.node)
                 return _Call(task, item, lambda index: inputs, self._blobs)
+            if isinstance(node, plans.ChildNode):
+                return _Arguments(node, inputs, self._blobs)
             assert isinstance(node, plans.EachNode), f"a {type(node).__name__} does not travel"
+            if item.first < 0:
+                return _Source(node, inputs, self._blobs)
             return self._range(found, plan, node, item, inputs)
         except BaseException as error:  # a module that is imported may raise anything
             return _Broken(error)
@@ -171,7 +175,8 @@ class _PlanInUse:
 
 def _input_types(plan: plans.Plan, block: int, node: plans.Node) -> list[Type]:
     nodes = plan.blocks[block].nodes
-    return [plan.types[nodes[i.node].type] for i in node.inputs]
+    kinds = [plan.types[nodes[given.node].type] for given in node.inputs]
+    return [Optional(kind) if given.optional else kind for given, kind in zip(node.inputs, kinds, strict=True)]
 
 
 class _Broken:
@@ -207,6 +212,45 @@ class _Expression:
         return _success(values.check(value, self._kind), self._blobs)
 
 
+class _Source:
+    """The items of an EachNode whose number only the content of a blob tells, as one list."""
+
+    env: Mapping[str, str] = {}
+
+    def __init__(self, node: plans.EachNode, inputs: Inputs, blobs: Blobs) -> None:
+        self._node = node
+        self._inputs = inputs
+        self._blobs = blobs
+
+    def begin(self, index: int) -> Any:
+        return source_items(self._node, self._inputs)
+
+    def end(self, value: Any) -> Ended:
+        return _success(value, self._blobs)
+
+
+class _Arguments:
+    """The arguments of a ChildNode as a map. Large ones are stored one by one, for the coordinator reads the map."""
+
+    env: Mapping[str, str] = {}
+
+    def __init__(self, node: plans.ChildNode, inputs: Inputs, blobs: Blobs) -> None:
+        self._args = node.args
+        self._inputs = inputs
+        self._blobs = blobs
+
+    def begin(self, index: int) -> Any:
+        return [(name, self._argument(value)) for name, value in self._args]
+
+    def _argument(self, value: plans.Expr) -> bytes:
+        if value[0] == "in":
+            return self._inputs.data[value[1]]
+        return values.encode(expr.evaluate(value, expr.Env(self._inputs)))
+
+    def end(self, value: Any) -> Ended:
+        return Ended(SUCCESS, wire.make_map([(name, _stored(data, self._blobs)) for name, data in value]))
+
+
 class _Call:
     """A call of a task; of a range, one per item."""
 
@@ -227,7 +271,12 @@ _NOTHING_RETURNED = Ended(SUCCESS, wire.NULL)
 
 
 def _success(data: bytes, blobs: Blobs) -> Ended:
+    return Ended(SUCCESS, _stored(data, blobs))
+
+
+def _stored(data: bytes, blobs: Blobs) -> bytes:
+    """What travels for a value: a large one is stored, and a reference stands for it."""
     data, stored = wire.externalise(data)
     if stored is not None:
         blobs.put(*stored)
-    return Ended(SUCCESS, data)
+    return data

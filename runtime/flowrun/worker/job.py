@@ -201,10 +201,10 @@ def _size(outcome: Outcome) -> int:
 
 
 def _about(item: WorkItem, plan: Plan) -> tuple[str, StepSettings | None]:
-    """Name and settings of the step that an item calls; no settings for an expression."""
+    """Name and settings of the step that an item calls; no settings for what is only evaluated."""
     plan = plan.children[item.flow] if item.flow else plan
     node: NodeBase = plan.blocks[item.block].nodes[item.node]
-    if isinstance(node, EachNode):
+    if isinstance(node, EachNode) and item.first >= 0:
         node = next(n for n in plan.blocks[node.body].nodes if isinstance(n, TaskNode))
     if isinstance(node, TaskNode):
         return node.name or plan.tasks[node.task].name, plan.settings[node.settings]

@@ -6,6 +6,7 @@ import datetime as dt
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from flowc import plan as plans
 from flowc.types import ANY, DATE, INT, STRING, ListOf, Optional, Record
@@ -256,6 +257,92 @@ async def test_expressions_and_branches(tmp_path: Path, inline: bool) -> None:
         assert running.value(double) == 42
         assert running.value(branch) == 1
         assert error(broken) == ("ExpressionError", "division by zero: 21 / 0", False)
+
+
+@both
+async def test_a_skipped_input_is_null(tmp_path: Path, inline: bool) -> None:
+    """`a: int` was skipped: `a ?? 5` as a value, as an argument, and as an argument of the items of a range."""
+    task = plans.TaskDef(
+        name="add",
+        params=(plans.TaskParamDef(name="a", type=0), plans.TaskParamDef(name="b", type=0)),
+        returns=0,
+        operator="python",
+        target="tasks.py:add",
+    )
+    fallback = ["??", ["in", 0], ["lit", 5]]
+    nodes = (
+        plans.ParamNode(name="a", type=0),
+        plans.ValueNode(name="value", type=0, inputs=(plans.Input(0, True),), value=fallback),
+        plans.TaskNode(
+            name="sum", inputs=(plans.Input(0, True),), task=0, args=(("a", fallback), ("b", fallback)), settings=0
+        ),
+        plans.EachNode(
+            inputs=(plans.Input(0, True),), source=["call", "range", ["lit", 1]], body=1, captures=(0,), simple=True
+        ),
+    )
+    body = plans.TaskNode(
+        inputs=(plans.Input(1, True), plans.Input(0)), task=0, args=(("a", fallback), ("b", ["in", 1])), settings=0
+    )
+    blocks = (
+        plans.PlanBlock(nodes=nodes, params=1),
+        plans.PlanBlock(nodes=(plans.ParamNode(type=0), plans.ParamNode(type=0), body), params=2, result=2),
+    )
+    plan = one_flow((task,), (INT,), blocks)
+    items = [WorkItem("run", 0, "", 0, 0, node, 1, (values.NULL,)) for node in (1, 2)]
+    items.append(WorkItem("run", 0, "", 0, 0, 3, 1, (values.NULL,), 0, 1))
+    async with worker(tmp_path, TASKS, inline=inline) as running:
+        assert [running.value(outcome) for outcome in await running.run(plan, items)] == [5, 10, 5]
+
+
+@both
+async def test_the_source_of_an_each_is_evaluated(tmp_path: Path, inline: bool) -> None:
+    """Where only the content of a blob tells how many items there are."""
+    lists = ListOf(ListOf(STRING))
+    rows = [[f"row {i} {j} " * 20 for j in range(i)] for i in range(30)]
+    data, stored = values.externalise(values.encode(rows))
+    assert stored is not None
+    whole = plans.EachNode(name="each", inputs=(plans.Input(0),), source=["in", 0], body=1)
+    chunks = plans.EachNode(inputs=(plans.Input(0),), source=["call", "chunk", ["in", 0], ["lit", 10]], body=1)
+    few = msgspec.structs.replace(whole, max=20)
+    blocks = (
+        plans.PlanBlock(nodes=(plans.ParamNode(type=0), whole, chunks, few), params=1),
+        plans.PlanBlock(nodes=(plans.ParamNode(type=0),), params=1, result=0),
+    )
+    plan = one_flow((), (lists,), blocks)
+    part = values.item(data, 24)
+    items = [WorkItem("run", 0, "", 0, 0, node, 1, (part,)) for node in (1, 2, 3)]
+    items.append(WorkItem("run", 0, "", 0, 0, 1, 1, (values.item(part, 0),)))
+    async with worker(tmp_path, inline=inline) as running:
+        await running.transport.put_blob(*stored)
+        all_of_it, in_parts, too_many, none = await running.run(plan, items)
+        assert running.value(all_of_it) == rows[24]
+        assert running.value(in_parts) == [rows[24][:10], rows[24][10:20], rows[24][20:]]
+        assert error(too_many)[:2] == (
+            "TooManyItems", "there are 24 items, and `max` allows 20: raise it, or pass fewer"
+        )  # fmt: skip
+        assert error(none) == ("ExpressionError", "`each` needs a list or a map", False)
+
+
+@both
+async def test_the_arguments_of_a_child_run_are_evaluated(tmp_path: Path, inline: bool) -> None:
+    """Each large one is stored by itself, so that the coordinator can read the map."""
+    text = "x" * 40_000
+    data, stored = values.externalise(values.encode(text))
+    assert stored is not None
+    args = (
+        ("whole", ["in", 0]),
+        ("twice", ["op", "+", ["in", 0], ["in", 0]]),
+        ("size", ["call", "len", ["in", 0]]),
+        ("none", ["in", 1]),
+    )
+    node = plans.ChildNode(inputs=(plans.Input(0), plans.Input(0, True)), flow="", args=args, settings=0)
+    plan = one_flow((), (STRING,), (plans.PlanBlock(nodes=(plans.ParamNode(type=0), node), params=1),))
+    item = WorkItem("run", 0, "", 0, 0, 1, 1, (data, values.NULL))
+    async with worker(tmp_path, inline=inline) as running:
+        await running.transport.put_blob(*stored)
+        (outcome,) = await running.run(plan, [item])
+        assert len(outcome.value) < 1_000
+        assert running.value(outcome) == {"whole": text, "twice": text * 2, "size": 40_000, "none": None}
 
 
 @both
