@@ -81,6 +81,8 @@ class Report:
     step: str | None = None
     rows: tuple[Row, ...] = ()
     open: tuple[Open, ...] = ()
+    #: it is a success, but what it returns was skipped
+    is_skipped: bool = False
 
 
 # ---- inside ---------------------------------------------------------------------------------------------------------
@@ -173,7 +175,8 @@ class _Run:
                 self.handler(handler, outcome, failed, env, scope)
         rows, found = tuple(scope.rows), tuple(scope.open)
         if failed is None:
-            return Report(SUCCESS, outcome.value, rows=rows, open=found)
+            is_skipped = outcome.state == SKIPPED
+            return Report(SUCCESS, outcome.value, rows=rows, open=found, is_skipped=is_skipped)
         return Report(FAILED, None, failed.outcome.error, failed.name or None, rows, found)
 
     def handler(
@@ -314,6 +317,8 @@ class _Run:
             ]
             if report.state == SUCCESS:
                 place.scope.open += opened
+                if report.is_skipped and not isinstance(parse(step.type), Optional):
+                    return Outcome(SKIPPED, attempts=attempt), rows
                 return Outcome(SUCCESS, typed(report.value, step.type), attempts=attempt), rows
             assert report.error is not None
             message = f"{report.step}: {report.error.message}" if report.step else report.error.message

@@ -420,8 +420,7 @@ class Writer:
             shown = [seen for seen in names.visible[1:] if self.chance(40)][:6]
             result = f"{{ {', '.join(f'{seen.name}: {seen.name}' for seen in [names.visible[0], *shown])} }}"
         else:
-            # never skipped: the call of a flow whose result was skipped gives null, whatever its type
-            result = self.one_of([f"pick(n, {known})" for known in names.of("int")] + ["n + 1", "risky(n)", "flaky(n)"])
+            result = self.one_of([*names.of("int"), "n + 1", "risky(n)", "flaky(n)", "moody(n)"])
         returns = "json" if name == "main" else "int"
         body = "\n".join([*handlers, *lines, f"  return {result}"])
         return f"\nflow {name}(n: int) returns {returns} {{\n{body}\n}}\n"

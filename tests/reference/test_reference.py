@@ -149,6 +149,29 @@ def test_a_join_that_fails_handles_nothing(root: Path) -> None:
     assert (record.state, record.failed_step) == ("failed", "broken")
 
 
+CHILDREN = """
+flow whole(x: int) returns int { return moody(x) }
+flow part(x: int) returns int? { return moody(x) }
+flow outer(x: int) returns int { return whole(x) }
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        ("whole(1)", {"x": "skipped", "y": "skipped"}),
+        ("whole(2)", {"x": "success", "y": "success"}),
+        ("outer(1)", {"x": "skipped", "y": "skipped"}),
+        ("part(1)", {"x": "success", "y": "success"}),
+        ("part(2)", {"x": "success", "y": "success"}),
+    ],
+)
+def test_a_call_of_a_flow_whose_result_was_skipped_is_skipped(root: Path, call: str, expected: dict[str, str]) -> None:
+    value = "x ?? 0" if call.startswith("part") else "x"
+    record = same(root, f"x = {call}\ny = inc({value})\nreturn n", declarations=CHILDREN)
+    assert {row.step: row.state for row in record.steps}.items() >= expected.items()
+
+
 def test_a_run_fails_by_the_first_failure_that_nothing_handled(root: Path) -> None:
     report = report_of(root, "a = risky(3) catch(e) { return 1 }\nb = risky(6)\nc = broken(1)\nreturn a")
     assert (report.state, report.step) == ("failed", "b")

@@ -13,7 +13,7 @@ from .evaluate import ExpressionError, compute
 from .flows import ArgumentError, open_flow, parameters, time_out
 from .graph import settings_of
 from .outcome import Outcome
-from .state import FAILED, GRANTED, NULL, Scope
+from .state import FAILED, GRANTED, NULL, SKIPPED, Scope
 
 __all__ = ["closed", "expire", "open_child", "out_of_time"]
 
@@ -70,6 +70,8 @@ def closed(core: Core, scope: Scope, node: int, body: Scope, outcome: Outcome, r
         message = f"{outcome.step}: {error.message}" if outcome.step else error.message
         core.clear_timer(scope.run, "limit", scope, node)
         tasks.fail_attempt(core, scope, node, Failure(type=error.type, message=message, detail=error.detail))
+    elif outcome.state == SKIPPED:
+        tasks.skip(core, scope, node)
     else:
         tasks.succeed(core, scope, node, outcome.value or NULL)
 

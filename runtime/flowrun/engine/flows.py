@@ -10,6 +10,7 @@ import datetime as dt
 
 import msgspec
 from flowc.plan import HandlerDef, Plan
+from flowc.types import Optional
 
 from flowrun import values
 from flowrun.messages import Failure
@@ -88,7 +89,8 @@ def body_closed(core: Core, scope: Scope) -> bool:
     outcome = outcome_of(scope)
     if flow.timed_out:
         outcome = Outcome(FAILED, error=Failure(type="Timeout", message=flow.timed_out, retryable=False))
-    flow.state = SUCCESS if outcome.state == SKIPPED else outcome.state
+    flow.no_value = outcome.state == SKIPPED
+    flow.state = SUCCESS if flow.no_value else outcome.state
     flow.value, flow.error, flow.failed_step = outcome.value, outcome.error, outcome.step
     event = {SUCCESS: "success", FAILED: "failure"}.get(flow.state)
     for number, handler in enumerate(plan.handlers):
@@ -126,8 +128,12 @@ def handler_closed(scope: Scope, handler: Scope, rows: bytes) -> bool:
 
 
 def flow_outcome(scope: Scope) -> Outcome:
-    """How a flow ended whose handlers are done."""
-    flow = _flow(scope)
+    """How a flow ended whose handlers are done. A call of it is skipped where its result was, unless it may be null;
+    a run is a success all the same."""
+    flow, plan = _flow(scope), scope.graph.plan
+    may_be_null = plan.returns is None or isinstance(plan.types[plan.returns], Optional)
+    if flow.no_value and scope.parent >= 0 and not may_be_null:
+        return Outcome(SKIPPED)
     return Outcome(flow.state, flow.value, flow.error, flow.failed_step)
 
 

@@ -148,6 +148,8 @@ class FlowState(msgspec.Struct):
     #: decided when the body has ended, before the handlers
     state: int = RUNNING
     value: bytes = NULL
+    #: it ended well, but the step whose value it returns was skipped
+    no_value: bool = False
     error: Failure | None = None
     failed_step: str | None = None
     #: it took too long: the message; "" while it did not

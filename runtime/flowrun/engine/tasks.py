@@ -27,8 +27,8 @@ from .state import FAILED, GRANTED, QUEUED, RETRYING, RUNNING, SKIPPED, SUCCESS,
 
 __all__ = [
     "MAX_CRASHES", "WORKER_DIED",
-    "deadline_failure", "deadline_passed", "fail_attempt", "grant", "lose", "ready", "retry_due", "start", "succeed",
-    "take_outcome", "withdraw",
+    "deadline_failure", "deadline_passed", "fail_attempt", "grant", "lose", "ready", "retry_due", "skip", "start",
+    "succeed", "take_outcome", "withdraw",
 ]  # fmt: skip
 
 #: an expression may be evaluated again when its worker died
@@ -127,8 +127,7 @@ def take_outcome(core: Core, scope: Scope, node: int, bundle: str, outcome: Outc
         else:
             succeed(core, scope, node, outcome.value)
     elif outcome.state == "skipped":
-        _tidy(core, scope, node)
-        finish(core, scope, node, SKIPPED)
+        skip(core, scope, node)
     else:
         fail_attempt(core, scope, node, outcome.error or _UNKNOWN)
 
@@ -140,6 +139,12 @@ def _is_whole(value: bytes) -> bool:
     except msgspec.DecodeError:
         return False
     return True
+
+
+def skip(core: Core, scope: Scope, node: int) -> None:
+    """The node ends without a value, and without a failure."""
+    _tidy(core, scope, node)
+    finish(core, scope, node, SKIPPED)
 
 
 def succeed(core: Core, scope: Scope, node: int, value: bytes) -> None:
