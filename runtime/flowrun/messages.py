@@ -75,11 +75,19 @@ class WorkItem(_Wire, frozen=True):
     inputs: tuple[bytes, ...]
     first: int = -1
     last: int = -1
+    #: positions in the `each`es whose items are scopes, the outermost first; None: outside of such
+    index: int | tuple[int, ...] | None = None
 
     @property
     def id(self) -> str:
         """The attempt's id: what operators get as idempotency key (an item of a range adds its index)."""
         return f"{self.run}/{self.scope}/{self.node}/{self.attempt}"
+
+    def index_of(self, item: int) -> int | tuple[int, ...] | None:
+        """The index of an item of the range (-1: of what is no range), as StepRecord has it."""
+        if item < 0 or self.index is None:
+            return self.index if item < 0 else item
+        return (*self.index, item) if isinstance(self.index, tuple) else (self.index, item)
 
 
 class Bundle(_Wire, frozen=True):

@@ -51,8 +51,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     run: str
     flow: str
     step: str
-    #: position in the enclosing `each`, or None
-    index: int | None
+    #: position in the enclosing `each`, or None; a tuple when they nest, the outermost first
+    index: int | tuple[int, ...] | None
     #: from 1
     attempt: int
     #: the same for every execution of this attempt, and no other: an idempotency key

@@ -34,6 +34,8 @@ class Ready(msgspec.Struct, frozen=True):
     order: int
     #: its worker died before: send it in a bundle of its own, so that it takes no neighbours along
     alone: bool = False
+    #: as WorkItem has it
+    index: int | tuple[int, ...] | None = None
 
     def item(self, plan: int, first: int | None = None, last: int | None = None) -> WorkItem:
         """The work item of it, or of a part of its range; `plan` is the index in the bundle's plans."""
@@ -48,6 +50,7 @@ class Ready(msgspec.Struct, frozen=True):
             inputs=self.inputs,
             first=self.first if first is None else first,
             last=self.last if last is None else last,
+            index=self.index,
         )
 
 

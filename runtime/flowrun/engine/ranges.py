@@ -19,6 +19,7 @@ from .commands import Ready, Revoke
 from .core import SERVE, Core, inputs_of, note
 from .fan import each_node, end_if_done, items_failed, items_skipped, items_succeeded, items_withdrawn, take_seconds
 from .retry import wait_ms
+from .scopes import index_of
 from .state import CANCELLED, GRANTED, QUEUED, RETRYING, RUNNING, SUCCESS, Fan, Scope
 from .tasks import MAX_CRASHES, WORKER_DIED
 
@@ -123,6 +124,7 @@ def _ready(scope: Scope, node: int, first: int, last: int) -> Ready:
         priority=settings.priority,
         order=run.seq,
         alone=first in fan.alone,
+        index=index_of(scope),
     )
 
 

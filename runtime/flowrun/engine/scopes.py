@@ -9,9 +9,11 @@ from flowc.plan import MergeNode
 from .core import CLOSE, PROPAGATE, START, Core, finish
 from .graph import DATA, OPTIONAL, Graph
 from .rules import FAIL, RUN, WAIT
-from .state import CLASS, REMOVED, SKIPPED, SUCCESS, UPSTREAM_FAILED, WAITING, FlowState, Run, Scope
+from .state import CLASS, ITEM, REMOVED, SKIPPED, SUCCESS, UPSTREAM_FAILED, WAITING, FlowState, Run, Scope
 
-__all__ = ["Given", "chosen_source", "close_scope", "count_items", "expand_items", "open_scope", "propagate"]
+__all__ = [
+    "Given", "chosen_source", "close_scope", "count_items", "expand_items", "index_of", "open_scope", "propagate",
+]  # fmt: skip
 
 #: numbers per gate in Scope.counts
 _WIDTH = 5
@@ -63,6 +65,16 @@ def open_scope(
     if not scope.open:
         core.agenda.append((CLOSE, scope, 0, 0))
     return scope
+
+
+def index_of(scope: Scope) -> int | tuple[int, ...] | None:
+    """The positions of a scope in the `each`es around it, the outermost first; None outside, a number in one."""
+    found: list[int] = []
+    while scope.parent >= 0:
+        if scope.kind == ITEM:
+            found.insert(0, scope.index)
+        scope = scope.run.scopes[scope.parent]
+    return tuple(found) if len(found) > 1 else found[0] if found else None
 
 
 def close_scope(scope: Scope) -> None:

@@ -23,6 +23,7 @@ from .core import OPEN, SERVE, Core, finish, inputs_of, note
 from .evaluate import ExpressionError, arm_of
 from .graph import settings_of
 from .retry import wait_ms
+from .scopes import index_of
 from .state import FAILED, GRANTED, QUEUED, RETRYING, RUNNING, SKIPPED, SUCCESS, Attempt, Scope
 
 __all__ = [
@@ -100,6 +101,7 @@ def ready(scope: Scope, node: int) -> Ready:
         priority=settings.priority,
         order=run.seq,
         alone=attempt.alone,
+        index=index_of(scope),
     )
 
 

@@ -335,7 +335,7 @@ class ProcessSlot:
 
 
 def _note(unit: Unit, stream: str, text: str) -> LogNote:
-    index = unit.index if unit.index >= 0 else None
+    index = unit.item.index_of(unit.index)
     return LogNote(unit.item.run, unit.step, index, unit.item.attempt, stream, text)  # type: ignore[arg-type]
 
 

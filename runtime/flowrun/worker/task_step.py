@@ -62,7 +62,7 @@ class TaskStep(msgspec.Struct, frozen=True, kw_only=True):
             run=item.run,
             flow=self.flow,
             step=self.name,
-            index=None if index < 0 else index,
+            index=item.index_of(index),
             attempt=item.attempt,
             attempt_id=item.id if index < 0 else f"{item.id}/{index}",
             connections=connect_all(self.connections),

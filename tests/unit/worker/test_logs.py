@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 from flowc import plan as plans
-from flowc.types import ANY
+from flowc.types import ANY, INT
+from flowrun.messages import WorkItem
 from flowrun.worker.logs import BURST, TAIL, LogLimit, LogWriter, Mask
 
-from tests.unit.worker.harness import Worker, call, template, worker
+from tests.unit.worker.harness import Worker, call, each_of, template, worker
 
 TASKS = """
     import logging, os, subprocess, sys, time
@@ -21,6 +23,9 @@ TASKS = """
         logging.getLogger("mine").info("to log")
         logging.getLogger("mine").debug("not shown")
         print("no line end", end="")
+
+    def say(x):
+        print(x)
 
     def children():
         subprocess.run(["sh", "-c", "echo from a child; echo and its error >&2"])
@@ -63,6 +68,17 @@ async def test_output_is_attributed(tmp_path: Path) -> None:
         assert await said(running, "err") == "to err\n"
         assert await said(running, "log") == "INFO mine: to log\n"
         assert {(note.run, note.step, note.attempt, note.index) for note in running.logs} == {("run", "step", 1, None)}
+
+
+async def test_lines_tell_the_item_that_wrote_them(tmp_path: Path) -> None:
+    plan, item = call("tasks:talk", None)
+    ranged = each_of("tasks:say", INT, INT, ["call", "range", ["lit", 3]])
+    inner = WorkItem("run", 0, "", 0, 0, 1, 1, (b"\xc0",), 1, 2, index=7)
+    async with worker(tmp_path, TASKS) as running:
+        await running.run(plan, [msgspec.structs.replace(item, index=(4, 5))])
+        await running.run(ranged, [inner])
+        await asyncio.sleep(0.1)
+    assert {(note.step, note.index) for note in running.logs} == {("step", (4, 5)), ("step", (7, 1))}
 
 
 async def test_output_of_children(tmp_path: Path) -> None:
