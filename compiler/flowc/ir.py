@@ -261,6 +261,8 @@ class Block(Model):
 
     steps: tuple[Step, ...]
     result: Expr | None = None
+    #: of its `return`, where one gives the result; 0: that of the construct
+    line: int = 0
 
 
 Arm = Block

@@ -30,6 +30,8 @@ __all__ = ["Error", "Open", "Report", "Row", "interpret"]
 
 Tasks = Mapping[str, Callable[..., object]]
 #: rules that look at the items of an `each`
+#: the id of what a block returns
+_RETURN = -1
 _BY_ITEM = ("any_ok", "any_failed", "any_done", "at_least")
 
 
@@ -101,7 +103,7 @@ class Outcome:
     failed_item: int | None = None
 
 
-@dataclass
+@dataclass(eq=False)
 class Ended:
     """A step that ended, for whoever looks at a whole block."""
 
@@ -110,8 +112,21 @@ class Ended:
     outcome: Outcome
     #: it only passes on how another step ended
     is_copy: bool = False
+    #: the step that the user knows it by
+    blame: str = ""
     #: by a join that succeeded
     is_handled: bool = False
+    #: of a join that did not: the first failure in it; of a part that passes on how another ended: that one
+    cause: Ended | None = None
+
+
+@dataclass(frozen=True)
+class Use:
+    """A step, or a part of one, and what it is made of: ids."""
+
+    id: int
+    name: str
+    reads: frozenset[int]
 
 
 @dataclass
@@ -119,6 +134,8 @@ class Scope:
     """An instance of a block: the body of a flow, an item, a round, a handler."""
 
     names: frozenset[str]
+    #: of its steps, in written order
+    uses: tuple[Use, ...]
     index: int | None = None
     rows: list[Row] = field(default_factory=list)
     open: list[Open] = field(default_factory=list)
@@ -167,7 +184,7 @@ class _Run:
         for param in flow.params:
             value = args[param.name] if param.name in args else self.value(param.default or ["lit", None], env)
             env[param.id] = Outcome(SUCCESS, typed(value, param.type))
-        scope = Scope(frozenset(names_in(flow.body)))
+        scope = Scope(frozenset(names_in(flow.body)), uses_in(flow.body))
         outcome, failed = self.body(flow.body, Place(env, scope, []), flow.returns or "json")
         ended_well = failed is None
         for handler in flow.handlers:
@@ -177,7 +194,7 @@ class _Run:
         if failed is None:
             is_skipped = outcome.state == SKIPPED
             return Report(SUCCESS, outcome.value, rows=rows, open=found, is_skipped=is_skipped)
-        return Report(FAILED, None, failed.outcome.error, failed.name or None, rows, found)
+        return Report(FAILED, None, failed.outcome.error, failed.blame or None, rows, found)
 
     def handler(
         self, handler: ir.Handler, outcome: Outcome, failed: Ended | None, env: dict[int, Outcome], scope: Scope
@@ -186,7 +203,7 @@ class _Run:
         seen = {id: found if found.state == SUCCESS else Outcome(SUCCESS) for id, found in env.items()}
         value = outcome.value if failed is None else failure_record(failed, None)
         seen[handler.value_id] = Outcome(SUCCESS, value)
-        inner = Scope(scope.names)
+        inner = Scope(scope.names, uses_in(handler.body))
         self.steps(handler.body.steps, Place(seen, inner, []))
         scope.rows += inner.rows
         scope.open += inner.open
@@ -195,7 +212,7 @@ class _Run:
         """How a scope ends: failed if a step failed that nothing handled, or if what gives its value did; and that
         step."""
         self.steps(block.steps, place)
-        value = Outcome(SUCCESS) if block.result is None else self.node(block.result, place, type)
+        value = Outcome(SUCCESS) if block.result is None else self.node(block.result, place, type, _RETURN)
         failed = next((found for found in place.frame if is_failure(found)), None)
         if failed is None and value.state in (FAILED, UPSTREAM_FAILED):
             failed = place.scope.failed[0]
@@ -207,12 +224,13 @@ class _Run:
         """Raises ExpressionError."""
         return compile_expr(plugged(expr, env))(ExprEnv(args={str(id): found.value for id, found in env.items()}))
 
-    def node(self, expr: ir.Expr, place: Place, type: str) -> Outcome:
-        """The outcome of an expression that stands by itself: that of the step for a mere reference."""
+    def node(self, expr: ir.Expr, place: Place, type: str, feeds: int) -> Outcome:
+        """The outcome of an expression that stands by itself, as a part of what has the id `feeds`: that of the step
+        for a mere reference."""
         if expr[0] == "ref":
             return place.env[expr[1]]
         outcome = self.computed(expr, place, type, ())
-        self.record("", None, outcome, place)
+        self.record("", None, outcome, place, feeds=feeds)
         return outcome
 
     def computed(self, expr: ir.Expr, place: Place, type: str, after: tuple[ir.Rule, ...]) -> Outcome:
@@ -250,8 +268,21 @@ class _Run:
             getattr(self, f"{step.kind}_step")(step, place)
             place.scope.parts[step.id] = place.frame[before:]
 
-    def record(self, name: str, id: int | None, outcome: Outcome, place: Place, *, is_copy: bool = False) -> None:
-        ended = Ended(name, id, outcome, is_copy)
+    def record(
+        self,
+        name: str,
+        id: int | None,
+        outcome: Outcome,
+        place: Place,
+        *,
+        is_copy: bool = False,
+        feeds: int | None = None,
+        otherwise: str = "",
+    ) -> Ended:
+        """`otherwise` is what to call a part that nothing with a name uses."""
+        part = id if feeds is None else feeds
+        blame = name or (user_of(part, place.scope.uses) if part is not None else "") or otherwise
+        ended = Ended(name, id, outcome, is_copy, blame)
         if id is not None:
             place.env[id] = outcome
         place.frame.append(ended)
@@ -260,9 +291,11 @@ class _Run:
         if name:
             attempts = outcome.attempts or int(outcome.state in (SUCCESS, FAILED))
             place.scope.rows.append(Row(name, (), outcome.state, attempts))
+        return ended
 
     def value_step(self, step: ir.ValueStep, place: Place) -> None:
-        self.record(step.name, step.id, self.computed(step.value, place, step.type, step.after), place)
+        outcome = self.computed(step.value, place, step.type, step.after)
+        self.record(step.name, step.id, outcome, place, otherwise=step.box[-1] if step.box else "")
 
     def call_step(self, step: ir.CallStep, place: Place) -> None:
         state = self.verdict(step.args.values(), step.after, place)
@@ -332,7 +365,7 @@ class _Run:
 
     def branch_step(self, step: ir.BranchStep, place: Place) -> None:
         taken = self.computed(step.selector, place, "int", step.after)
-        self.record(step.name, None, taken, place)
+        branch = self.record(step.name, None, taken, place, feeds=step.id, otherwise="if")
         for number, arm in enumerate(step.arms):
             if taken.state == SUCCESS:
                 guard = RUN if taken.value == number else SKIPPED
@@ -340,34 +373,37 @@ class _Run:
                 guard = blocked_by(taken.state)
             self.steps(arm.steps, place.at(guard))
         for merge in step.merges:
-            self.merge(merge, taken, place)
+            self.merge(merge, branch, place)
 
-    def merge(self, merge: ir.Merge, taken: Outcome, place: Place) -> None:
-        outcome = taken
+    def merge(self, merge: ir.Merge, branch: Ended, place: Place) -> None:
+        taken = outcome = branch.outcome
+        cause = branch
         if taken.state == SUCCESS:
             known = 0 <= taken.value < len(merge.sources)
             source = merge.sources[taken.value] if known else merge.otherwise
             outcome = Outcome(SKIPPED) if source is None else place.env[source]
+            cause = next((found for found in reversed(place.frame) if found.id == source), branch)
         shown = "" if merge.name in place.scope.names else merge.name
-        self.record(shown, merge.id, copied(outcome), place, is_copy=True)
+        ended = self.record(shown, merge.id, copied(outcome), place, is_copy=True)
+        ended.cause = None if shown else cause
 
     def catch_step(self, step: ir.CatchStep, place: Place) -> None:
         place = place.at(self.verdict((), step.after, place))
         covered: list[Ended] = []
         inside = place.at(RUN, covered)
-        body = self.block(step.body, inside, step.type)
+        body = self.block(step.body, inside, step.type, step.id)
         failed = next((found for found in covered if is_failure(found)), None)
         if failed is not None:
             place.env[step.error_id] = Outcome(SUCCESS, failure_record(failed, place.scope.index))
-        handler = self.block(step.handler, place.at(SKIPPED if failed is None else RUN), step.type)
+        handler = self.block(step.handler, place.at(SKIPPED if failed is None else RUN), step.type, step.id)
         self.record(step.name, step.id, copied(body if failed is None else handler), place, is_copy=True)
 
-    def block(self, block: ir.Block, place: Place, type: str) -> Outcome:
+    def block(self, block: ir.Block, place: Place, type: str, feeds: int) -> Outcome:
         """The outcome of a block within a scope; null, once all its steps ended well, if it gives no value."""
         before = len(place.frame)
         self.steps(block.steps, place)
         if block.result is not None and block.result != ["lit", None]:
-            return self.node(block.result, place, type)
+            return self.node(block.result, place, type, feeds)
         states = [found.outcome.state for found in place.frame[before:]]
         state = place.guard if place.guard != RUN else verdict("none_failed", states)
         return Outcome(SUCCESS if state == RUN else state)
@@ -385,38 +421,38 @@ class _Run:
 
     def using_step(self, step: ir.UsingStep, place: Place) -> None:
         place = place.at(self.verdict((), step.after, place))
-        setup = self.block(step.setup, place, "json")
+        setup = self.block(step.setup, place, "json", step.value_id)
         place.env[step.value_id] = setup
         inside = place.at(verdict("ok", [setup.state]))
         self.steps(step.body.steps, inside)
         if step.body.result is not None:
-            place.env[step.id] = self.node(step.body.result, inside, step.type)
+            place.env[step.id] = self.node(step.body.result, inside, step.type, step.id)
         self.steps(step.cleanup.steps, place.at(verdict("ok", [setup.state]), []))
 
     def join_step(self, step: ir.JoinStep, place: Place) -> None:
         """In written order: a run may find other members to be the first."""
         members = [place.env[member] for member in step.members]
+        parts = [found for part in step.parts for id in part for found in place.scope.parts.get(id, ())]
+        inside = [found for found in place.frame if found.id in step.members or found in parts]
         good = [member.value for member in members if member.state == SUCCESS][: step.n]
         state = self.verdict((), step.after, place)
         if state != RUN:
             outcome = Outcome(state)
         elif len(good) == step.n:
             outcome = Outcome(SUCCESS, good[0] if step.first else good)
-            for found in place.frame:
-                found.is_handled |= found.id in step.members
-            for part in (id for parts in step.parts for id in parts):
-                for found in place.scope.parts.get(part, ()):
-                    found.is_handled = True
+            for found in inside:
+                found.is_handled = True
         elif members and all(member.state == SKIPPED for member in members):
             outcome = Outcome(SKIPPED)
         else:
             outcome = Outcome(FAILED, error=Error("JoinError", f"{step.n} of {len(members)} must succeed"))
-        self.record(step.name, step.id, outcome, place)
+        ended = self.record(step.name, step.id, outcome, place)
+        ended.cause = next((found for found in inside if is_failure(found)), None)
 
     # ---- loops ------------------------------------------------------------------------------------------------------
 
     def each_step(self, step: ir.EachStep, place: Place) -> None:
-        parts = [self.node(expr, place, "json").state for expr in computed_parts(step.source)]
+        parts = [self.node(expr, place, "json", step.id).state for expr in computed_parts(step.source)]
         outside = [expr for expr in outer_references(step) if expr[1] in place.env]
         state = self.verdict((step.source, *outside), step.after, place)
         state = worst([state, verdict("ok", parts)]) if place.guard == RUN else state
@@ -454,10 +490,10 @@ class _Run:
         parts = item if step.unpack else [item]
         if step.unpack and (not isinstance(item, list) or len(item) != len(step.items)):
             broken = Outcome(FAILED, error=Error("ExpressionError", "an item cannot be taken apart"))
-            return broken, Ended(step.name, None, broken)
+            return broken, Ended(step.name, None, broken, blame=step.name)
         for id, part, kind in zip(step.items, parts, step.item_types, strict=True):
             env[id] = Outcome(SUCCESS, typed(part, kind))
-        inner = Scope(place.scope.names, index)
+        inner = Scope(place.scope.names, uses_in(step.body), index)
         ended = self.body(step.body, Place(env, inner, []), "json")
         place.scope.take(inner, index)
         return ended
@@ -465,7 +501,7 @@ class _Run:
     def repeat_step(self, step: ir.RepeatStep, place: Place) -> None:
         outside = [expr for expr in outer_references(step) if expr[1] in place.env]
         state = self.verdict(outside, step.after, place)
-        last = Scope(place.scope.names)
+        last = Scope(place.scope.names, ())
         outcome, last = self.rounds(step, place) if state == RUN else (Outcome(state), last)
         self.record(step.name, step.id, outcome, place)
         place.scope.rows += last.rows
@@ -476,14 +512,17 @@ class _Run:
         previous: Any = None
         for number in range(1, step.max + 1):
             env = {**place.env, step.previous_id: Outcome(SUCCESS, previous)}
-            inner = Scope(place.scope.names)
+            inner = Scope(place.scope.names, uses_in(step.body))
             outcome, failed = self.body(step.body, Place(env, inner, []), step.type)
             if failed is not None:
                 return Outcome(FAILED, error=outcome.error, attempts=number), inner
             previous = outcome.value
             env[step.previous_id] = Outcome(SUCCESS, previous)
-            if self.value(step.until, env) is True:
-                return Outcome(SUCCESS, previous, attempts=number), inner
+            try:
+                if self.value(step.until, env) is True:
+                    return Outcome(SUCCESS, previous, attempts=number), inner
+            except ExpressionError as error:
+                return Outcome(FAILED, error=Error("ExpressionError", str(error)), attempts=number), inner
         late = Error("TooManyRounds", f"`until` was not true after {step.max} rounds")
         return Outcome(FAILED, error=late, attempts=step.max), inner
 
@@ -527,11 +566,13 @@ def copied(outcome: Outcome) -> Outcome:
 
 def failure_record(ended: Ended, index: int | None) -> dict[str, Any]:
     """What a handler sees of a step that failed."""
+    while ended.cause is not None:
+        ended = ended.cause
     error = ended.outcome.error
     assert error is not None
     item = ended.outcome.failed_item
     return {
-        "step": ended.name,
+        "step": ended.blame,
         "index": index if item is None else item,
         "type": error.type,
         "message": error.message,
@@ -610,6 +651,59 @@ def names_in(block: ir.Block, *, merges: bool = False) -> Iterator[str]:
                 yield from walk(inner)
 
     return walk(block.model_dump())
+
+
+def uses_in(block: ir.Block) -> tuple[Use, ...]:
+    """What the steps of a block are made of, those of inner blocks too, in written order; last, what it returns."""
+    result = [Use(_RETURN, "return", _ids(block.result))] if block.result is not None else []
+    return (*_uses(block.steps, frozenset()), *result)
+
+
+def _uses(steps: Iterable[ir.Step], guard: frozenset[int]) -> Iterator[Use]:
+    for step in steps:
+        match step:
+            case ir.BranchStep():
+                yield Use(step.id, step.name, guard | _ids(step.selector))
+                for arm in step.arms:
+                    yield from _uses(arm.steps, frozenset({step.id}))
+                for merge in step.merges:
+                    sources = {source for source in (*merge.sources, merge.otherwise) if source is not None}
+                    yield Use(merge.id, merge.name, guard | sources | {step.id})
+            case ir.CatchStep():
+                yield from _uses(step.body.steps, guard)
+                yield from _uses(step.handler.steps, frozenset())
+                yield Use(step.id, step.name, guard | _ids(step.body.result) | _ids(step.handler.result))
+            case ir.WatchStep():
+                yield from _uses(step.body.steps, frozenset())
+            case ir.UsingStep():
+                yield from _uses(step.setup.steps, guard)
+                yield Use(step.value_id, "", _ids(step.setup.result))
+                yield from _uses((*step.body.steps, *step.cleanup.steps), frozenset())
+                yield Use(step.id, "", _ids(step.body.result))
+            case ir.JoinStep():
+                yield Use(step.id, step.name, guard | set(step.members))
+            case ir.EachStep() | ir.RepeatStep():
+                outside = frozenset(int(expr[1]) for expr in outer_references(step))
+                yield Use(step.id, step.name, guard | outside | _ids(getattr(step, "source", None)))
+            case ir.CallStep() | ir.ChildStep():
+                yield Use(step.id, step.name, guard | _ids(step.args))
+            case ir.ValueStep():
+                yield Use(step.id, step.name, guard | _ids(step.value))
+
+
+def _ids(expr: Any) -> frozenset[int]:
+    return frozenset(id for _, id in references(expr))
+
+
+def user_of(id: int, uses: Iterable[Use]) -> str:
+    """The first that has a name of what is made of a part, directly or through other parts."""
+    users = {id}
+    for use in uses:
+        if use.id in users or use.reads & users:
+            if use.name:
+                return use.name
+            users.add(use.id)
+    return ""
 
 
 def plugged(expr: Any, env: Mapping[int, Outcome]) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from flowc.pipeline import Compilation, compile_paths
 from flowc.project import find_project
+from flowrun import values
 from flowrun.messages import RunRecord
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -147,6 +148,52 @@ def test_a_join_handles_the_failure_of_every_step_of_its_members(root: Path, gro
 def test_a_join_that_fails_handles_nothing(root: Path) -> None:
     record = same(root, "x = [broken(1) -> inc, inc(5), broken(2)] with { join: 2 }\nreturn x")
     assert (record.state, record.failed_step) == ("failed", "broken")
+
+
+@pytest.mark.parametrize(
+    ("body", "step", "place"),
+    [
+        ("if 1 % (n - 1) == 0 { a = inc(1) }\nreturn n", "a", "in the condition at line {line}: "),
+        ("a = if 1 % (n - 1) == 0 then inc(1) else inc(2)\nreturn n", "inc", "in the condition at line {line}: "),
+        ("a = each i in [1 % (n - 1)] { return inc(i) }\nreturn n", "a", "in the source of `each` at line {line}: "),
+        ("return 1 % (n - 1)", "return", "in `return` at line {line}: "),
+        ("a = each i in [n] { return 1 % (n - 1) }\nreturn n", "a", "item 0: in `return` at line {line}: "),
+        ("a = twice(1 % (n - 1))\nreturn n", "inc", "in an expression at line {line}: "),
+        (
+            "a = repeat with { every: 1ms, max: 2 } {\n  return inc(n)\n} until 1 % (n - 1) == 0\nreturn n",
+            "a",
+            "in `until` of the `repeat` at line {line}: ",
+        ),
+        ("y = 1 % (n - 1)\nreturn n", "y", ""),
+    ],
+)
+def test_a_part_that_fails_is_told_by_the_step_it_belongs_to(root: Path, body: str, step: str, place: str) -> None:
+    declarations = "chain twice(x: int) returns int = inc(x) -> inc\n"
+    place = place.format(line=DECLARATIONS.count("\n") + 4)
+    record = same(root, body, declarations=declarations)
+    assert (record.state, record.failed_step) == ("failed", step)
+    assert record.error is not None
+    assert (record.error.type, record.error.message) == ("ExpressionError", f"{place}division by zero: 1 % 0")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("a = (if 1 % (n - 1) == 0 then inc(1) else inc(2)) catch(e) { return len(e.step) }\nreturn a", len("inc")),
+        ("a = twice(1 % (n - 1)) catch(e) { return e.attempts }\nreturn a", 1),
+        ('a = ([broken(1) -> inc, broken(2)] with { join: "first" }) catch(e) { return len(e.step) }\nreturn a', 6),
+        (
+            'a = each i in range(2) with { on_error: "collect" } {\n  b = inc(i)\n  c = flaky(2 + b - b) with '
+            "{ retry: { max: 1, backoff: fixed(1ms) } }\n  return c }\nreturn a",
+            [2, 2],
+        ),
+    ],
+)
+def test_what_handlers_see_of_a_failure(root: Path, value: str, expected: object) -> None:
+    record = same(root, value, declarations="chain twice(x: int) returns int = inc(x) -> inc\n")
+    assert record.state == "success", record.error
+    found = values.decode_plain(record.result, lambda _: b"")
+    assert ([item["attempts"] for item in found] if isinstance(found, list) else found) == expected
 
 
 CHILDREN = """

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from .constants import Lets
     from .signatures import Signatures
 
-__all__ = ["BROKEN", "Context", "Elaborator", "FlowState", "Local", "Returns", "Row", "Scope", "Shared", "Value"]
+__all__ = ["BROKEN", "Context", "Elaborator", "FlowState", "Local", "Returns", "Row", "Scope", "Shared", "Value",
+           "read", "returning"]  # fmt: skip
 
 #: parsed settings, by the name of their field in ir.Settings
 Row = Mapping[str, Any]
@@ -359,6 +360,15 @@ class Context(msgspec.Struct, eq=False):
         **fields: object,
     ) -> None:
         self.shared.findings.add(name, self.span(node), help=help, labels=labels, **fields)
+
+
+def returning(cx: Context, node: syntax.Block, result: Value | None) -> ir.Block:
+    """The steps of a block, and what its `return` gives."""
+    steps = tuple(cx.out or ())
+    if result is None:
+        return ir.Block(steps=steps)
+    last = next((found for found in reversed(node.statements) if isinstance(found, syntax.Return)), None)
+    return ir.Block(steps=steps, result=result.expr, line=0 if last is None else cx.line_of(last))
 
 
 def read(id: int, kind: Type) -> Value:

@@ -10,7 +10,7 @@ from flowc.types import NULL, Optional
 
 from .blocks import block
 from .constants import fold
-from .context import Context, FlowState, Local, Returns, Row, Scope, Shared, Value, read
+from .context import Context, FlowState, Local, Returns, Row, Scope, Shared, Value, read, returning
 from .modifiers import check_event, event_value
 from .report import accept
 from .setting_values import Reader
@@ -48,7 +48,7 @@ def read_flow(shared: Shared, signature: Signature, project_row: Row) -> ir.Flow
         what = f"the flow `{symbol.name}`"
         hint = "end it with `return …`, or remove `returns`"
         cx.report("missing-return", node.signature.returns, what=what, hint=hint)
-    body = ir.Block(steps=tuple(cx.out), result=None if result is None else result.expr)
+    body = returning(cx, node.body, result)
     handlers = _handlers(cx, node, signature)
     note_unused(cx, node, signature)
     return ir.Flow(

@@ -7,7 +7,7 @@ from typing import Any
 from flowc import ir, syntax
 from flowc.types import ERROR, FAILURE, JSON, NULL, ListOf, Optional, Type, Union
 
-from .context import BROKEN, Context, Local, Value, read
+from .context import BROKEN, Context, Local, Value, read, returning
 from .patterns import item_types
 from .report import need_bool
 from .setting_values import Reader
@@ -48,7 +48,7 @@ def each(cx: Context, node: syntax.Each, bind: str | None = None) -> Value:
         items=items,
         item_types=tuple(cx.shared.text(one) for one in kinds),
         unpack=node.pattern.is_tuple,
-        body=_block(inner, result),
+        body=returning(inner, node.body, result),
         **own,
     )
     cx.emit(step)
@@ -56,10 +56,6 @@ def each(cx: Context, node: syntax.Each, bind: str | None = None) -> Value:
         return BROKEN._replace(step=step.id)
     void = "`each` without `return` gives nothing" if result is None else ""
     return read(step.id, kind)._replace(step=step.id, void=void)
-
-
-def _block(cx: Context, result: Value | None) -> ir.Block:
-    return ir.Block(steps=tuple(cx.out or ()), result=None if result is None else result.expr)
 
 
 def _each_type(result: Value | None, on_error: str) -> Type:
@@ -108,7 +104,12 @@ def repeat(cx: Context, node: syntax.Repeat, bind: str | None = None) -> Value:
     every, most = row.get("every_ms", 0), row.get("max", 1)
     cx.emit(
         ir.RepeatStep(
-            **header, body=_block(inner, result), previous_id=previous_id, until=test.expr, every_ms=every, max=most
+            **header,
+            body=returning(inner, node.body, result),
+            previous_id=previous_id,
+            until=test.expr,
+            every_ms=every,
+            max=most,
         )
     )
     if result.type == ERROR:

@@ -88,6 +88,7 @@ def _lower_flow(program: ir.Program, flow: ir.Flow, children: dict[str, plan.Pla
     params = tuple(_param(body, tables, param) for param in flow.params)
     body.lower(flow.body.steps, ALONE)
     result = flow.body.result
+    body.line = flow.body.line or flow.line
     node = -1 if result is None else body.node_of(result, ALONE, flow.returns or "json")
     handlers = tuple(_handler(body, flow, handler) for handler in flow.handlers)
     shared.blocks[0] = body.finish(node)

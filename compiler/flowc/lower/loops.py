@@ -41,6 +41,7 @@ def captures_of(block: Block, uses: Uses, place: Place) -> Captures:
 def inner_block(block: Block, own: Sequence[tuple[int | None, int]], captures: Captures) -> Block:
     """A new block with its own parameters, as (id, type), and then the captures."""
     inner = Block(block.shared)
+    inner.line = block.line
     for id, type in own:
         inner.param(type, id)
     for id, type, _ in captures.values:
@@ -56,8 +57,9 @@ def _add_captures(block: Block, captures: Captures, inputs: Inputs) -> tuple[int
     return (*values, *(inputs.add(node, True) for _, node in captures.gates))
 
 
-def _close(inner: Block, result: ir.Expr | None, type: str) -> int:
+def _close(inner: Block, result: ir.Expr | None, type: str, line: int = 0) -> int:
     """Finishes a block; gives its index in the plan."""
+    inner.line = line or inner.line
     node = -1 if result is None else inner.node_of(result, ALONE, type)
     inner.shared.blocks.append(inner.finish(node))
     return len(inner.shared.blocks) - 1
@@ -80,7 +82,7 @@ def lower_each(block: Block, step: ir.EachStep, place: Place) -> None:
     items = zip(step.items, map(block.tables.type, step.item_types), strict=True)
     inner = inner_block(block, list(items), captures)
     inner.lower(step.body.steps, ALONE)
-    body = _close(inner, step.body.result, _item_type(step.type))
+    body = _close(inner, step.body.result, _item_type(step.type), step.body.line)
     collects = step.body.result is not None
     block.add(
         plan.EachNode,
@@ -145,7 +147,7 @@ def lower_repeat(block: Block, step: ir.RepeatStep, place: Place) -> None:
     previous = block.tables.type(f"({step.type})?" if step.body.result is not None else "null")
     body = inner_block(block, [(step.previous_id, previous)], captures)
     body.lower(step.body.steps, ALONE)
-    body_index = _close(body, step.body.result, step.type)
+    body_index = _close(body, step.body.result, step.type, step.body.line)
     until = inner_block(block, [(step.previous_id, block.tables.type(step.type))], captures)
     block.add(
         plan.RepeatNode,

@@ -91,7 +91,8 @@ def body_closed(core: Core, scope: Scope) -> bool:
         outcome = Outcome(FAILED, error=Failure(type="Timeout", message=flow.timed_out, retryable=False))
     flow.no_value = outcome.state == SKIPPED
     flow.state = SUCCESS if flow.no_value else outcome.state
-    flow.value, flow.error, flow.failed_step = outcome.value, outcome.error, outcome.step
+    flow.value, flow.error = outcome.value, outcome.error
+    flow.failed_step, flow.attempts = outcome.step, outcome.attempts
     event = {SUCCESS: "success", FAILED: "failure"}.get(flow.state)
     for number, handler in enumerate(plan.handlers):
         if handler.event == event:
@@ -101,7 +102,7 @@ def body_closed(core: Core, scope: Scope) -> bool:
 
 def _open_handler(core: Core, scope: Scope, number: int, handler: HandlerDef) -> None:
     flow = _flow(scope)
-    given: list[Given] = [(SUCCESS, flow.value if flow.state == SUCCESS else _event(scope, flow))]
+    given: list[Given] = [(SUCCESS, flow.value if flow.state == SUCCESS else _event(flow))]
     for node in handler.captures:
         ended_well = scope.states[node] == SUCCESS
         given.append((SUCCESS, (scope.values[node] or NULL) if ended_well else NULL))
@@ -110,12 +111,10 @@ def _open_handler(core: Core, scope: Scope, number: int, handler: HandlerDef) ->
     flow.handlers.append(opened.id)
 
 
-def _event(scope: Scope, flow: FlowState) -> bytes:
+def _event(flow: FlowState) -> bytes:
     """The failure, as the handlers see it."""
     error = flow.error or Failure(type="Failed", message="it failed")
-    names = [node.name for node in scope.graph.nodes]
-    attempt = scope.attempts.get(names.index(flow.failed_step)) if flow.failed_step in names else None
-    return failure_record(flow.failed_step or "", None, error, attempt.number if attempt else 1)
+    return failure_record(flow.failed_step or "", None, error, flow.attempts)
 
 
 def handler_closed(scope: Scope, handler: Scope, rows: bytes) -> bool:

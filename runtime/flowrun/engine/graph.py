@@ -10,7 +10,10 @@ Tables are derived from the plan and hold no state.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from flowc.plan import (
+    BranchNode,
     ChildNode,
     EachNode,
     JoinNode,
@@ -125,6 +128,36 @@ class Graph:
         self.gate_total.append(total)
         self.pending[i] += total > 0
         return len(self.gate_node) - 1
+
+    def step_name(self, i: int) -> str:
+        """The step that the user knows a node by: its own name, or for a part without one (a condition, the source of
+        an `each`) the first step in written order that uses it, directly or through other parts; else the construct
+        that it is written in; "" if there is none."""
+        found = self.nodes[i]
+        if found.name:
+            return found.name
+        users = {i}
+        for j in range(i + 1, self.size):
+            if users.isdisjoint(_used(self.nodes[j])):
+                continue
+            if self.nodes[j].name:
+                return self.nodes[j].name
+            users.add(j)
+        if self.result in users:
+            return "return"
+        return "if" if isinstance(found, BranchNode) else found.box[-1] if found.box else ""
+
+
+def _used(node: Node) -> Iterator[int]:
+    """The nodes whose value a node is made of, or whose arm it stands in."""
+    yield from (given.node for given in node.inputs)
+    if node.guard is not None:
+        yield node.guard[0]
+    if isinstance(node, JoinNode):
+        yield from node.members
+    elif isinstance(node, MergeNode):
+        yield node.branch
+        yield from (source for source in (*node.sources, node.otherwise) if source is not None)
 
 
 def _teardowns(block: PlanBlock) -> frozenset[int]:

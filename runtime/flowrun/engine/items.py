@@ -93,6 +93,7 @@ def closed(core: Core, scope: Scope, item: Scope, outcome: Outcome, rows: bytes)
         items_withdrawn(core, scope, node, item.cancelled, 1)
     elif outcome.state == FAILED:
         assert outcome.error is not None
+        fan.attempts[index] = outcome.attempts
         _failed(core, scope, node, index, outcome.error, outcome.step or "")
     elif outcome.state == SKIPPED:
         items_skipped(core, scope, node, index, index + 1)

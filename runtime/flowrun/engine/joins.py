@@ -5,10 +5,10 @@ from __future__ import annotations
 from flowc.plan import JoinNode, MergeNode, OutcomeNode
 
 from flowrun import wire
-from flowrun.messages import Failure
 
 from .core import CANCEL, Core, fail, finish, store
 from .fan import failure_record
+from .outcome import blame_of
 from .scopes import chosen_source
 from .state import CANCELLED, EXPIRED, FAILED, ITEM, NULL, REMOVED, SKIPPED, SUCCESS, Scope
 
@@ -93,8 +93,6 @@ def start_outcome(core: Core, scope: Scope, node: int) -> None:
 
 def _record(scope: Scope, node: int) -> bytes:
     """The record of a failed node: for the first failed item of an `each`, with its position."""
-    from_item = scope.fans[node].first_failed if node in scope.fans else -1
-    index = from_item if from_item >= 0 else scope.index if scope.kind == ITEM else None
-    attempt = scope.attempts.get(node)
-    error = scope.errors.get(node) or Failure(type="Cancelled", message="it was cancelled")
-    return failure_record(scope.graph.nodes[node].name, index, error, attempt.number if attempt else 1)
+    blame = blame_of(scope, node)
+    index = blame.item if blame.item >= 0 else scope.index if scope.kind == ITEM else None
+    return failure_record(blame.step, index, blame.error, blame.attempts)

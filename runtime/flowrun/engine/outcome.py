@@ -9,13 +9,17 @@ of the first such step in written order, so it does not depend on which failed f
 from __future__ import annotations
 
 import msgspec
-from flowc.plan import MergeNode
+from flowc.plan import BranchNode, EachNode, JoinNode, MergeNode
 
 from flowrun.messages import Failure
 
-from .state import CANCELLED, FAILED, NULL, SKIPPED, SUCCESS, Scope
+from .scopes import chosen_source
+from .state import CANCELLED, FAILED, NULL, SKIPPED, SUCCESS, UNTIL, Scope
 
-__all__ = ["Outcome", "outcome_of"]
+__all__ = ["Blame", "Outcome", "blame_of", "outcome_of"]
+
+_CANCELLED = Failure(type="Cancelled", message="it was cancelled")
+_UNKNOWN = Failure(type="Failed", message="it failed")
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -27,6 +31,8 @@ class Outcome(msgspec.Struct, frozen=True):
     error: Failure | None = None
     #: the step that failed
     step: str | None = None
+    #: of that step
+    attempts: int = 1
 
 
 def outcome_of(scope: Scope) -> Outcome:
@@ -63,11 +69,58 @@ def _failed(scope: Scope, node: int) -> Outcome:
     if node < 0:
         message = "the value to be returned was never made: what it needs did not end well"
         return Outcome(FAILED, error=Failure(type="Failed", message=message, retryable=False))
+    blame = blame_of(scope, node)
+    return Outcome(FAILED, error=blame.error, step=blame.step or None, attempts=blame.attempts)
+
+
+class Blame(msgspec.Struct, frozen=True):
+    """What is told of a node that failed."""
+
+    #: the step that the user knows it by
+    step: str
+    error: Failure
+    attempts: int
+    #: of an `each`: the item that failed; -1
+    item: int
+
+
+def blame_of(scope: Scope, node: int) -> Blame:
+    """Why a node failed. For a join that did not succeed, why the first of its members that failed did; for a value
+    of several arms that is no step of its own, why that of the arm did."""
+    node = _culprit(scope, node)
+    cancelled = scope.states[node] == CANCELLED
+    error = scope.errors.get(node) or (_CANCELLED if cancelled else _UNKNOWN)
+    if not scope.graph.nodes[node].name and not cancelled:
+        place, line = _place(scope, node), scope.graph.nodes[node].line
+        error = msgspec.structs.replace(error, message=f"in {place} at line {line}: {error.message}")
+    attempt, fan = scope.attempts.get(node), scope.fans.get(node)
+    return Blame(scope.graph.step_name(node), error, attempt.number if attempt else 1, fan.first_failed if fan else -1)
+
+
+def _culprit(scope: Scope, node: int) -> int:
     nodes = scope.graph.nodes
-    name = nodes[node].name
-    if not name:
-        # a part of a construct failed: the step to name is the first that failed in it
-        inner = (i for i in range(len(nodes)) if nodes[i].handler == node and scope.states[i] == FAILED)
-        name = nodes[next(inner, node)].name
-    error = scope.errors.get(node) or Failure(type="Failed", message="it failed")
-    return Outcome(FAILED, error=error, step=name or None)
+    while isinstance(found := nodes[node], JoinNode | MergeNode):
+        if isinstance(found, MergeNode):
+            taken = scope.states[found.branch] == SUCCESS
+            source = chosen_source(scope, found) if taken else found.branch
+        else:
+            inner = (i for i in range(node) if nodes[i].handler == node and scope.states[i] == FAILED)
+            source = next((i for i in inner if not isinstance(nodes[i], MergeNode)), None)
+        if source is None or (found.name and isinstance(found, MergeNode)):
+            break
+        node = source
+    return node
+
+
+def _place(scope: Scope, node: int) -> str:
+    """Where a part without a name is written."""
+    found = scope.graph.nodes[node]
+    if isinstance(found, JoinNode):
+        return "the group"
+    if isinstance(found, BranchNode):
+        return "the condition"
+    if node == scope.graph.result:
+        return "`until` of the `repeat`" if scope.kind == UNTIL else "`return`"
+    walked = (other for other in scope.graph.nodes if isinstance(other, EachNode) and other.line == found.line)
+    feeds = any(given.node == node for each in walked for given in each.inputs)
+    return "the source of `each`" if feeds else "an expression"

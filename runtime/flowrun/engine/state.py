@@ -152,6 +152,8 @@ class FlowState(msgspec.Struct):
     no_value: bool = False
     error: Failure | None = None
     failed_step: str | None = None
+    #: of the failed step
+    attempts: int = 1
     #: it took too long: the message; "" while it did not
     timed_out: str = ""
 
