@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -75,6 +76,8 @@ async def _serve(config: str, executor_config: str, first: Spawned) -> None:
     told = asyncio.ensure_future(stop.wait())
     try:
         await asyncio.wait([work, told], return_when=asyncio.FIRST_COMPLETED)
+        # from here on requests are given up, and nats-py logs a traceback when the answer to one comes nevertheless
+        logging.getLogger("nats").setLevel(logging.CRITICAL)
         agent.stop()
         await asyncio.wait([work], timeout=GRACE)
         if work.done():
