@@ -75,6 +75,8 @@ def test_examples_of_the_catalogue(entry: Any) -> None:
         ("flow f\ntask t { run: x }", "missing-block", 1, 7),
         ("x = f()\ny = g()\nflow z { a() }", "misplaced-statement", 1, 1),
         ("timeout: 5m", "misplaced-statement", 1, 1),
+        ("x = 1 +", "misplaced-statement", 1, 1),
+        ("return 1", "misplaced-statement", 1, 1),
         ("pool a { } pool b { }", "missing-line-end", 1, 12),
         # brackets
         ("flow f(x: int {\n  a()\n}\nflow g { b() }", "unclosed-bracket", 1, 7),

@@ -172,9 +172,10 @@ def _misplaced(broken: Broken, expected: set[str]) -> Problem | None:
     first = broken.tokens.types[0]
     if broken.rule == "stmt" and first in _DECLARATIONS and broken.at <= 1:
         return broken.problem("misplaced-declaration", 0, word=first)
-    if broken.rule == "decl" and broken.at <= 1 and (first in KEYWORDS or first == "NAME") and _is_statement(broken):
+    binds = broken.tokens.types[:2] == ["NAME", "="]
+    if broken.rule == "decl" and broken.at <= 1 and (binds or _is_statement(broken)):
         help = None
-        if broken.tokens.types[1] == "=":
+        if binds:
             help = f"a constant is declared with `let {broken.spelling(0)} = …`; steps stand in a flow"
         return broken.problem("misplaced-statement", 0, help=help)
     return None

@@ -9,7 +9,7 @@ from flowc.source import Source, Span
 
 __all__ = ["MAX_BYTES", "decode_source"]
 
-MAX_BYTES = 16 * 2**20
+MAX_BYTES = 8 * 2**20
 #: bytes as people count them
 _MB = 10**6
 

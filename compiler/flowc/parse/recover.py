@@ -10,7 +10,7 @@ gives one finding (`explain`), unless the lexer or `balance` has found something
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 from typing import Any
 
@@ -71,7 +71,7 @@ class _Recovery:
     def __init__(self, text: str) -> None:
         self.problems: list[Problem] = []
         self._text = text
-        #: offsets where something has been found already
+        #: offsets where something has been found already, sorted
         self._marks: list[int] = []
         #: those of them where the lexer had to guess or to leave something out
         self._spoilt: list[int] = []
@@ -93,34 +93,32 @@ class _Recovery:
             self._found(too_deep)
             return _error_nodes(tokens)
         tokens, unbalanced = balance(self._text, tokens)
-        self._spoilt += [problem.start for problem in lexer.problems if problem.name in SPOILING]
+        self._spoilt += sorted(problem.start for problem in lexer.problems if problem.name in SPOILING)
         self._found(lexer.problems + _without_cause_before(self._text, unbalanced, lexer.problems))
         return self._top_level(tokens)
 
     def _found(self, problems: list[Problem]) -> None:
         self.problems += problems
         for problem in problems:
-            self._marks.append(problem.start)
+            insort(self._marks, problem.start)
 
     def _top_level(self, tokens: Tokens) -> list[Any]:
         declarations: list[Any] = []
-        region_starts_at = len(self.problems)
+        first, has_misplaced = len(self.problems), False
         for piece in _pieces(tokens, {"_NL"}):
             if not len(piece):
                 continue
             before = len(self.problems)
             declarations += self._unit(piece, "decl")
-            if self._follows_a_mistake(piece, region_starts_at, before):
+            if not any(problem.name == "misplaced-statement" for problem in self.problems[before:]):
+                continue
+            # a statement may be at the top level only because the head of its body did not parse
+            start = piece.values[0].start
+            is_indented = self._text[start - 1 : start] in (" ", "\t")
+            if before > first and (is_indented or has_misplaced):
                 del self.problems[before:]
+            has_misplaced = True
         return declarations
-
-    def _follows_a_mistake(self, piece: Tokens, first: int, before: int) -> bool:
-        """Whether a statement at the top level is only there because the head of its body did not parse."""
-        is_misplaced = any(problem.name == "misplaced-statement" for problem in self.problems[before:])
-        start = piece.values[0].start
-        is_indented = self._text[start - 1 : start] in (" ", "\t")
-        earlier = [problem.name for problem in self.problems[first:before]]
-        return is_misplaced and bool(earlier) and (is_indented or "misplaced-statement" in earlier)
 
     def _block(self, tokens: Tokens, start: int, end: int) -> Block:
         statements: list[Any] = []
@@ -183,12 +181,13 @@ class _Recovery:
     def _spoilt_token(self, tokens: Tokens) -> int | None:
         """The first token whose meaning is only guessed: what holds it is not handed on, or it would give findings
         of its own. Blocks that have been read already do not count."""
-        starts = [value.start for value in tokens.values] if self._spoilt else []
-        for offset in self._spoilt:
-            if starts[0] <= offset < tokens.values[-1].end:
-                index = bisect_right(starts, offset) - 1
-                if tokens.types[index] != "BLOCK" or offset >= tokens.values[index].end:
-                    return index
+        if not self._spoilt:
+            return None
+        starts = [value.start for value in tokens.values]
+        for offset in _between(self._spoilt, starts[0], tokens.values[-1].end):
+            index = bisect_right(starts, offset) - 1
+            if tokens.types[index] != "BLOCK" or offset >= tokens.values[index].end:
+                return index
         return None
 
     def _with_block_read(self, tokens: Tokens, at: int, rule: str) -> Tokens | None:
@@ -213,12 +212,18 @@ class _Recovery:
         start, end = tokens.values[0].start, tokens.values[-1].end
         if broken.rule == "decl":  # what was left out at the start of its line is part of the mistake
             start = self._text.rfind("\n", 0, start) + 1
-        if not any(start <= mark <= end and not any(low < mark < high for low, high in inside) for mark in self._marks):
+        marks = _between(self._marks, start, end + 1)
+        if all(any(low < mark < high for low, high in inside) for mark in marks):
             self._found([explain(broken)])
         for first, last in others:
             if first > at and tokens.types[first + 1] not in ("STRING", "..."):
                 self._block(tokens.slice(first + 1, last), tokens.values[first].start, tokens.values[last].end)
         return _error_nodes(tokens)
+
+
+def _between(offsets: list[int], start: int, end: int) -> list[int]:
+    """Those of the sorted offsets that lie in start <= offset < end."""
+    return offsets[bisect_left(offsets, start) : bisect_left(offsets, end)]
 
 
 def _pieces(tokens: Tokens, separators: set[str]) -> list[Tokens]:
