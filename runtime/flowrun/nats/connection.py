@@ -135,8 +135,11 @@ class Connection:
 
     async def flush(self) -> None:
         """Returns when the server has taken in what was sent, subscriptions among it."""
+        # nats-py's read loop ends when the answer to a flush comes that was cancelled: so it goes on without us
+        flushed = asyncio.ensure_future(self.client.flush())
+        flushed.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         with _translated(self):
-            await self.client.flush()
+            await asyncio.shield(flushed)
 
     async def request(self, subject: str, data: bytes = b"") -> Msg:
         """The answer to a request that may be repeated."""
