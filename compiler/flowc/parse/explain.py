@@ -14,6 +14,7 @@ from flowc.suggest import nearest
 from flowc.syntax import Node
 
 from . import machine
+from .build import Refused
 from .foreign import FOREIGN_WORDS, WORDS_BEFORE, WORDS_IN_THE_MIDDLE
 from .problems import Problem
 from .tokens import HARD, KEYWORDS, Tokens
@@ -184,7 +185,7 @@ def _misplaced(broken: Broken, expected: set[str]) -> Problem | None:
 def _is_statement(broken: Broken) -> bool:
     try:
         machine.run(broken.tokens, "stmt")
-    except Exception:  # whatever else is wrong with it, it is no statement
+    except (machine.Stop, Refused):
         return False
     return True
 
