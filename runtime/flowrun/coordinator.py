@@ -166,8 +166,6 @@ class Coordinator:
                 sent = self._fired.pop((run, timer), None)
                 if sent is not None:
                     self._clock.sent(sent, record.time_ms)
-            case Cancel(run):
-                self._tell_workers(run)
 
     async def _decide(self, event: Event, seq: int) -> list[Command]:
         run = _run_of(event)
@@ -261,7 +259,7 @@ class Coordinator:
         self._background.start(self._transport.notify("state", note.run, pack(note)))
 
     def _tell_workers(self, run: str) -> None:
-        """Whatever they do for this run, they may stop."""
+        """The run ended: whatever they do for it, they may stop."""
         self._background.start(self._transport.notify("cancel", run, pack(Cancel(run=run))))
 
     def _tell_workers_of_step(self, revoke: Revoke) -> None:

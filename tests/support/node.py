@@ -1,4 +1,5 @@
-"""A whole node in this process, for tests: a coordinator and a worker whose slots run tasks on this event loop.
+"""A whole node in this process, for tests: a coordinator and a worker whose slots run tasks on this event loop, or
+(`processes`) in executor processes.
 
     async with Node(connect) as node:
         record = await node.client.wait(await node.client.submit(plan, {"x": 1}))
@@ -19,7 +20,9 @@ from flowrun.memory import Faults, MemoryServer, MemoryTransport
 from flowrun.settings import Settings
 from flowrun.transport import Transport
 from flowrun.worker.agent import Agent
+from flowrun.worker.config import ExecutorConfig
 from flowrun.worker.inline import InlineSlot
+from flowrun.worker.slot import ProcessSlot, Slot
 
 __all__ = ["Connect", "Node", "memory_server"]
 
@@ -46,10 +49,12 @@ class Node:
         queues: tuple[str, ...] = ("default",),
         root: Path | None = None,
         settings: Settings | None = None,
+        processes: bool = False,
     ) -> None:
         self._connect, self.partition, self._slots, self._queues = connect, partition, slots, queues
         self._root = root or Path()
         self._settings = settings or Settings()
+        self._processes = processes
         self._tasks: list[asyncio.Task[None]] = []
         self._transports: list[Transport] = []
 
@@ -86,13 +91,18 @@ class Node:
     async def start_worker(self) -> None:
         self.agent = Agent(
             self._transports[1],
-            [InlineSlot(self._root) for _ in range(self._slots)],
+            [self._slot() for _ in range(self._slots)],
             worker="test",
             partition=self.partition,
             queues=self._queues,
             ack_wait=self._settings.ack_wait,
         )
         self._working = asyncio.create_task(self.agent.run())
+
+    def _slot(self) -> Slot:
+        if self._processes:
+            return ProcessSlot(ExecutorConfig(root=str(self._root)).to_json())
+        return InlineSlot(self._root)
 
     async def stop_worker(self) -> None:
         """Hands back what is not finished."""

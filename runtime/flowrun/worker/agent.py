@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import sys
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from flowc import plan as plans
 
@@ -26,6 +26,7 @@ from flowrun.messages import (
     MessageError,
     Outcome,
     Results,
+    Revoked,
     pack,
     unpack,
     unpack_event,
@@ -34,6 +35,7 @@ from flowrun.transport import Delivery, Transport
 
 from .job import Job
 from .slot import Slot
+from .unwanted import Unwanted
 
 __all__ = ["Agent"]
 
@@ -66,7 +68,7 @@ class Agent:
         #: the slot that was used last is used first: it is warm
         self._free: asyncio.LifoQueue[Slot] = asyncio.LifoQueue()
         self._plans: OrderedDict[str, tuple[plans.Plan, bytes]] = OrderedDict()
-        self._cancelled: OrderedDict[str, None] = OrderedDict()
+        self._unwanted = Unwanted()
         self._notes: asyncio.Queue[LogNote] = asyncio.Queue(NOTES)
         self._stopping = asyncio.Event()
 
@@ -74,12 +76,13 @@ class Agent:
         """Raises a group of TransportError (the server stays away) or ExecutorBroken (no executor can be started)."""
         async with asyncio.TaskGroup() as group:
             for slot in reversed(self._slots):
-                slot.start(self)
+                slot.start(self, self._unwanted)
                 self._free.put_nowait(slot)
             helpers = [
                 group.create_task(self._pull(group)),
                 group.create_task(self._warm_up()),
-                group.create_task(self._follow_cancels()),
+                group.create_task(self._follow("cancel", self._end_run)),
+                group.create_task(self._follow("revoke", self._revoke)),
                 group.create_task(self._send_notes()),
             ]
             await self._stopping.wait()
@@ -133,15 +136,23 @@ class Agent:
         finally:
             await source.close()
 
-    async def _follow_cancels(self) -> None:
-        async for data in await self._transport.listen("cancel", "*"):
-            event = unpack_event(data)
-            if isinstance(event, Cancel):
-                self._cancelled[event.run] = None
-                if len(self._cancelled) > 1000:
-                    self._cancelled.popitem(last=False)
-                for slot in self._slots:
-                    slot.cancel(event.run)
+    async def _follow(self, topic: str, note: Callable[[bytes], None]) -> None:
+        """Live notes about what is no longer wanted."""
+        async for data in await self._transport.listen(topic, "*"):
+            try:
+                note(data)
+            except MessageError as error:
+                print(f"worker: {error}", file=sys.stderr)
+            for slot in self._slots:
+                slot.drop_unwanted()
+
+    def _end_run(self, data: bytes) -> None:
+        event = unpack_event(data)
+        if isinstance(event, Cancel):
+            self._unwanted.end_run(event.run)
+
+    def _revoke(self, data: bytes) -> None:
+        self._unwanted.revoke(unpack(data, Revoked))
 
     async def _send_notes(self) -> None:
         while True:
@@ -179,7 +190,6 @@ class Agent:
         job = slot.job(bundle, {digest: plan for digest, (plan, _) in known.items()})
         writer = asyncio.ensure_future(self._write(job))
         try:
-            job.hand_back([t for t in job.pending if job.unit(t).item.run in self._cancelled])
             await slot.run(job, {digest: data for digest, (_, data) in known.items()})
         finally:
             self._free.put_nowait(slot)

@@ -21,7 +21,8 @@ from .execute import Ended, Executions, Prepared, ended_by
 from .failures import TaskFailed
 from .job import Job
 from .shared import UnitResult
-from .slot import Services
+from .slot import NOT_WANTED, Services
+from .unwanted import Unwanted
 
 __all__ = ["InlineSlot"]
 
@@ -51,7 +52,6 @@ class InlineSlot:
         self._known: set[str] = set()
         self._next_token = 0
         self._job: Job | None = None
-        self._cancelled: set[str] = set()
         self._stopping = False
         self._task: asyncio.Task[Ended] | None = None
 
@@ -60,8 +60,8 @@ class InlineSlot:
         self._next_token = job.end
         return job
 
-    def start(self, services: Services) -> None:
-        self._services = services
+    def start(self, services: Services, unwanted: Unwanted) -> None:
+        self._services, self._unwanted = services, unwanted
 
     async def warm_up(self) -> None:
         """There is nothing to start."""
@@ -71,9 +71,7 @@ class InlineSlot:
 
     async def run(self, job: Job, plan_data: Mapping[str, bytes]) -> None:
         self._job = job
-        self._cancelled.clear()
-        if self._stopping:
-            job.hand_back(list(job.pending))
+        job.hand_back(job.pending if self._stopping else job.unwanted(self._unwanted, job.pending))
         for digest, data in plan_data.items():
             self._executions.add(digest, data)
         prepared: Prepared | None = None
@@ -124,19 +122,18 @@ class InlineSlot:
     def _end_cancelled(self, job: Job, token: int) -> None:
         if token not in job.pending:
             return
-        if job.unit(token).item.run in self._cancelled:
-            job.fail(token, Failure("Cancelled", "the run was cancelled", retryable=False), 0.0, 0.0)
+        if job.unwanted(self._unwanted, [token]):
+            job.fail(token, NOT_WANTED, 0.0, 0.0)
         else:
             job.hand_back([token])
 
-    def cancel(self, run: str) -> None:
+    def drop_unwanted(self) -> None:
         job = self._job
         if job is None:
             return
-        self._cancelled.add(run)
-        waiting = [token for token in list(job.pending)[1:] if job.unit(token).item.run == run]
-        job.hand_back(waiting)
-        if job.pending and job.unit(job.pending[0]).item.run == run and self._task is not None:
+        running, *waiting = job.pending or (-1,)
+        job.hand_back(job.unwanted(self._unwanted, waiting))
+        if running >= 0 and self._task is not None and job.unwanted(self._unwanted, [running]):
             self._task.cancel()
 
     def hand_back(self) -> None:

@@ -20,6 +20,7 @@ from flowrun.messages import Bundle, Failure, Outcome, WorkItem
 
 from .failures import unpack_failure
 from .shared import SKIPPED, SUCCESS, UnitResult
+from .unwanted import Unwanted
 
 __all__ = ["Job", "Unit"]
 
@@ -108,6 +109,13 @@ class Job:
         for token in sorted(gone):
             self._add(self.unit(token), "returned", b"", None, 0.0, 0.0)
         self._tell()
+
+    def unwanted(self, unwanted: Unwanted, tokens: Iterable[int]) -> list[int]:
+        """Those of the tokens whose units are unwanted."""
+        if not any(map(unwanted.concerns, self.bundle.items)):
+            return []
+        units = ((token, self.unit(token)) for token in tokens)
+        return [token for token, unit in units if unwanted.holds(unit.item, unit.index)]
 
     def close(self) -> None:
         """Nothing more will be told."""

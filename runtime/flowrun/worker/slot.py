@@ -1,7 +1,7 @@
 """One slot of a worker: runs jobs in an executor process, one after another, and keeps the promises about time.
 
 While a job runs, the slot looks every `TICK` at the shared memory: what has ended, which unit runs since when. A unit
-beyond its time limit, or of a cancelled run, is ended by killing the process; so is nothing else. When the process is
+beyond its time limit, or no longer wanted, is ended by killing the process; so is nothing else. When the process is
 gone, for whatever reason, the unit that was running gets the failure, all that had ended is kept, and a new process
 goes on with the rest.
 """
@@ -26,9 +26,12 @@ from .job import Job, Unit
 from .logs import LogLimit, Mask
 from .process import ExecutorProcess
 from .spawn import Spawned, spawn
+from .unwanted import Unwanted
 
-__all__ = ["ExecutorBroken", "ProcessSlot", "Services", "Slot"]
+__all__ = ["NOT_WANTED", "ExecutorBroken", "ProcessSlot", "Services", "Slot"]
 
+#: the end of a unit that ran when its work became unwanted; nobody reads it
+NOT_WANTED = Failure("Cancelled", "it was cancelled while it ran", retryable=False)
 #: between two looks at a running job, in seconds
 TICK = 0.02
 #: a job that takes longer gives back what it has not begun, in seconds
@@ -58,7 +61,7 @@ class Slot(Protocol):
 
     def job(self, bundle: Bundle, plans: Mapping[str, Plan]) -> Job: ...
 
-    def start(self, services: Services) -> None:
+    def start(self, services: Services, unwanted: Unwanted) -> None:
         """Before all else."""
 
     async def warm_up(self) -> None:
@@ -67,8 +70,8 @@ class Slot(Protocol):
     async def run(self, job: Job, plan_data: Mapping[str, bytes]) -> None:
         """Returns when every unit has ended or was handed back."""
 
-    def cancel(self, run: str) -> None:
-        """Ends what belongs to this run."""
+    def drop_unwanted(self) -> None:
+        """Ends what is unwanted by now."""
 
     def hand_back(self) -> None:
         """Gives back what has not begun, and what is running too, now and in future jobs."""
@@ -101,7 +104,6 @@ class ProcessSlot:
         #: when the first unit of the job was seen to run
         self._began: float | None = None
         self._last_seen: tuple[int, float] | None = None
-        self._cancelled: set[str] = set()
         self._stopping = False
         self._last_words = ""
 
@@ -110,8 +112,8 @@ class ProcessSlot:
         self._next_token = job.end
         return job
 
-    def start(self, services: Services) -> None:
-        self._services = services
+    def start(self, services: Services, unwanted: Unwanted) -> None:
+        self._services, self._unwanted = services, unwanted
 
     async def warm_up(self) -> None:
         await self._alive()
@@ -142,12 +144,11 @@ class ProcessSlot:
     async def run(self, job: Job, plan_data: Mapping[str, bytes]) -> None:
         self._job = self._last_job = job
         self._began = None
-        self._cancelled.clear()
         self._limits.clear()
         try:
             while job.pending:
                 process = await self._alive()
-                self._drop_unwanted(job)
+                job.hand_back(job.pending if self._stopping else job.unwanted(self._unwanted, job.pending))
                 if not job.pending:
                     break
                 self._send(process, job, plan_data)
@@ -156,10 +157,6 @@ class ProcessSlot:
                     self._after_end(process, job)
         finally:
             self._job = None
-
-    def _drop_unwanted(self, job: Job) -> None:
-        """What was cancelled while the executor started, and everything when the worker ends."""
-        job.hand_back([t for t in job.pending if self._stopping or job.unit(t).item.run in self._cancelled])
 
     def _send(self, process: ExecutorProcess, job: Job, plan_data: Mapping[str, bytes]) -> None:
         for digest in job.bundle.plans:
@@ -190,7 +187,7 @@ class ProcessSlot:
             job.ended(process.memory.take())
 
     def _judge(self, process: ExecutorProcess, job: Job) -> None:
-        """Time limits, cancelled runs, slow bundles."""
+        """Time limits, what is unwanted, slow bundles."""
         running = process.memory.running()
         seen, self._last_seen = self._last_seen, running
         if running is None or running != seen or running[0] not in job.pending:
@@ -198,8 +195,8 @@ class ProcessSlot:
         unit, now = job.unit(running[0]), time.monotonic()
         self._began = self._began or running[1]
         if self._verdict is None:
-            if unit.item.run in self._cancelled:
-                self._end_unit(process, running[0], Failure("Cancelled", "the run was cancelled", retryable=False))
+            if self._unwanted.holds(unit.item, unit.index):
+                self._end_unit(process, running[0], NOT_WANTED)
             elif unit.timeout_ms is not None and (now - running[1]) * 1000 > unit.timeout_ms:
                 message = f"exceeded its timeout of {_duration(unit.timeout_ms)}"
                 self._end_unit(process, running[0], Failure("Timeout", message))
@@ -244,17 +241,14 @@ class ProcessSlot:
         if tokens:
             job.hand_back(tokens)
 
-    def cancel(self, run: str) -> None:
+    def drop_unwanted(self) -> None:
         job, process = self._job, self._process
-        if job is None or all(item.run != run for item in job.bundle.items):
-            return
-        self._cancelled.add(run)
-        if process is None:
+        if job is None or process is None or not any(map(self._unwanted.concerns, job.bundle.items)):
             return
         tokens = [*process.take_back(), *self._waiting]
-        dropped = [token for token in tokens if job.unit(token).item.run == run]
+        dropped = set(job.unwanted(self._unwanted, tokens))
         job.hand_back(dropped)
-        self._waiting = deque(token for token in tokens if job.unit(token).item.run != run)
+        self._waiting = deque(token for token in tokens if token not in dropped)
         process.offer(self._waiting)
         self._wake.set()
 

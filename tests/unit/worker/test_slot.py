@@ -16,7 +16,7 @@ import pytest
 from flowc import plan as plans
 from flowc.types import INT, STRING
 from flowrun import values
-from flowrun.messages import Cancel, Outcome, Results, WorkItem, pack
+from flowrun.messages import Cancel, Outcome, Results, Revoked, WorkItem, pack
 
 from tests.unit.worker.harness import Worker, call, each_of, worker
 
@@ -161,6 +161,31 @@ async def test_cancel_ends_what_runs_and_drops_the_rest(tmp_path: Path) -> None:
         assert time.monotonic() - began < 1.0
     states = {(outcome.state, outcome.first, outcome.last) for outcome in outcomes}
     assert states == {("returned", 4, 6), ("failed", 3, 4)}
+
+
+async def test_a_revoked_range_ends_and_the_rest_goes_on(tmp_path: Path) -> None:
+    async with worker(tmp_path, TASKS) as running:
+        plan = each_of("tasks:hang", INT, INT, COUNT)
+        await running.submit(plan, [items(6)])
+        await running.outcomes(3)
+        began = time.monotonic()
+        for note in (Revoked("run", 0, 1, 2), Revoked("run", 0, 2), Revoked("run", 0, 1, 0, 3, 5)):
+            await running.transport.notify("revoke", "run", pack(note))
+        outcomes = await running.outcomes(3)
+        assert time.monotonic() - began < 1.0
+    states = {(outcome.state, outcome.first, outcome.last) for outcome in outcomes}
+    assert states == {("returned", 4, 5), ("failed", 3, 4), ("success", 5, 6)}
+
+
+async def test_what_was_revoked_before_it_came_is_not_run(tmp_path: Path) -> None:
+    async with worker(tmp_path, TASKS) as running:
+        await running.call("tasks:pid")
+        await running.transport.notify("revoke", "run", b"damaged")
+        await running.transport.notify("revoke", "run", pack(Revoked("run", 0, 1, 1)))
+        plan, item = call("tasks:pid")
+        again = msgspec.structs.replace(item, attempt=2)
+        outcomes = await running.run(plan, [item, again])
+    assert {(outcome.attempt, outcome.state) for outcome in outcomes} == {(1, "returned"), (2, "success")}
 
 
 async def test_a_worker_that_is_stopped_hands_back_what_runs(tmp_path: Path) -> None:
