@@ -198,6 +198,11 @@ def _step(
             cx.shared.calls.append((cx.symbol, symbol, cx.span(node)))
         # the defaults are those of tasks: a child run has only what its call says
         settings = _settings(cx, node, (*cx.rows, row))
+        if settings.pool is not None:
+            cx.shared.pooled_calls.append((settings.pool, symbol, cx.span(node)))
+        elif row is not None and "priority" in row:
+            # it says who gets slots first; the steps inside have priorities of their own
+            cx.report("not-active-yet", node, construct="`priority` on a call of a flow without a `pool`")
         header = cx.header(node, name, signature.returns)
         step: ir.Step = ir.ChildStep(**header, flow=symbol.key, args=args, settings=settings)
     else:

@@ -178,11 +178,15 @@ class Shared:
         self.constants: Lets
         #: calls of flows and composites: (caller, callee, where)
         self.calls: list[tuple[Symbol, Symbol, Span]] = []
+        #: calls of flows that hold slots: (pool, callee, where)
+        self.pooled_calls: list[tuple[str, Symbol, Span]] = []
         #: names of resources and variables that are used, as Symbol.key
         self.used: set[str] = set()
         #: pools, queues and connections of the whole program by kind and name
         self.resources: dict[tuple[str, str], Symbol] = {}
         self.pool_sizes: dict[str, int] = {}
+        #: of the queues that have one
+        self.queue_priorities: dict[str, int] = {}
         #: warnings about what nothing uses, told at the end if there are no errors: name, place, fields
         self.unused: list[tuple[str, Span, dict[str, Any]]] = []
         #: the settings of tasks
@@ -206,6 +210,8 @@ class Shared:
         merged: dict[str, Any] = {}
         for row in rows:
             merged.update(row)
+        if "priority" not in merged and merged.get("queue") in self.queue_priorities:
+            merged["priority"] = self.queue_priorities[merged["queue"]]
         made = ir.Settings(**merged)
         self._settings[key] = (made, rows)  # the rows stay alive, since their ids are the key
         return made, True

@@ -73,6 +73,8 @@ def _read(place: Context, node: syntax.Resource, found: Resources) -> None:
             shared.pool_sizes[name] = row["slots"]
     elif kind == "queue":
         found.queues[name] = ir.Queue(name=name, **row)
+        if "priority" in row:
+            shared.queue_priorities[name] = row["priority"]
     else:
         place.report("not-active-yet", node.kind, construct=f"`{kind}`")
 

@@ -97,10 +97,10 @@ SETTINGS: dict[str, Setting] = {
     **_supported(
         Setting("run", "run", _unread, ("task",)),
         Setting("uses", "uses", Reader.connections, ("task",)),
-        Setting("queue", "queue", _queue, _EVERYWHERE, inactive=("child",)),
+        Setting("queue", "queue", _queue, _EVERYWHERE, refused=("child",)),
         Setting("pool", "pool", _pool, (*_EVERYWHERE, "child")),
         Setting("slots", "slots", _integer(1), (*_EVERYWHERE, "child")),
-        Setting("priority", "priority", _integer(0, 9), _EVERYWHERE, inactive=("child",)),
+        Setting("priority", "priority", _integer(0, 9), (*_EVERYWHERE, "child")),
         Setting("retry", "retry", Reader.retry, _WORK),
         Setting("timeout", "timeout_ms", _duration, (*_EVERYWHERE, "child")),
         Setting("deadline", "deadline_ms", _duration, _WORK, refused=("flow",)),

@@ -44,6 +44,17 @@ def test_a_later_row_wins() -> None:
     assert settings(steps["t#2"]) == {**common, "priority": 8, "slots": 2, "pool": "api"}
 
 
+def test_a_queue_gives_its_steps_a_priority_unless_they_say_one() -> None:
+    queues = "queue fast { priority: 8 }\nqueue plain { }\n"
+    body = (
+        "a = number(1) with { queue: fast }\n"
+        "b = number(1) with { queue: fast, priority: 1 }\n"
+        "c = number(2) with { queue: plain }"
+    )
+    steps = named(flow(body, tasks=queues + TASKS))
+    assert [settings(steps[name]).get("priority") for name in "abc"] == [8, 1, None]
+
+
 def test_retry_forms() -> None:
     found = flow(
         "a = number(1) with { retry: 3 }\n"
