@@ -7,7 +7,7 @@ It goes over the program once, declaration by declaration:
     tasks        how they run, their settings, the Python function behind them (`tasks`)
     composites   each by itself; where they are called, they are inlined (`composites`)
     flows        elaborated statement by statement into steps (`flows`, `blocks` and what they use)
-    the whole    calls in a circle (`cycles`), what nothing uses (`usage`)
+    the whole    calls in a circle (`cycles`), pools that wait for each other (`pools`), what nothing uses (`usage`)
 
 Elaborating and checking are one pass: an expression gives its form in the IR and its type together, and a place that
 takes a value says what it takes. What was reported has the type `error`, which fits everywhere, so that one cause gives
@@ -28,6 +28,7 @@ from .context import Context, Row, Shared
 from .cycles import report_circles
 from .elaborators import ELABORATORS
 from .flows import read_flow
+from .pools import report_deadlocks
 from .resources import read_resources
 from .setting_values import Reader, from_plain
 from .settings import read_row
@@ -60,6 +61,7 @@ def check(modules: list[Module], project: Project, findings: Findings) -> ir.Pro
         symbol.key: read_flow(shared, shared.signatures.of(symbol), row) for symbol in symbols if symbol.kind == "flow"
     }
     report_circles(shared.calls, findings)
+    report_deadlocks(shared, flows)
     report_unused(shared, modules)
     return ir.Program(
         flows=flows,

@@ -1,0 +1,90 @@
+"""Pools that wait for each other: `pool-deadlock`.
+
+The call of a flow with a `pool` holds its slots until the child run has ended, while the steps inside wait for theirs.
+So a pool that is held waits for every pool that is used inside, at any depth. Where these waits make a circle (a pool
+that waits for itself is the shortest), runs can hold what each other needs, however many slots there are: enough calls
+at once take them all. The waits of the whole program count, since a pool is one thing in the cluster.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+
+from flowc import ir
+from flowc.diagnostic import Label
+from flowc.source import Span
+
+from .context import Shared
+
+__all__ = ["report_deadlocks"]
+
+#: held pool -> needed pool -> the first call that makes it wait
+_Waits = dict[str, dict[str, Span]]
+
+
+def report_deadlocks(shared: Shared, flows: Mapping[str, ir.Flow]) -> None:
+    """Reports every call that closes a circle of waits; the calls before it are its labels."""
+    if not shared.pooled_calls:
+        return
+    needs: dict[str, dict[str, None]] = {}
+    waits: _Waits = {}
+    for pool, callee, span in dict.fromkeys(shared.pooled_calls):  # a composite is read once more where it is called
+        for needed in _needs(callee.key, flows, needs):
+            path = _path(needed, pool, waits)
+            if path is None:
+                waits.setdefault(pool, {}).setdefault(needed, span)
+                continue
+            labels = tuple(
+                Label(span=waits[held][then], text=f"holds `{held}`, and waits for `{then}` inside")
+                for held, then in itertools.pairwise(path)
+            )
+            way = " → ".join(f"`{name}`" for name in (pool, *path))
+            shared.findings.add("pool-deadlock", span, labels=labels, flow=callee.name, pool=pool, way=way)
+            break
+
+
+def _path(start: str, end: str, waits: _Waits) -> tuple[str, ...] | None:
+    """A way along the waits; None if there is none."""
+    ways: list[tuple[str, ...]] = [(start,)]
+    seen = {start}
+    while ways:
+        way = ways.pop()
+        if way[-1] == end:
+            return way
+        following = [name for name in waits.get(way[-1], {}) if name not in seen]
+        seen.update(following)
+        ways += [(*way, name) for name in following]
+    return None
+
+
+def _needs(key: str, flows: Mapping[str, ir.Flow], known: dict[str, dict[str, None]]) -> dict[str, None]:
+    """The pools that a flow uses, with the flows that it calls; in written order."""
+    if key in known:
+        return known[key]
+    found = known[key] = {}
+    flow = flows.get(key)
+    if flow is not None:
+        for step in _steps((flow.body, *(handler.body for handler in flow.handlers))):
+            if step.settings.pool is not None:
+                found[step.settings.pool] = None
+            if isinstance(step, ir.ChildStep):
+                found.update(_needs(step.flow, flows, known))
+    return found
+
+
+def _steps(blocks: Iterable[ir.Block]) -> Iterator[ir.CallStep | ir.ChildStep]:
+    """The calls in these blocks, at every depth."""
+    for block in blocks:
+        for step in block.steps:
+            match step:
+                case ir.CallStep() | ir.ChildStep():
+                    yield step
+                case ir.BranchStep(arms=arms):
+                    yield from _steps(arms)
+                case ir.EachStep(body=body) | ir.RepeatStep(body=body) | ir.WatchStep(body=body):
+                    yield from _steps((body,))
+                case ir.CatchStep(body=body, handler=handler):
+                    yield from _steps((body, handler))
+                case ir.UsingStep(setup=setup, body=body, cleanup=cleanup):
+                    yield from _steps((setup, body, cleanup))
