@@ -23,6 +23,8 @@ __all__ = ["ExecutorProcess"]
 
 #: what a process said last is read for at most this time after its end, in seconds
 DRAIN = 0.5
+#: what is read from: its socket, its output, its error output
+_ENDS = 3
 _TOKEN_BYTES = 8
 #: tokens written at once: a pipe takes that much or nothing
 _TOKENS_AT_ONCE = select.PIPE_BUF // _TOKEN_BYTES
@@ -43,7 +45,7 @@ class ExecutorProcess:
         self._process = spawned.process
         self._on_frame, self._on_output, self._on_gone = on_frame, on_output, on_gone
         self._transports: list[asyncio.BaseTransport] = []
-        self._open_ends = 0
+        self._open_ends = _ENDS
         self._drained = asyncio.Event()
         self._socket: asyncio.Transport | None = None
         self.memory = SharedMemory(spawned.memory)
@@ -60,20 +62,21 @@ class ExecutorProcess:
 
     async def attach(self) -> None:
         loop = asyncio.get_running_loop()
-        self._open_ends = 3
         self._socket, _ = await loop.create_unix_connection(
             lambda: _Frames(self._on_frame, self._socket_closed), sock=self._spawned.sock
         )
+        self._transports.append(self._socket)
         out, err = self._process.stdout, self._process.stderr
         assert out is not None
         assert err is not None
         out_pipe, _ = await loop.connect_read_pipe(
             lambda: _Output(partial(self._on_output, "out"), self._end_closed), out
         )
+        self._transports.append(out_pipe)
         err_pipe, _ = await loop.connect_read_pipe(
             lambda: _Output(partial(self._on_output, "err"), self._end_closed), err
         )
-        self._transports = [self._socket, out_pipe, err_pipe]
+        self._transports.append(err_pipe)
 
     def send(self, frame: ToExecutor) -> None:
         if self._socket is not None and self.code is None:
@@ -149,10 +152,14 @@ class ExecutorProcess:
         self.kill()
         while self.look():  # noqa: ASYNC110 (it was killed: a matter of microseconds, and no event tells)
             await asyncio.sleep(0.001)
-        await self.drain()
+        if len(self._transports) == _ENDS:
+            await self.drain()
         for transport in self._transports:
             transport.close()
         await asyncio.sleep(0)  # in which they close what is under them
+        for end in (self._spawned.sock, self._process.stdout, self._process.stderr):
+            if end is not None:
+                end.close()  # what has no transport, because `attach` was cancelled
         for fd in (*self._spawned.tokens, self._spawned.memory):
             os.close(fd)
         self.memory.close()

@@ -17,6 +17,8 @@ from flowc import plan as plans
 from flowc.types import INT, STRING
 from flowrun import values
 from flowrun.messages import Cancel, Outcome, Results, Revoked, WorkItem, pack
+from flowrun.worker.config import ExecutorConfig
+from flowrun.worker.slot import ProcessSlot
 
 from tests.unit.worker.harness import Worker, call, each_of, worker
 
@@ -207,6 +209,20 @@ async def test_a_killed_executor_is_replaced(tmp_path: Path) -> None:
         os.kill(first, signal.SIGKILL)
         await asyncio.sleep(0.05)
         assert running.value(await running.call("tasks:pid")) != first
+
+
+@pytest.mark.parametrize("steps", range(8))
+async def test_a_slot_that_is_closed_while_it_starts_leaves_nothing_open(tmp_path: Path, steps: int) -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    slot = ProcessSlot(ExecutorConfig(root=str(tmp_path)).to_json())
+    starting = asyncio.create_task(slot.warm_up())
+    for _ in range(steps + 1):
+        await asyncio.sleep(0)
+    starting.cancel()
+    await asyncio.wait([starting])
+    await slot.close()
+    await asyncio.sleep(0)
+    assert set(os.listdir("/proc/self/fd")) == before
 
 
 async def test_a_large_range_passes_the_pipe_in_parts(tmp_path: Path) -> None:
