@@ -180,8 +180,7 @@ class Coordinator:
             return self._engine.decide(event, self._now, seq)
         except Exception as error:  # the engine has a defect: only this run pays for it
             log.exception("run %s ends as failed: the engine could not digest %s", run, type(event).__name__)
-            self._break(run, error)
-            return []
+            return self._break(run, error)
 
     async def _load_plan(self, digest: str) -> None:
         """Makes a plan known to the engine, or why it cannot be had."""
@@ -304,10 +303,10 @@ class Coordinator:
         else:
             await self._store(record or self._engine.record(run))
 
-    def _break(self, run: str, error: Exception) -> None:
-        """Ends a run that the engine cannot go on with."""
+    def _break(self, run: str, error: Exception) -> list[Command]:
+        """Ends a run that the engine cannot go on with; gives what that means for others."""
         self._broken.add(run)
-        self._engine.abandon(run)
+        commands = self._engine.abandon(run)
         plan = self._plans.get(self._plan_of.get(run, ""))
         failure = Failure(
             type="InternalError",
@@ -320,6 +319,7 @@ class Coordinator:
             started_ms=self._now, ended_ms=self._now, steps=(),
         )  # fmt: skip
         self._end(run, record)
+        return commands
 
 
 def _run_of(event: Event) -> str:

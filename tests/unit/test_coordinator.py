@@ -8,12 +8,12 @@ from itertools import pairwise
 
 import msgspec
 import pytest
-from flowc.plan import Plan, RetryPolicy, StepSettings
+from flowc.plan import Plan, PoolDef, RetryPolicy, StepSettings
 from flowrun.client import Client
 from flowrun.coordinator import Coordinator
 from flowrun.errors import TransportError
 from flowrun.memory import Faults, MemoryServer, MemoryTransport, run_virtual
-from flowrun.messages import Bundle, RunRecord, StateNote, Submit, pack, unpack
+from flowrun.messages import Bundle, Results, RunRecord, StateNote, Submit, pack, unpack
 from flowrun.settings import Settings
 
 from tests.support import sample_tasks
@@ -301,6 +301,40 @@ def test_a_defect_of_the_engine_ends_one_run(monkeypatch: pytest.MonkeyPatch, ca
 
     run_virtual(main())
     assert "IndexError" in caplog.text
+
+
+def test_a_run_that_is_given_up_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its slots go to those who wait for them, and its own places in the queue are void."""
+    from flowrun.engine import Engine
+
+    decide = Engine.decide
+
+    def broken(self: Engine, event: object, now_ms: int, seq: int) -> object:
+        commands = decide(self, event, now_ms, seq)  # type: ignore[arg-type]
+        if isinstance(event, Results) and event.outcomes[0].run == "bad":
+            raise IndexError("list index out of range")
+        return commands
+
+    monkeypatch.setattr(Engine, "decide", broken)
+    pools, settings = (PoolDef(name="one", slots=1),), (StepSettings(pool=0),)
+    naps = task("nap", f"{TASKS}:nap", "a")
+    bad = flow_plan((call("first", 0, (1,)), call("second", 0, (1,))), (naps,), params=("x",), settings=settings)
+    good = flow_plan((call("only", 0, (1,)),), (naps,), params=("x",), settings=settings)
+
+    each = each_plan(f"{TASKS}:nap", settings=settings)
+    bad, good, each = (msgspec.structs.replace(plan, pools=pools) for plan in (bad, good, each))
+
+    async def main() -> None:
+        async with Node(memory_server()) as node:
+            await node.client.submit(bad, {"x": 1}, run="bad")
+            await node.client.submit(each, {"n": 3}, run="each")
+            await node.client.submit(good, {"x": 2}, run="good")
+            async with asyncio.timeout(60):
+                assert (await node.client.wait("bad")).state == "failed"
+                assert value(await node.client.wait("each")) == [0, 1, 2]
+                assert value(await node.client.wait("good")) == 2
+
+    run_virtual(main())
 
 
 def test_what_fails_in_the_background_ends_it() -> None:

@@ -11,6 +11,7 @@ worked off in order. A part of the engine never calls a part that may call it ba
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 
 from flowc.plan import ChildNode, EachNode, Plan
@@ -19,13 +20,13 @@ from flowrun.messages import Cancel, Event, Lost, Outcome, Results, RunRecord, S
 
 from . import child, fanout, flows, items, ranges, repeat, runs, slots, starts, tasks
 from .cancel import cancel_node, cancel_scope
-from .commands import Changed, Command, Ready, SetTimer
+from .commands import Changed, Command, PutBlob, Ready, SetTimer
 from .core import CANCEL, CLOSE, OPEN, PROPAGATE, SERVE, START, Core
 from .graph import Tables
 from .outcome import outcome_of
 from .record import pack_rows, run_record
 from .scopes import close_scope, propagate
-from .state import FLOW, GRANTED, HANDLER, ITEM, RUNNING, WAITING, Run, Scope
+from .state import CANCELLED, FLOW, GRANTED, HANDLER, ITEM, RUNNING, WAITING, Run, Scope
 
 __all__ = ["Engine"]
 
@@ -74,6 +75,10 @@ class Engine(Core):
                 self._lose(event)
             case Cancel():
                 self._cancel(event)
+        return self._decided()
+
+    def _decided(self) -> list[Command]:
+        """All commands, once everything has been followed up."""
         self._work_off()
         for run, notes in self.changes.items():
             self.commands.append(Changed(run, tuple(notes.values())))
@@ -237,17 +242,23 @@ class Engine(Core):
             return False
         return next(ranges.fresh_ranges(fan, work.first, work.last, work.attempt), None) is not None
 
-    def abandon(self, run: str) -> None:
-        """Drops a run that cannot be decided any more, for a defect of the engine; what it holds is given back."""
+    def abandon(self, run: str) -> list[Command]:
+        """Drops a run on whose event `decide` raised: a defect of the engine. What it holds is given back; the
+        commands are those that other runs get of the event and of what was given back."""
         known = self.runs.pop(run, None)
         self.past.add(run)
-        self.agenda.clear()
-        self.changes.pop(run, None)
         for scope in known.scopes.values() if known else ():
             for node in range(scope.graph.params, scope.graph.size):
                 slots.give_back(self, scope, node)
+            scope.states[:] = bytes((CANCELLED,)) * len(scope.states)  # so that nothing of it waits for slots
         if known:
             known.scopes.clear()
+        self.changes.pop(run, None)
+        self.agenda = deque(entry for entry in self.agenda if entry[1].run.id != run)
+        self.commands = [command for command in self.commands if isinstance(command, PutBlob) or command.run != run]
+        for pool in self.pools.by_name:
+            slots.serve(self, pool)
+        return self._decided()
 
     def ended(self) -> Iterable[str]:
         """Runs that ended and whose record is not yet stored."""

@@ -213,7 +213,7 @@ async def test_a_killed_executor_is_replaced(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("steps", range(8))
 async def test_a_slot_that_is_closed_while_it_starts_leaves_nothing_open(tmp_path: Path, steps: int) -> None:
-    before = set(os.listdir("/proc/self/fd"))
+    before = set(Path("/proc/self/fd").iterdir())
     slot = ProcessSlot(ExecutorConfig(root=str(tmp_path)).to_json())
     starting = asyncio.create_task(slot.warm_up())
     for _ in range(steps + 1):
@@ -222,7 +222,7 @@ async def test_a_slot_that_is_closed_while_it_starts_leaves_nothing_open(tmp_pat
     await asyncio.wait([starting])
     await slot.close()
     await asyncio.sleep(0)
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert set(Path("/proc/self/fd").iterdir()) == before
 
 
 async def test_a_large_range_passes_the_pipe_in_parts(tmp_path: Path) -> None:
