@@ -196,6 +196,19 @@ def test_what_handlers_see_of_a_failure(root: Path, value: str, expected: object
     assert ([item["attempts"] for item in found] if isinstance(found, list) else found) == expected
 
 
+@pytest.mark.parametrize("items", ["risky", "moody", "broken", "inc"])
+@pytest.mark.parametrize("body", ["return {}(i + n)", "note(i)\n  return {}(i + n)"])
+@pytest.mark.parametrize("on_error", ["fail", "collect", "skip"])
+def test_rules_that_look_at_items_do_not_depend_on_who_was_faster(
+    root: Path, items: str, body: str, on_error: str
+) -> None:
+    rules = ["any_ok(x)", "any_failed(x)", "any_done(x)", "at_least(2, [x])", "at_least(3, [x, y])", "any_ok([x, y])"]
+    steps = "\n".join(f"note({number}) after {rule}" for number, rule in enumerate(rules))
+    text = f'y = risky(n)\nx = each i in range(6) with {{ on_error: "{on_error}" }} {{\n  {body.format(items)}\n}}\n'
+    for n in range(3):
+        same(root, f"{text}{steps}\nreturn n", n)
+
+
 CHILDREN = """
 flow whole(x: int) returns int { return moody(x) }
 flow part(x: int) returns int? { return moody(x) }

@@ -109,7 +109,11 @@ def _bind(cx: Context, node: syntax.Bind) -> None:
     value = cx.keep(node.value, cx.expr(node.value, name), name)
     if value.type == ERROR:
         value = BROKEN
-    cx.declare(node.name, value._replace(step=None), is_step=True)
+    local = cx.declare(node.name, value._replace(step=None), is_step=True)
+    written: syntax.Expression = node.value
+    while isinstance(written, syntax.Modified):
+        written = written.value
+    local.is_each = isinstance(written, syntax.Each)
 
 
 def _expression(cx: Context, node: syntax.ExprStmt) -> None:

@@ -67,7 +67,7 @@ BROKEN = Value(["lit", None], ERROR)
 class Local:
     """A name of a flow: a parameter, a step, an item."""
 
-    __slots__ = ("depth", "is_step", "members", "name", "sources", "span", "used", "value")
+    __slots__ = ("depth", "is_each", "is_step", "members", "name", "sources", "span", "used", "value")
 
     def __init__(self, name: str, value: Value, span: Span | None, *, is_step: bool = False, depth: int = 0) -> None:
         self.name = name
@@ -77,6 +77,8 @@ class Local:
         self.is_step = is_step
         #: how many loops it stands in
         self.depth = depth
+        #: it is an `each`, whose items some rules count
+        self.is_each = False
         self.members = value.members
         self.used = False
         #: the locals of the arms that it merges

@@ -81,14 +81,18 @@ def _at_least(cx: Context, node: syntax.Call) -> tuple[ir.Rule, ...]:
         hint = "write `at_least(2, [a, b, c])`"
         cx.report("bad-rule", node.args[0].value, problem="`at_least` takes a number from 1", hint=hint)
         return ()
-    named = node.args[1].value
-    local = cx.scope.find(named.id) if isinstance(named, syntax.Name) else None
-    # the items of an `each` are not known before it runs
-    is_counted = local is None or bool(local.members)
-    if wanted > len(steps) and is_counted:
+    if wanted > len(steps) and not _holds_each(cx, node.args[1].value):
         cx.report("rule-never-true", node, rule=f"at_least({wanted}, …)", why=f"it looks at {len(steps)} steps only")
         return ()
     return (ir.Rule(rule="at_least", steps=steps, n=wanted),)
+
+
+def _holds_each(cx: Context, node: syntax.Expression) -> bool:
+    """Whether an `each` is among the steps: how many items it has is not known before it runs."""
+    if isinstance(node, syntax.ListExpr):
+        return any(_holds_each(cx, item) for item in node.items)
+    local = cx.scope.find(node.id) if isinstance(node, syntax.Name) else None
+    return local is not None and local.is_each
 
 
 def _upstreams(cx: Context, node: syntax.Expression, *, of_members: bool) -> tuple[int, ...]:

@@ -2,7 +2,8 @@
 
 With `on_error: "fail"` the failure that counts is that of the lowest item that fails. So when item i fails, every
 item below it goes on to its end, whatever it takes, and every item above it is cancelled: the outcome does not
-depend on who was faster. With "collect" a failed item leaves a record of its failure in its place; with "skip" it
+depend on who was faster. Rules that look at items (`any_ok` and the like) see the items up to that one, in order, and
+none above it. With "collect" a failed item leaves a record of its failure in its place; with "skip" it
 is left out, as a skipped item always is.
 """
 
@@ -15,7 +16,7 @@ from flowrun.messages import Failure
 
 from .core import Core, finish, note, store
 from .scopes import count_items
-from .state import FAILED, NULL, SKIPPED, SUCCESS, Blocks, Fan, Scope
+from .state import CANCELLED, FAILED, NULL, REMOVED, SKIPPED, SUCCESS, Blocks, Fan, Scope
 
 __all__ = ["each_node", "end_if_done", "items_failed", "items_skipped", "items_succeeded", "items_withdrawn",
            "failure_record", "take_seconds"]  # fmt: skip
@@ -59,15 +60,35 @@ def items_failed(core: Core, scope: Scope, node: int, first: int, last: int, fai
 def items_withdrawn(core: Core, scope: Scope, node: int, state: int, count: int) -> None:
     """So many items were cancelled; their states are written."""
     scope.fans[node].ended += count
-    count_items(core, scope, node, state, count)
+    _count(core, scope, node, state, count)
 
 
 def _ended(core: Core, scope: Scope, node: int, fan: Fan, first: int, last: int, state: int) -> None:
     count = last - first
     fan.states[first:last] = bytes((state,)) * count
     fan.ended += count
-    count_items(core, scope, node, state, count)
+    _count(core, scope, node, state, count)
     note(core, scope, node)
+
+
+def _count(core: Core, scope: Scope, node: int, state: int, count: int) -> None:
+    """Tells the rules that look at items. Where an item that fails ends the others, an item counts once all below it
+    have ended, and none counts above the first that failed: what becomes of those depends on who was faster."""
+    if not scope.graph.item_gates[node]:
+        return
+    if each_node(scope, node).on_error != "fail":
+        count_items(core, scope, node, state, count)
+        return
+    fan = scope.fans[node]
+    while fan.counted < fan.total and (ended := fan.states[fan.counted]) >= SUCCESS:
+        first, last = fan.counted, fan.counted + 1
+        while ended != FAILED and last < fan.total and fan.states[last] == ended:
+            last += 1
+        fan.counted = last
+        count_items(core, scope, node, fan.cancelled or ended if ended == CANCELLED else ended, last - first)
+        if ended == FAILED:
+            fan.counted = fan.total
+            count_items(core, scope, node, REMOVED, fan.total - last)
 
 
 def failure_record(step: str, index: int | None, failure: Failure, attempts: int) -> bytes:

@@ -98,6 +98,8 @@ class Fan(msgspec.Struct):
     failed: int = 0
     #: the lowest item that failed; -1
     first_failed: int = -1
+    #: items below are counted by the rules that look at items (`on_error: "fail"`)
+    counted: int = 0
     failures: dict[int, Failure] = msgspec.field(default_factory=dict)
     #: number of the current attempt, where it is not 1
     attempts: dict[int, int] = msgspec.field(default_factory=dict)

@@ -168,16 +168,18 @@ def test_rules_count_the_items_of_an_each() -> None:
     assert found("failed") == "skipped"
 
 
-def test_a_rule_over_items_need_not_wait_for_the_last() -> None:
+@pytest.mark.parametrize(("on_error", "index", "is_ready"), [("skip", 1, True), ("fail", 0, True), ("fail", 1, False)])
+def test_a_rule_over_items_need_not_wait_for_the_last(on_error: str, index: int, is_ready: bool) -> None:
     plan = b.flow(
-        b.each(1, ["call", "range", ["lit", 3]], simple=True),
+        b.each(1, ["call", "range", ["lit", 3]], simple=True, on_error=on_error),
         b.task("early", after=(b.after("any_ok", 1),)),
         blocks=(b.block(b.task("item", 0), params=1, result=1),),
     )
     driver = Driver(plan)
     driver.submit()
-    driver.post(m.Results("b", "w", (m.Outcome("r", 0, 1, 1, "success", b"\x01", first=1, last=2),)))
-    assert [work.node for work in driver.ready] == [1, 2]
+    ended = m.Outcome("r", 0, 1, 1, "success", b"\x01", first=index, last=index + 1)
+    driver.post(m.Results("b", "w", (ended,)))
+    assert (2 in [work.node for work in driver.ready]) == is_ready
 
 
 def test_no_items_count_as_one_success() -> None:
