@@ -58,15 +58,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Open:
-    """Rows that a run may have or not, in any state: of these steps, under `prefix`, items above `failed`."""
+    """Rows that a run may have or not, in any state: of these steps, under `prefix`, items above `failed`, or all."""
 
     steps: frozenset[str]
     prefix: tuple[int, ...]
-    failed: int
+    failed: int | None
 
     def covers(self, step: str, index: tuple[int, ...]) -> bool:
         depth = len(self.prefix)
-        inside = index[:depth] == self.prefix and len(index) > depth and index[depth] > self.failed
+        inside = index[:depth] == self.prefix
+        if self.failed is not None:
+            inside = inside and len(index) > depth and index[depth] > self.failed
         return inside and any(step == name or step.startswith(f"{name}.") for name in self.steps)
 
 
@@ -442,6 +444,8 @@ class _Run:
             outcome = Outcome(SUCCESS, good[0] if step.first else good)
             for found in inside:
                 found.is_handled = True
+            if step.cancel_rest:
+                place.scope.open.append(Open(frozenset(found.name for found in parts if found.name), (), None))
         elif members and all(member.state == SKIPPED for member in members):
             outcome = Outcome(SKIPPED)
         else:

@@ -43,7 +43,8 @@ _CALLS = {
 }  # fmt: skip
 #: stages of a chain of ints
 _STAGES = ["inc", "risky", "moody", "flaky", "add(_, i)", "pick(_)", "pick(i, _)", "wrong", "twice"]
-_RULES_OF_ONE = ["", "ok", "done", "failed", "none_failed", "skipped", "none_skipped", "always"]
+_RULES_OF_ONE = ["", "ok", "done", "failed", "none_failed", "skipped", "none_skipped", "always", "any_ok",
+                 "any_failed", "any_done", "done_any_ok"]  # fmt: skip
 _RULES_OF_SOME = [
     "ok", "failed", "done", "any_ok", "any_failed", "any_done", "none_failed", "none_failed_any_ok", "none_skipped",
     "skipped", "done_any_ok",
@@ -68,8 +69,6 @@ class Name:
     kind: str
     #: `after` can wait for it
     is_step: bool = False
-    #: it is an `each`, of whose items some rules would look at, or a name of several arms
-    is_whole: bool = False
 
 
 @dataclass
@@ -126,6 +125,8 @@ class Writer:
             options += [lambda: self.one_of(variables)] * 4
         if names.of("int?"):
             options.append(lambda: f"({self.one_of(names.of('int?'))} ?? {self.number(0, 9)})")
+        if len(variables) > 1:
+            options.append(lambda: f"({self.one_of(variables[1:])} ?? {self.number(0, 9)})")
         for kind in ("ints", "collected", "string"):
             if names.of(kind):
                 options.append(lambda kind=kind: f"len({self.one_of(names.of(kind))})")
@@ -242,11 +243,9 @@ class Writer:
             rule, step = self.one_of(_RULES_OF_ONE), self.one_of(steps).name
             return f"after {rule}({step})" if rule else f"after {step}"
         chosen = list({self.one_of(steps).name: None for _ in range(self.number(2, 3))})
-        plain = [step.name for step in steps if not step.is_whole and step.name in chosen]
-        if len(plain) == len(chosen) and self.chance(15):
+        if self.chance(15):
             return f"after at_least({self.number(1, len(chosen))}, [{', '.join(chosen)}])"
-        rules = [rule for rule in _RULES_OF_SOME if len(plain) == len(chosen) or not rule.startswith("any_")]
-        return f"after {self.one_of(rules)}([{', '.join(chosen)}])"
+        return f"after {self.one_of(_RULES_OF_SOME)}([{', '.join(chosen)}])"
 
     def catch(self, names: Names, indent: str) -> str:
         inner = names.inner()
@@ -268,7 +267,7 @@ class Writer:
 
     def statement(self, names: Names, indent: str) -> list[str]:
         simple = [self.bind_call, self.bind_call, self.bind_call, self.bind_value, self.bare_call, self.bind_group]
-        simple += [self.bind_chain, self.bind_choice]
+        simple += [self.bind_chain, self.bind_choice, self.bind_join]
         nested = [self.each, self.each, self.if_statement, self.if_statement, self.match_statement]
         nested += [self.using, self.repeat]
         deep = len(indent) > 6
@@ -280,9 +279,9 @@ class Writer:
         modifiers = self.modifiers(names, indent, call, can_catch=kind == "int")
         return self._bound(names, indent, kind, call + modifiers)
 
-    def _bound(self, names: Names, indent: str, kind: str, value: str, *, is_whole: bool = False) -> list[str]:
+    def _bound(self, names: Names, indent: str, kind: str, value: str) -> list[str]:
         name = self.fresh()
-        names.visible.append(Name(name, kind, is_step=True, is_whole=is_whole))
+        names.visible.append(Name(name, kind, is_step=True))
         return [f"{indent}{name} = {value}"]
 
     def bind_value(self, names: Names, indent: str) -> list[str]:
@@ -298,9 +297,26 @@ class Writer:
         if self.chance(40):
             return self._bound(names, indent, "int", f"{self.group(names)} -> total")
         if self.chance(30):
-            return self._bound(names, indent, "ints", f"both({self.int(names)})", is_whole=True)
+            return self._bound(names, indent, "ints", f"both({self.int(names)})")
         group = self.group(names)
         return self._bound(names, indent, "ints", group + self.modifiers(names, indent, group, can_catch=False))
+
+    def bind_join(self, names: Names, indent: str) -> list[str]:
+        """Members that end alike, since they are the same call, and members that fail: so it does not matter which is
+        the first."""
+        call = self.call("int", names)
+        members = [call] * self.number(1, 3)
+        for _ in range(self.number(0, 2)):
+            failing = self.one_of(["broken(1)", "broken(2) -> inc", "inc(broken(3))", "1 + broken(4)"])
+            members.insert(self.number(0, len(members)), failing)
+        rest = self.one_of(["", "", ", cancel_rest: true"])
+        is_first = self.chance(50)
+        by = '"first"' if is_first else self.number(1, len(members))
+        group = f"[{', '.join(members)}] with {{ join: {by}{rest} }}"
+        after = self.after(names)
+        if is_first and self.chance(25):
+            return self._bound(names, indent, "int", f"({group} {after}) {self.catch(names, indent)}")
+        return self._bound(names, indent, "int" if is_first else "ints", f"{group} {after}".rstrip())
 
     def bind_choice(self, names: Names, indent: str) -> list[str]:
         known = names.of("int?")
@@ -366,7 +382,7 @@ class Writer:
         if not returns:
             return [f"{indent}{head}", *body, tail]
         kind = "collected" if on_error == "collect" else "ints"
-        return [*self._bound(names, indent, kind, head, is_whole=True), *body, tail]
+        return [*self._bound(names, indent, kind, head), *body, tail]
 
     def using(self, names: Names, indent: str) -> list[str]:
         resource, inner = self.fresh(), names.inner()
