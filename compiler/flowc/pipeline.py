@@ -121,4 +121,8 @@ def _collector_paused() -> Iterator[None]:
         yield
     finally:
         if was_enabled:
+            if not gc.get_freeze_count():
+                # what was made counts as old, without a look at it
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()

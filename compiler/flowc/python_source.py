@@ -89,6 +89,8 @@ class PythonFile:
         self._imports: dict[str, tuple[int, str | None, str]] = {}
         self._others: dict[str, None] = {}
         self._following: set[str] = set()
+        #: by the name that was asked for
+        self._known: dict[str, PythonFunction | None] = {}
         self._annotations = Annotations(self._imported_type)
 
     @property
@@ -99,6 +101,14 @@ class PythonFile:
     def function(self, name: str) -> PythonFunction | None:
         """A function; None if the name is not defined. Where the source does not say (an import from elsewhere, a
         variable, a method), the signature is open."""
+        if name in self._known:
+            return self._known[name]
+        found = self._find(name)
+        if not self._following:  # in a circle of imports it is not the whole answer
+            self._known[name] = found
+        return found
+
+    def _find(self, name: str) -> PythonFunction | None:
         if name in self._functions:
             return self._signature(self._functions[name])
         imported = self._follow(name, PythonFile.function)
@@ -219,6 +229,7 @@ class PythonFiles:
         self._roots = roots
         self._show = show
         self._files: dict[tuple[Path, str], PythonFile | None] = {}
+        self._modules: dict[str, PythonFile | None] = {}
 
     def at(self, path: Path, module: str | None = None, *, is_installed: bool = False) -> PythonFile | None:
         """The file at a path, or None if it is not there. `module` is what the targets of its functions start with:
@@ -232,6 +243,11 @@ class PythonFiles:
 
     def module(self, name: str) -> PythonFile | None:
         """The module with a dotted name, or None if there is none."""
+        if name not in self._modules:
+            self._modules[name] = self._look_for(name)
+        return self._modules[name]
+
+    def _look_for(self, name: str) -> PythonFile | None:
         parts = name.split(".")
         if not all(part.isidentifier() for part in parts):
             return None

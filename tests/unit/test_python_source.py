@@ -176,6 +176,17 @@ def test_type_statement(tmp_path: Path) -> None:
     assert text(found) == "list<int>"
 
 
+def test_a_function_is_read_once(tmp_path: Path) -> None:
+    files = read(tmp_path, {"m.py": "def f(x: int) -> int: ...\n"})
+    (tmp_path / "m.py").unlink()
+    assert files.function("m:f") is None
+    files = read(tmp_path, {"m.py": "def f(x: int) -> int: ...\n"})
+    first = files.function("m:f")
+    (tmp_path / "m.py").unlink()
+    assert first is not None
+    assert files.function("m:f") is first
+
+
 def test_imports_are_followed_near_by(tmp_path: Path) -> None:
     files = read(
         tmp_path,
