@@ -17,7 +17,6 @@ Expressions are those of `ir` with ["in", i] for input i of the node.
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any, Literal
 
 import msgspec
@@ -329,6 +328,8 @@ def decode(data: bytes) -> Plan:
 
 def digest(data: bytes) -> str:
     """The content address of a plan's (or any value's) bytes: 32 hex digits of BLAKE2b."""
+    import hashlib  # start-up time: it loads OpenSSL, and most executor processes need no digest
+
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 

@@ -16,7 +16,6 @@ import logging
 import os
 import select
 import signal
-import socket
 import sys
 import threading
 import time
@@ -58,26 +57,28 @@ _TOKEN_BYTES = 8
 
 
 class _Link:
-    """The socket to the agent."""
+    """The socket to the agent, by its descriptor: the module `socket` takes its time to import."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
         self._buffer = FrameBuffer()
         self._frames: deque[ToExecutor] = deque()
         self._decoder = msgspec.msgpack.Decoder(ToExecutor)
         self._lock = threading.Lock()  # threads of tasks write logs
 
     def fileno(self) -> int:
-        return self._sock.fileno()
+        return self._fd
 
     def send(self, frame: FromExecutor) -> None:
+        data = memoryview(pack_frame(frame))
         with self._lock:
-            self._sock.sendall(pack_frame(frame))
+            while data:
+                data = data[os.write(self._fd, data) :]
 
     def receive(self) -> ToExecutor:
         """Waits for a frame; ends the process when the agent is gone."""
         while not self._frames:
-            data = self._sock.recv(1 << 18)
+            data = os.read(self._fd, 1 << 18)
             if not data:
                 os._exit(0)
             self._frames.extend(map(self._decoder.decode, self._buffer.feed(data)))
@@ -267,6 +268,6 @@ def main() -> None:
     os.chdir(config.root)
     root = Path.cwd()
     sys.path[:0] = [str(root), *(str(root / folder) for folder in config.python)]
-    executor = _Executor(_Link(socket.socket(fileno=sock)), tokens, SharedMemory(memory), root)
+    executor = _Executor(_Link(sock), tokens, SharedMemory(memory), root)
     _capture(executor)
     executor.serve()

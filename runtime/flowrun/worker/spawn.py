@@ -34,7 +34,7 @@ def spawn(config: str) -> Spawned:
     ours.setblocking(False)
     memory = create_file()
     passed = (theirs.fileno(), read, memory)
-    code = "from flowrun.worker.executor import main; main()"
+    code = "from flowrun.worker.start_executor import start; start()"
     process = subprocess.Popen(
         [sys.executable, "-P", "-c", code, *map(str, passed), str(os.getpid()), config],
         stdin=subprocess.DEVNULL,
