@@ -134,8 +134,9 @@ class Tree:
         return lines
 
     def counts(self) -> Counter[str]:
-        """How many steps are in which state; boxes do not count."""
-        return Counter(row.state for row in self.walk() if row.step)
+        """How many steps are in which state; boxes do not count, nor do handlers before they are called."""
+        rows = (row for row in self.rows if row.kind != "handler" or row.shown_state != "waiting")
+        return Counter(row.state for top in rows for row in top.walk() if row.step)
 
 
 def _apply(row: Row, note: StepNote, now: float) -> None:
