@@ -38,7 +38,7 @@ T = TypeVar("T")
 #: between two looks at the clock for the screen, in seconds
 _TICK_SECONDS = 0.06
 #: after the record is there, the last lines of tasks may still be on their way, in seconds
-_LAST_NOTES_SECONDS = 0.03
+_LAST_NOTES_SECONDS = 0.01
 
 _EXIT_CODES = {"success": EXIT_OK, "cancelled": EXIT_INTERRUPTED}
 

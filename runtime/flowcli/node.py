@@ -9,6 +9,7 @@ import os
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 
 from flowrun.server import EmbeddedServer
@@ -21,15 +22,16 @@ __all__ = ["Node", "start_node"]
 
 @asynccontextmanager
 async def start_node(
-    root: Path, run: str, *, url: str | None, env: str, slots: int | None, queues: frozenset[str]
+    worker: Popen[bytes], root: Path, run: str, *, url: str | None, env: str, slots: int | None, queues: frozenset[str]
 ) -> AsyncIterator[Node]:
-    """Starts server and worker, and ends them with the block. Raises StoreError, TransportError."""
+    """Starts a server, tells the launched worker what to do, and ends both with the block. Raises StoreError,
+    TransportError."""
     async with AsyncExitStack() as stack:
         server = url if url is not None else EmbeddedServer(root / ".flow")
         if isinstance(server, EmbeddedServer):
             stack.push_async_callback(server.stop)
             await server.start()
-        node = Node(root, run, server, env, slots or os.cpu_count() or 1)
+        node = Node(root, run, server, env, slots or os.cpu_count() or 1, worker)
         stack.push_async_callback(node.stop)
         await node.serve(queues)
         yield node
@@ -38,7 +40,9 @@ async def start_node(
 class Node:
     """Made by `start_node`."""
 
-    def __init__(self, root: Path, run: str, server: str | EmbeddedServer, env: str, slots: int) -> None:
+    def __init__(
+        self, root: Path, run: str, server: str | EmbeddedServer, env: str, slots: int, launched: Popen[bytes]
+    ) -> None:
         self.url = server if isinstance(server, str) else server.url
         self._server = None if isinstance(server, str) else server
         self.slots = slots
@@ -46,6 +50,7 @@ class Node:
         self.settings = Settings(env=env)
         self._root, self._run = root, run
         self._queues: frozenset[str] = frozenset()
+        self._launched: Popen[bytes] | None = launched
         self.worker: Supervisor | None = None
 
     async def serve(self, queues: frozenset[str]) -> None:
@@ -59,7 +64,7 @@ class Node:
             slots=self.slots, root=str(self._root), python=_python_folders(self._root), name=f"cli-{self._run}",
             ack_wait=self.settings.ack_wait,
         )  # fmt: skip
-        self.worker = Supervisor(config)
+        self.worker, self._launched = Supervisor(config, self._launched), None
         await self.worker.start()
 
     def watchers(self) -> list[Coroutine[Any, Any, None]]:

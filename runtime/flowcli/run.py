@@ -41,14 +41,17 @@ def command(
     A server is started under .flow/ unless --nats names one. Exit codes: 0 success, 1 the run failed, 2 the input is
     wrong, 130 interrupted. Ctrl-C cancels the run, twice kills it.
     """
-    from .session import Order, run_order  # start-up time: it imports the runtime
+    from flowrun.worker.launch import launch_worker
+
+    worker = launch_worker()  # it starts while this process imports the runtime
+    from .session import Order, run_order
 
     order = Order(
         file=file, flow=flow, params=params, resume=resume, url=url, env=env, slots=slots,
         output="json" if as_json else "quiet" if quiet else "screen",
     )  # fmt: skip
     try:
-        return run_order(order)
+        return run_order(order, worker)
     except InputError as error:
         if not as_json:
             raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
+from subprocess import Popen
 
 import msgspec
 from flowc import plan as plans
@@ -41,11 +42,12 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     output: Output
 
 
-def run_order(order: Order) -> int:
-    """Runs it and shows it; gives the exit code. Raises InputError."""
+def run_order(order: Order, worker: Popen[bytes]) -> int:
+    """Runs it and shows it; gives the exit code. `worker` was launched and has no configuration yet. Raises
+    InputError."""
     try:
         with asyncio.Runner(loop_factory=_new_loop) as runner:
-            return runner.run(_resume(order, order.resume) if order.resume else _start(order))
+            return runner.run(_resume(order, order.resume, worker) if order.resume else _start(order, worker))
     except FlowError as error:
         raise InputError(str(error)) from error
 
@@ -58,7 +60,7 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-async def _start(order: Order) -> int:
+async def _start(order: Order, worker: Popen[bytes]) -> int:
     """A new run."""
     root, file = find_root(order.file), order.file
     if file is not None and not file.exists():
@@ -69,7 +71,8 @@ async def _start(order: Order) -> int:
         target = load_target(file, order.flow, root)
     queues = scan_queues(file, root) if target is None else queues_of(target.plan)
     run = new_run_id()
-    async with start_node(root, run, url=order.url, env=order.env, slots=order.slots, queues=queues) as node:
+    starting = start_node(worker, root, run, url=order.url, env=order.env, slots=order.slots, queues=queues)
+    async with starting as node:
         from .lead import Leader  # start-up time: the worker starts while the runtime is imported
 
         if target is None:
@@ -86,7 +89,7 @@ async def _start(order: Order) -> int:
         return await Leader(order.output, node, runs, known, plan).follow(given, resumed=False)
 
 
-async def _resume(order: Order, name: str) -> int:
+async def _resume(order: Order, name: str, worker: Popen[bytes]) -> int:
     """Goes on with a run whose process died; the result of one that ended."""
     if order.file is not None or order.flow is not None or order.params:
         raise InputError("--resume goes on with a run as it was started", help="leave out the file, --flow and -p")
@@ -94,7 +97,8 @@ async def _resume(order: Order, name: str) -> int:
     runs = Runs(root)
     known, plan = runs.load(name)
     url, queues = order.url or known.url, queues_of(plan)
-    async with start_node(root, known.run, url=url, env=known.env, slots=order.slots, queues=queues) as node:
+    starting = start_node(worker, root, known.run, url=url, env=known.env, slots=order.slots, queues=queues)
+    async with starting as node:
         from .lead import Leader  # as in _start
 
         return await Leader(order.output, node, runs, known, plan).follow(_values(plan, known.args), resumed=True)

@@ -188,7 +188,7 @@ async def test_workers_end_with_their_parent(server: EmbeddedServer, tmp_path: P
             "    await asyncio.sleep(60)\n"
             "asyncio.run(main())\n"
         )
-        parent = subprocess.Popen([sys.executable, "-c", code, config.to_json()])
+        parent = subprocess.Popen([sys.executable, "-c", code, config.to_json().decode()])
         await client.submit("tasks:hang", path=str(tmp_path / "pid"))
         await until((tmp_path / "pid").exists)
         processes = children(parent.pid)

@@ -20,7 +20,7 @@ from flowrun.memory import Faults, MemoryServer, MemoryTransport
 from flowrun.settings import Settings
 from flowrun.transport import Transport
 from flowrun.worker.agent import Agent
-from flowrun.worker.config import ExecutorConfig
+from flowrun.worker.frames import Setup
 from flowrun.worker.inline import InlineSlot
 from flowrun.worker.slot import ProcessSlot, Slot
 
@@ -101,7 +101,7 @@ class Node:
 
     def _slot(self) -> Slot:
         if self._processes:
-            return ProcessSlot(ExecutorConfig(root=str(self._root)).to_json())
+            return ProcessSlot(Setup(str(self._root)))
         return InlineSlot(self._root)
 
     async def stop_worker(self) -> None:

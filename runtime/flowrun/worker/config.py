@@ -1,23 +1,11 @@
-"""What a worker must know when it starts. It travels as JSON in the environment, for a URL may hold a password and a
-command line is readable by everyone; executors get their part in the command line, and never see the rest."""
+"""What a worker must know. It travels as JSON over the worker's standard input, for a URL may hold a password, and a
+command line and an environment are readable by others; executors get their part as a frame, and never see the rest."""
 
 from __future__ import annotations
 
 import msgspec
 
-__all__ = ["ExecutorConfig", "WorkerConfig"]
-
-
-class ExecutorConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """One executor process."""
-
-    #: the project's folder: working directory of tasks, first on their sys.path
-    root: str
-    #: more folders for sys.path, relative to `root`
-    python: tuple[str, ...] = ()
-
-    def to_json(self) -> str:
-        return msgspec.json.encode(self).decode()
+__all__ = ["WorkerConfig"]
 
 
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,10 +27,10 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     #: a bundle of a worker that is silent for this long goes elsewhere, in seconds
     ack_wait: float = 10.0
 
-    def to_json(self) -> str:
-        return msgspec.json.encode(self).decode()
+    def to_json(self) -> bytes:
+        return msgspec.json.encode(self)
 
     @classmethod
-    def from_json(cls, text: str) -> WorkerConfig:
+    def from_json(cls, text: bytes | str) -> WorkerConfig:
         """Raises msgspec.DecodeError."""
         return msgspec.json.decode(text, type=cls)

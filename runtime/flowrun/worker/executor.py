@@ -29,7 +29,6 @@ import msgspec
 
 from flowrun.errors import StoreError
 
-from .config import ExecutorConfig
 from .execute import Executions, Prepared, run
 from .frames import (
     Bell,
@@ -42,6 +41,7 @@ from .frames import (
     PlanFrame,
     PutBlob,
     Ready,
+    Setup,
     ToExecutor,
     pack_frame,
 )
@@ -164,7 +164,7 @@ class _Executor:
             for item in frame.items:
                 self._starts.append(self._end)
                 self._end += max(1, item.last - item.first) if item.first >= 0 else 1
-        else:
+        elif isinstance(frame, BlobReply):
             self._replies.append(frame)
 
     def request(self, frame: GetBlob | PutBlob) -> bytes:
@@ -259,15 +259,17 @@ def _uncapture(handler: logging.StreamHandler[Any]) -> None:
 
 
 def main() -> None:
-    """Arguments: descriptors of socket, token pipe and memory; the parent's process id; an ExecutorConfig as JSON."""
+    """Arguments: descriptors of socket, token pipe and memory; the parent's process id."""
     sock, tokens, memory, parent = map(int, sys.argv[1:5])
-    config = msgspec.json.decode(sys.argv[5], type=ExecutorConfig)
     _die_with(parent)
     for fd in (sock, tokens, memory):
         os.set_inheritable(fd, False)
-    os.chdir(config.root)
+    link = _Link(sock)
+    setup = link.receive()
+    assert isinstance(setup, Setup)
+    os.chdir(setup.root)
     root = Path.cwd()
-    sys.path[:0] = [str(root), *(str(root / folder) for folder in config.python)]
-    executor = _Executor(_Link(sock), tokens, SharedMemory(memory), root)
+    sys.path[:0] = [str(root), *(str(root / folder) for folder in setup.python)]
+    executor = _Executor(link, tokens, SharedMemory(memory), root)
     _capture(executor)
     executor.serve()

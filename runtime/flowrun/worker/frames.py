@@ -13,7 +13,7 @@ import msgspec
 from flowrun.messages import WorkItem
 
 __all__ = ["Bell", "BlobReply", "FrameBuffer", "FromExecutor", "GetBlob", "JobFrame", "Log", "PlanFrame", "PutBlob",
-           "Ready", "ToExecutor", "pack_frame"]  # fmt: skip
+           "Ready", "Setup", "ToExecutor", "pack_frame"]  # fmt: skip
 
 _LENGTH = struct.Struct("<I")
 
@@ -23,6 +23,15 @@ class _Frame(msgspec.Struct, frozen=True, array_like=True):
 
 
 # ---- to the executor
+
+
+class Setup(_Frame, frozen=True, tag="setup"):
+    """The first frame: where tasks run. A process may be started before this is known."""
+
+    #: the project's folder: working directory of tasks, first on their sys.path
+    root: str
+    #: more folders for sys.path, relative to `root`
+    python: tuple[str, ...] = ()
 
 
 class PlanFrame(_Frame, frozen=True, tag="plan"):
@@ -76,7 +85,7 @@ class PutBlob(_Frame, frozen=True, tag="put"):
     data: bytes
 
 
-ToExecutor = PlanFrame | JobFrame | BlobReply
+ToExecutor = Setup | PlanFrame | JobFrame | BlobReply
 FromExecutor = Ready | Bell | Log | GetBlob | PutBlob
 
 _encoder = msgspec.msgpack.Encoder()

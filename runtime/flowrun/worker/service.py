@@ -16,6 +16,7 @@ from flowrun.settings import Settings
 
 from .agent import Agent
 from .config import WorkerConfig
+from .frames import Setup
 from .slot import ProcessSlot
 from .spawn import Spawned
 
@@ -25,10 +26,13 @@ __all__ = ["serve"]
 GRACE = 3.0
 
 
-def serve(config: str, executor_config: str, first: Spawned) -> int:
+def serve(first: Spawned) -> int:
     """Runs until told to end; gives the exit code. `first` becomes the first slot's executor."""
+    config = sys.stdin.buffer.readline()
+    if not config:
+        return 0  # whoever started this has nothing to do
     try:
-        _run(_serve(config, executor_config, first))
+        _run(_serve(WorkerConfig.from_json(config), first))
     except FlowError as error:
         print(f"worker: {error}", file=sys.stderr)
         return 1
@@ -56,10 +60,10 @@ def _run(main: Coroutine[Any, Any, None]) -> None:
         uvloop.run(main)
 
 
-async def _serve(config: str, executor_config: str, first: Spawned) -> None:
-    known = WorkerConfig.from_json(config)
+async def _serve(known: WorkerConfig, first: Spawned) -> None:
     transport = await NatsTransport.connect(known.url, Settings(env=known.env, ack_wait=known.ack_wait))
-    slots = [ProcessSlot(executor_config, first if i == 0 else None) for i in range(known.slots)]
+    setup = Setup(known.root, known.python)
+    slots = [ProcessSlot(setup, first if i == 0 else None) for i in range(known.slots)]
     agent = Agent(
         transport,
         slots,

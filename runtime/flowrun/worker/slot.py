@@ -21,7 +21,7 @@ from flowc.plan import Plan
 from flowrun.errors import FlowError
 from flowrun.messages import Bundle, Failure, LogNote
 
-from .frames import Bell, BlobReply, FromExecutor, GetBlob, JobFrame, Log, PlanFrame, PutBlob, Ready
+from .frames import Bell, BlobReply, FromExecutor, GetBlob, JobFrame, Log, PlanFrame, PutBlob, Ready, Setup
 from .job import Job, Unit
 from .logs import LogLimit, Mask
 from .process import ExecutorProcess
@@ -80,10 +80,10 @@ class Slot(Protocol):
 
 
 class ProcessSlot:
-    """A slot with a process of its own. `config`: an ExecutorConfig as JSON; `spawned`: a process that was started."""
+    """A slot with a process of its own. `spawned`: a process that was started already."""
 
-    def __init__(self, config: str, spawned: Spawned | None = None) -> None:
-        self._config = config
+    def __init__(self, setup: Setup, spawned: Spawned | None = None) -> None:
+        self._setup = setup
         self._spawned = spawned
         self._process: ExecutorProcess | None = None
         self._starting = asyncio.Lock()
@@ -126,11 +126,12 @@ class ProcessSlot:
             if self._process is not None:
                 await self._process.close()
             try:
-                spawned, self._spawned = self._spawned or spawn(self._config), None
+                spawned, self._spawned = self._spawned or spawn(), None
             except OSError as error:
                 raise ExecutorBroken(f"an executor process cannot be started: {error}") from error
             self._process = ExecutorProcess(spawned, self._frame, self._output, self._wake.set)
             await self._process.attach()
+            self._process.send(self._setup)
             return self._process
 
     async def close(self) -> None:

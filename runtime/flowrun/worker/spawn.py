@@ -25,8 +25,8 @@ class Spawned:
         self.memory = memory
 
 
-def spawn(config: str) -> Spawned:
-    """`config` is an ExecutorConfig as JSON."""
+def spawn() -> Spawned:
+    """An executor that waits for its Setup."""
     ours, theirs = socket.socketpair()
     read, write = os.pipe()
     os.set_blocking(read, False)
@@ -36,7 +36,7 @@ def spawn(config: str) -> Spawned:
     passed = (theirs.fileno(), read, memory)
     code = "from flowrun.worker.start_executor import start; start()"
     process = subprocess.Popen(
-        [sys.executable, "-P", "-c", code, *map(str, passed), str(os.getpid()), config],
+        [sys.executable, "-P", "-c", code, *map(str, passed), str(os.getpid())],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import subprocess
-import sys
 
 from flowrun.errors import FlowError
 
 from .config import WorkerConfig
+from .launch import launch_worker
 
 __all__ = ["Supervisor", "WorkerBroken"]
 
@@ -32,8 +31,10 @@ class WorkerBroken(FlowError):
 class Supervisor:
     """One worker process. `wait` tells when it cannot be kept alive."""
 
-    def __init__(self, config: WorkerConfig) -> None:
+    def __init__(self, config: WorkerConfig, launched: subprocess.Popen[bytes] | None = None) -> None:
+        """`launched`: a worker that waits for its configuration (`launch.launch_worker`)."""
         self._config = config
+        self._launched = launched
         self._process: subprocess.Popen[bytes] | None = None
         self._watch: asyncio.Task[None] | None = None
 
@@ -71,12 +72,11 @@ class Supervisor:
             await asyncio.sleep(0.005)
 
     def _spawn(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "flowrun.worker"],
-            stdin=subprocess.PIPE,
-            process_group=0,  # Ctrl-C reaches the foreground group, and must not hit a worker that has just begun
-            env={**os.environ, "FLOW_WORKER": self._config.to_json(), "PYTHONUNBUFFERED": "1"},
-        )
+        self._process, self._launched = self._launched or launch_worker(), None
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it has died already, which `_keep_alive` sees
+            self._process.stdin.write(self._config.to_json() + b"\n")
+            self._process.stdin.flush()
 
     async def _keep_alive(self) -> None:
         loop = asyncio.get_running_loop()

@@ -17,7 +17,7 @@ from flowrun import values
 from flowrun.memory import MemoryServer, MemoryTransport
 from flowrun.messages import Bundle, LogNote, Lost, Outcome, Results, WorkItem, pack, unpack, unpack_event
 from flowrun.worker.agent import Agent
-from flowrun.worker.config import ExecutorConfig
+from flowrun.worker.frames import Setup
 from flowrun.worker.inline import InlineSlot
 from flowrun.worker.slot import ProcessSlot, Slot
 
@@ -52,7 +52,7 @@ class Worker:
                 assert isinstance(event, Results | Lost)
                 yield event
 
-    async def outcomes(self, units: int, seconds: float = 10.0) -> list[Outcome]:
+    async def outcomes(self, units: int, seconds: float = 30.0) -> list[Outcome]:
         """The outcomes of so many units, in the order of the inbox."""
         found: list[Outcome] = []
         async with asyncio.timeout(seconds):
@@ -64,7 +64,7 @@ class Worker:
                     return found
         raise AssertionError
 
-    async def run(self, plan: plans.Plan, items: Sequence[WorkItem], seconds: float = 10.0) -> list[Outcome]:
+    async def run(self, plan: plans.Plan, items: Sequence[WorkItem], seconds: float = 30.0) -> list[Outcome]:
         await self.submit(plan, items)
         units = sum(item.last - item.first if item.first >= 0 else 1 for item in items)
         return await self.outcomes(units, seconds)
@@ -172,8 +172,8 @@ async def worker(root: Path, source: str = "", *, inline: bool = False, slots: i
     (root / "tasks.py").write_text(textwrap.dedent(source))
     server = MemoryServer()
     await MemoryTransport(server).open_partition("p")
-    config = ExecutorConfig(root=str(root)).to_json()
-    made: list[Slot] = [InlineSlot(root) if inline else ProcessSlot(config) for _ in range(slots)]
+    setup = Setup(str(root))
+    made: list[Slot] = [InlineSlot(root) if inline else ProcessSlot(setup) for _ in range(slots)]
     agent = Agent(MemoryTransport(server), made, worker="w", partition="p", queues=("default",), ack_wait=1.0)
     running = Worker(server, agent, made)
     work = asyncio.create_task(agent.run())

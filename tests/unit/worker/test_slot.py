@@ -17,7 +17,7 @@ from flowc import plan as plans
 from flowc.types import INT, STRING
 from flowrun import values
 from flowrun.messages import Cancel, Outcome, Results, Revoked, WorkItem, pack
-from flowrun.worker.config import ExecutorConfig
+from flowrun.worker.frames import Setup
 from flowrun.worker.slot import ProcessSlot
 
 from tests.unit.worker.harness import Worker, call, each_of, worker
@@ -214,7 +214,7 @@ async def test_a_killed_executor_is_replaced(tmp_path: Path) -> None:
 @pytest.mark.parametrize("steps", range(8))
 async def test_a_slot_that_is_closed_while_it_starts_leaves_nothing_open(tmp_path: Path, steps: int) -> None:
     before = set(Path("/proc/self/fd").iterdir())
-    slot = ProcessSlot(ExecutorConfig(root=str(tmp_path)).to_json())
+    slot = ProcessSlot(Setup(str(tmp_path)))
     starting = asyncio.create_task(slot.warm_up())
     for _ in range(steps + 1):
         await asyncio.sleep(0)

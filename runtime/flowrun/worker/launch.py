@@ -1,0 +1,19 @@
+"""Starts a worker process. Imports little, and needs no configuration yet: `flowc run` starts a worker first of all."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+__all__ = ["launch_worker"]
+
+
+def launch_worker() -> subprocess.Popen[bytes]:
+    """A worker that waits for its configuration, one line on its standard input, and ends when that is closed."""
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "flowrun.worker"],
+        stdin=subprocess.PIPE,
+        process_group=0,  # Ctrl-C reaches the foreground group, and must not hit a worker that has just begun
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
