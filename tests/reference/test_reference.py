@@ -209,6 +209,32 @@ def test_rules_that_look_at_items_do_not_depend_on_who_was_faster(
         same(root, f"{text}{steps}\nreturn n", n)
 
 
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("x = inc(broken(1)) catch(e) { return 1 }\nreturn x", {"broken": "failed", "x": "success"}),
+        (
+            "a = broken(1)\nx = inc(a) catch(e) { note(1)\n  return 1 }\nreturn n",
+            {"x": "upstream_failed", "note": "skipped"},
+        ),
+        ("x = inc(2) -> broken catch(e) { return 1 }\nreturn x", {"inc": "success", "x": "success"}),
+        ("x = (broken(2) -> inc) catch(e) { return 1 }\nreturn x", {"inc": "upstream_failed", "x": "success"}),
+        ("x = moody(1) catch(e) { return 1 }\nreturn x ?? 2", {"moody": "skipped", "x": "skipped"}),
+        ("x = broken(1) catch(e) { broken(2)\n  return 1 }\nreturn n", {"broken#2": "failed", "x": "success"}),
+        ("x = [moody(1), inc(1)]\ninc(len(x))\nreturn n", {"moody": "skipped", "inc#2": "skipped"}),
+        (
+            "using c = broken(1) { note(c) } finally { inc(c) }\nreturn n",
+            {"note": "upstream_failed", "inc": "upstream_failed"},
+        ),
+        ("using c = moody(1) { note(c) } finally { inc(c) }\nreturn n", {"note": "skipped", "inc": "skipped"}),
+        ("using c = inc(1) { note(c) } finally { broken(c) }\nreturn n", {"note": "success", "broken": "failed"}),
+    ],
+)
+def test_what_the_reference_says_of_failures(root: Path, body: str, expected: dict[str, str]) -> None:
+    record = same(root, body)
+    assert {row.step: row.state for row in record.steps}.items() >= expected.items()
+
+
 CHILDREN = """
 flow whole(x: int) returns int { return moody(x) }
 flow part(x: int) returns int? { return moody(x) }
