@@ -66,7 +66,7 @@ def _duration(text: str) -> dt.timedelta:
 
 
 def _size(text: str) -> int:
-    return int(_measures(text, _SIZES, 1))
+    return _int(str(int(_measures(text, _SIZES, 1))))
 
 
 #: how a primitive is read, and an example

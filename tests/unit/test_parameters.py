@@ -34,7 +34,7 @@ from flowc.types import (
 )
 from flowrun import values
 from flowrun.parameters import ArgumentError, encode_arguments, parse_argument
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 REGION = Literals(("eu", "us"))
@@ -135,6 +135,7 @@ def test_json_from_a_file(tmp_path: Path) -> None:
 
 
 @given(st.text())
+@example("20000000000000000000")
 def test_any_text_is_read_or_refused(typed: str) -> None:
     for kind in (INT, FLOAT, DECIMAL, BOOL, DATE, DATETIME, DURATION, SIZE, REGION, Optional(DATE)):
         with contextlib.suppress(ArgumentError):
