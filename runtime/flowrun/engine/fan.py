@@ -53,7 +53,8 @@ def items_failed(core: Core, scope: Scope, node: int, first: int, last: int, fai
         fan.first_failed = first
     elif each.on_error == "collect" and each.collects:
         for index in range(first, last):
-            record = failure_record(step, index, failure, fan.attempts.get(index, 1))
+            number = fan.attempts.get(index, 1) - fan.uncounted.get(index, 0)
+            record = failure_record(step, index, failure, number)
             fan.results.add(index, 1, record)
 
 

@@ -79,6 +79,7 @@ class Blame(msgspec.Struct, frozen=True):
     #: the step that the user knows it by
     step: str
     error: Failure
+    #: without those whose worker died, so that a value made of it does not depend on that
     attempts: int
     #: of an `each`: the item that failed; -1
     item: int
@@ -94,7 +95,8 @@ def blame_of(scope: Scope, node: int) -> Blame:
         place, line = _place(scope, node), scope.graph.nodes[node].line
         error = msgspec.structs.replace(error, message=f"in {place} at line {line}: {error.message}")
     attempt, fan = scope.attempts.get(node), scope.fans.get(node)
-    return Blame(scope.graph.step_name(node), error, attempt.number if attempt else 1, fan.first_failed if fan else -1)
+    attempts = attempt.number - attempt.uncounted if attempt else 1
+    return Blame(scope.graph.step_name(node), error, attempts, fan.first_failed if fan else -1)
 
 
 def _culprit(scope: Scope, node: int) -> int:
