@@ -81,7 +81,7 @@ FAILING = {
     "main_flow": """
         use "tasks.py" { boom }
         flow main() returns int {
-          x = boom() with { retry: { max: 1, backoff: fixed(10ms) } }
+          x = boom() with { retry: { max: 1, backoff: fixed(300ms) } }
           return x
         }
     """,
