@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -26,6 +27,8 @@ __all__ = ["Client", "new_run_id"]
 
 log = logging.getLogger("flow.client")
 
+#: a plan is put again after this time, in seconds: not later than blobs are renewed
+_STORED_SECONDS = 1800.0
 #: without letters that are easily taken for others
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 #: characters of an id that tell the time, in milliseconds, and those that are random
@@ -48,7 +51,8 @@ class Client:
     def __init__(self, transport: Transport, partition: str = "0") -> None:
         self._transport = transport
         self._partition = partition
-        self._stored: set[str] = set()
+        #: plan -> when it was stored, in loop time
+        self._stored: dict[str, float] = {}
         self._opened = False
 
     async def submit(self, plan: Plan, args: Mapping[str, object] | None = None, run: str | None = None) -> str:
@@ -67,9 +71,10 @@ class Client:
     async def _store_plan(self, plan: Plan) -> str:
         data = plans.encode(plan)
         digest = plans.digest(data)
-        if digest not in self._stored:
+        now = asyncio.get_running_loop().time()
+        if now - self._stored.get(digest, -math.inf) > _STORED_SECONDS:
             await self._transport.put_blob(digest, data)
-            self._stored.add(digest)
+            self._stored[digest] = now
         return digest
 
     async def wait(self, run: str) -> RunRecord:

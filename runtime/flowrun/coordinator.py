@@ -25,7 +25,7 @@ from .background import Background
 from .dispatch import Cut, Dispatcher
 from .engine import Engine
 from .engine.commands import Changed, ClearTimer, Command, EndRun, PutBlob, Ready, Revoke, SetTimer
-from .errors import StoreError
+from .errors import FlowError, StoreError
 from .messages import (
     Cancel,
     Event,
@@ -44,7 +44,7 @@ from .messages import (
     unpack_event,
 )
 from .notes import Notes
-from .records import write_record
+from .records import renew_result, write_record
 from .settings import Settings
 from .timers import ServerClock, Timers
 from .transport import Record, Transport
@@ -132,6 +132,7 @@ class Coordinator:
             self._background.start(self._store_if_missing(run, record))
         self._ended_before.clear()
         self._dispatch()
+        self._background.start(self._collect())
         self.ready.set()
 
     # ---- events
@@ -289,8 +290,17 @@ class Coordinator:
     async def _store(self, record: RunRecord) -> None:
         async with self._stores:
             settings = self._settings
+            if record.ended_ms - record.started_ms > settings.blob_renewal * 1000:
+                await renew_result(self._transport, record)
             await write_record(self._transport, record, settings.keep_results, settings.record_inline)
         self._engine.forget(record.run)
+
+    async def _collect(self) -> None:
+        """Old blobs go. Nothing of this partition depends on it."""
+        try:
+            await self._transport.collect_blobs(self._settings.keep_results)
+        except FlowError as error:
+            log.warning("blobs are not collected: %s", error)
 
     async def _store_if_missing(self, run: str, record: RunRecord | None) -> None:
         """At a take-over most records are there, and some have been there for their time and are gone."""

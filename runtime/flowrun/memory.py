@@ -126,6 +126,8 @@ class MemoryServer:
         #: bundles that are not acknowledged, in the order of their dispatch
         self.work: dict[int, _Work] = {}
         self.blobs: dict[str, bytes] = {}
+        #: when each blob was put last, milliseconds since 1970
+        self.blob_times: dict[str, int] = {}
         #: run -> (record, loop time at which it is forgotten)
         self.results: dict[str, tuple[bytes, float]] = {}
         self._keys: dict[tuple[str, str], tuple[float, int]] = {}
@@ -135,6 +137,10 @@ class MemoryServer:
 
     def now(self) -> float:
         return asyncio.get_running_loop().time()
+
+    def now_ms(self) -> int:
+        """Milliseconds since 1970."""
+        return EPOCH_MS + int(self.now() * 1000)
 
     def wake(self) -> None:
         for event in self._changed:
@@ -166,7 +172,7 @@ class MemoryServer:
         known = self.seen(f"inbox {partition}", key, seq)
         if known is not None:
             return known
-        inbox.append(Record(seq=seq, time_ms=EPOCH_MS + int(self.now() * 1000), data=data))
+        inbox.append(Record(seq=seq, time_ms=self.now_ms(), data=data))
         self.wake()
         return seq
 
@@ -332,7 +338,8 @@ class MemoryTransport:
 
     async def put_blob(self, digest: str, data: bytes) -> None:
         await self._call()
-        self.server.blobs.setdefault(digest, data)
+        self.server.blobs[digest] = data
+        self.server.blob_times[digest] = self.server.now_ms()
 
     async def get_blob(self, digest: str) -> bytes:
         await self._call()
@@ -340,6 +347,14 @@ class MemoryTransport:
             return self.server.blobs[digest]
         except KeyError:
             raise StoreError(f"the blob store does not have {digest}") from None
+
+    async def collect_blobs(self, keep_seconds: float) -> None:
+        await self._call()
+        server = self.server
+        first = [records[0].time_ms for records in server.inboxes.values() if records]
+        before = min([server.now_ms() - keep_seconds * 1000, *first]) - server.settings.blob_margin * 1000
+        for digest in [digest for digest, time_ms in server.blob_times.items() if time_ms < before]:
+            del server.blobs[digest], server.blob_times[digest]
 
     async def put_result(self, run: str, data: bytes, keep_seconds: float) -> None:
         await self._call()

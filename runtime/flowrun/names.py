@@ -18,7 +18,7 @@ def token(text: str) -> str:
 
 
 def subjects(env: str, kind: str) -> str:
-    """All subjects of a kind: `work`, `result`, `blob`."""
+    """All subjects of a kind: `inbox`, `work`, `result`, `blob`."""
     return f"flow.{token(env)}.{kind}.>"
 
 

@@ -37,6 +37,9 @@ class Settings:
     #: blobs travel in pieces of this size; a server's default limit for a message is 1 MiB
     blob_chunk: int = 512 * 1024
 
+    #: a blob that was put within this time is not written again
+    blob_renewal: float = 3600.0
+
     # ---- runs
     #: an ended run's record is kept for this long
     keep_results: float = 7 * 24 * 3600.0
@@ -56,3 +59,9 @@ class Settings:
     # ---- live notes
     #: state notes of one run come at most this often
     note_interval: float = 0.1
+
+    @property
+    def blob_margin(self) -> float:
+        """A blob may have been put so long before the event that refers to it: a client takes a plan for stored, and a
+        store a blob for fresh, and clocks differ."""
+        return 3 * self.blob_renewal

@@ -77,10 +77,14 @@ class Transport(Protocol):
         """Bundles of these queues and this partition."""
 
     async def put_blob(self, digest: str, data: bytes) -> None:
-        """Stores bytes of any size under their content hash. Does nothing if they are there."""
+        """Stores bytes of any size under their content hash. Whoever is about to refer to a blob puts it, although it
+        may be there: what was not put for a while may be collected."""
 
     async def get_blob(self, digest: str) -> bytes:
         """The bytes, or StoreError if they are not there."""
+
+    async def collect_blobs(self, keep_seconds: float) -> None:
+        """Removes blobs that were put last before any partition's first event and more than `keep_seconds` ago."""
 
     async def put_result(self, run: str, data: bytes, keep_seconds: float) -> None:
         """Stores an ended run's record for a time, and tells whoever waits for it."""

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from flowrun.nats.transport import NatsTransport
 from flowrun.server import EmbeddedServer, find_nats_server
 from flowrun.settings import Settings
 
-from tests.unit.transport_conformance import ACK_WAIT, CHECKS, Check, digest, take
+from tests.unit.transport_conformance import CHECKS, SETTINGS, Check, digest, take
 
 _environments = count()
 
@@ -33,7 +34,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 async def test_conformance(check: Check, server: EmbeddedServer) -> None:
-    settings = Settings(env=f"test{next(_environments)}", ack_wait=ACK_WAIT)
+    settings = replace(SETTINGS, env=f"test{next(_environments)}")
     connections: list[NatsTransport] = []
 
     async def connect() -> NatsTransport:

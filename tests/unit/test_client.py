@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 import pytest
 from flowc.plan import FORMAT, Plan, digest, encode
 from flowrun import values
 from flowrun.client import Client, new_run_id
-from flowrun.memory import MemoryServer, MemoryTransport
+from flowrun.memory import MemoryServer, MemoryTransport, run_virtual
 from flowrun.messages import Cancel, LogNote, RunRecord, StateNote, StepRecord, Submit, pack, unpack_event
 from flowrun.parameters import ArgumentError
 from flowrun.records import write_record
@@ -33,6 +35,21 @@ async def test_a_submission_is_one_event_and_its_plan_a_blob() -> None:
     [stored] = transport.server.inboxes["p"]
     assert unpack_event(stored.data) == Submit(run=run, plan=digest(encode(PLAN)), args=b"\x80")
     assert transport.server.blobs[digest(encode(PLAN))] == encode(PLAN)
+
+
+def test_a_plan_is_put_again_before_it_is_collected() -> None:
+    async def main() -> None:
+        transport = MemoryTransport(MemoryServer())
+        client = Client(transport, "p")
+        await client.submit(PLAN)
+        await asyncio.sleep(30 * 24 * 3600)
+        await transport.drop_partition("p")
+        await transport.open_partition("p")
+        await client.submit(PLAN)
+        await transport.collect_blobs(0)
+        assert digest(encode(PLAN)) in transport.server.blobs
+
+    run_virtual(main())
 
 
 async def test_wrong_arguments_submit_nothing() -> None:

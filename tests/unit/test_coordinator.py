@@ -11,7 +11,7 @@ import pytest
 from flowc.plan import Plan, PoolDef, RetryPolicy, StepSettings
 from flowrun.client import Client
 from flowrun.coordinator import Coordinator
-from flowrun.errors import TransportError
+from flowrun.errors import StoreError, TransportError
 from flowrun.memory import Faults, MemoryServer, MemoryTransport, run_virtual
 from flowrun.messages import Bundle, Results, RunRecord, StateNote, Submit, pack, unpack
 from flowrun.settings import Settings
@@ -222,6 +222,35 @@ def test_an_expired_record_is_not_stored_again() -> None:
             await node.start_coordinator()
             await asyncio.sleep(1)
             assert await node.client.result(run) is None
+
+    run_virtual(main())
+
+
+def test_a_take_over_collects_blobs_but_not_those_of_a_record() -> None:
+    """The run puts its result at its start, ends ten hours later, and its record is kept for four."""
+
+    async def main() -> None:
+        plan = flow_plan(
+            (call("nap", 0, (1,)), call("text", 1, (2,))),
+            (task("nap", f"{TASKS}:nap", "a"), task("text", f"{TASKS}:text", "a")),
+            params=("x", "size"),
+        )
+        connect, settings = memory_server(), Settings(keep_results=4 * 3600)
+        transport = await connect()
+        async with Node(connect, settings=settings) as node:
+            await transport.put_blob("old", b"")
+            run = await node.client.submit(plan, {"x": 36_000, "size": 50_000})
+            record = await node.client.wait(run)
+            assert record.state == "success"
+        async with Node(connect, settings=settings):
+            await asyncio.sleep(1)  # its inbox is as old as the blobs
+            assert await transport.get_blob("old") == b""
+        await transport.drop_partition("0")
+        async with Node(connect, settings=settings) as node:
+            await asyncio.sleep(1)
+            with pytest.raises(StoreError):
+                await transport.get_blob("old")
+            assert await node.client.value(record) == "x" * 50_000
 
     run_virtual(main())
 

@@ -10,13 +10,13 @@ from flowrun.errors import TransportError
 from flowrun.memory import Faults, MemoryServer, MemoryTransport, run_virtual
 from flowrun.settings import Settings
 
-from tests.unit.transport_conformance import ACK_WAIT, CHECKS, Check
+from tests.unit.transport_conformance import CHECKS, SETTINGS, Check
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_conformance(check: Check) -> None:
     async def main() -> None:
-        server = MemoryServer(Settings(ack_wait=ACK_WAIT))
+        server = MemoryServer(SETTINGS)
 
         async def connect() -> MemoryTransport:
             return MemoryTransport(server)

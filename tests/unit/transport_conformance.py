@@ -8,13 +8,15 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from flowrun.errors import StoreError
+from flowrun.settings import Settings
 from flowrun.transport import Record, Transport
 
 Connect = Callable[[], Awaitable[Transport]]
 Check = Callable[[Connect], Awaitable[None]]
 
-#: the settings' `ack_wait` in these checks, in seconds
-ACK_WAIT = 0.6
+#: of these checks
+SETTINGS = Settings(ack_wait=0.6, blob_renewal=0.1)
+ACK_WAIT = SETTINGS.ack_wait
 
 
 def digest(data: bytes) -> str:
@@ -210,6 +212,33 @@ async def blobs_of_any_size(connect: Connect) -> None:
         await t.get_blob(digest(b"never stored"))
 
 
+async def blobs_are_collected_when_nothing_can_need_them(connect: Connect) -> None:
+    t, other = await connect(), await connect()
+    await t.open_partition("p")
+    small, large, again = b"small", bytes(3_000_000), bytes(2_000_000)
+    for data in (small, large, again):
+        await t.put_blob(digest(data), data)
+    await t.append("p", b"refers to them", "1")
+    await asyncio.sleep(2 * SETTINGS.blob_margin)
+    await t.collect_blobs(0)
+    for data in (small, large, again):
+        assert await other.get_blob(digest(data)) == data
+    await t.drop_partition("p")
+    await t.collect_blobs(60)
+    assert await other.get_blob(digest(small)) == small
+    await t.put_blob(digest(again), again)
+    await t.collect_blobs(0)
+    assert await other.get_blob(digest(again)) == again
+    for data in (small, large):
+        with pytest.raises(StoreError, match="does not have"):
+            await other.get_blob(digest(data))
+    await asyncio.sleep(2 * SETTINGS.blob_margin)
+    await t.collect_blobs(0)
+    await t.collect_blobs(0)
+    with pytest.raises(StoreError, match="does not have"):
+        await other.get_blob(digest(again))
+
+
 async def results_are_kept_for_their_time(connect: Connect) -> None:
     t, other = await connect(), await connect()
     await t.open_partition("p")
@@ -265,6 +294,7 @@ CHECKS: list[Check] = [
     progress_keeps_a_bundle,
     cleared_work_is_gone,
     blobs_of_any_size,
+    blobs_are_collected_when_nothing_can_need_them,
     results_are_kept_for_their_time,
     who_waits_for_a_result_gets_it,
     notes_reach_who_listens,

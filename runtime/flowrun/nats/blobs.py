@@ -1,16 +1,19 @@
 """Values of any size in one stream, under their content hash.
 
 A small blob is one message under the hash's subject. A larger one is cut into chunks under subjects of their own,
-and the message under the hash's subject, written last, says how many there are: so whoever finds it finds all. Every
-message is written only if its subject is empty (`Nats-Expected-Last-Subject-Sequence: 0`): storing twice costs
-nothing, and what is stored never changes. Whoever reads compares the content with the hash.
+and the message under the hash's subject, written last, says how many there are: so whoever finds it finds all. A
+subject keeps its last message: what is put again is written again, with the same content, and so is among the youngest
+of the stream (see `collect`); a large blob only if that was not done lately. Whoever reads compares the content with
+the hash.
 """
 
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import hashlib
 
+import msgspec
 from nats.aio.msg import Msg
 
 from flowrun import names
@@ -21,11 +24,10 @@ from .publisher import Publisher
 
 __all__ = ["Blobs"]
 
-#: blobs up to this size are sent without a look whether they are there, in bytes
+#: blobs up to this size are written without a look whether they are there, in bytes
 _SMALL = 64 * 1024
 #: chunks that are on their way at the same time
 _PARALLEL = 8
-_ONCE = {"Nats-Expected-Last-Subject-Sequence": "0"}
 _CHUNKS = "Flow-Chunks"
 
 
@@ -38,16 +40,25 @@ class Blobs:
 
     async def put(self, digest: str, data: bytes) -> None:
         subject = names.blob_subject(self._env, digest)
-        if len(data) > _SMALL and await self._get(subject) is not None:
+        if len(data) > _SMALL and await self._is_fresh(subject):
             return
         if len(data) <= self._chunk:
-            await self._publisher.publish(subject, data, headers=_ONCE)
+            await self._publisher.publish(subject, data)
             return
         pieces = range(0, len(data), self._chunk)
         await asyncio.gather(
             *(self._put_chunk(f"{subject}.{i}", data[at : at + self._chunk]) for i, at in enumerate(pieces))
         )
-        await self._publisher.publish(subject, b"", headers={**_ONCE, _CHUNKS: str(len(pieces))})
+        await self._publisher.publish(subject, b"", headers={_CHUNKS: str(len(pieces))})
+
+    async def _is_fresh(self, subject: str) -> bool:
+        """It was written lately."""
+        head = await self._get(subject)
+        if head is None:
+            return False
+        written = msgspec.convert((head.headers or {})["Nats-Time-Stamp"], dt.datetime)
+        age = dt.datetime.now(dt.UTC) - written
+        return abs(age.total_seconds()) < self._connection.settings.blob_renewal
 
     async def get(self, digest: str) -> bytes:
         """Raises StoreError if it is not there, or is not what was stored."""
@@ -65,7 +76,7 @@ class Blobs:
 
     async def _put_chunk(self, subject: str, data: bytes) -> None:
         async with self._gate:
-            await self._publisher.publish(subject, data, headers=_ONCE)
+            await self._publisher.publish(subject, data)
 
     async def _get_chunk(self, subject: str) -> bytes:
         async with self._gate:

@@ -25,8 +25,6 @@ __all__ = ["Publisher"]
 
 log = logging.getLogger("flow.nats")
 
-#: JetStream's answer to `Nats-Expected-Last-Subject-Sequence` that does not hold
-_WRONG_LAST_SEQUENCE = 10071
 #: how often late acknowledgements are looked for, in seconds
 _SWEEP_SECONDS = 0.5
 #: a stream may be missing for this long, in seconds
@@ -133,8 +131,6 @@ class Publisher:
         ack = _ack_decoder.decode(msg.data)
         if ack.error is None:
             pending.done.set_result(ack.seq)
-        elif ack.error.err_code == _WRONG_LAST_SEQUENCE:
-            pending.done.set_result(0)
         elif ack.error.code != 503 or ack.error.err_code in (10023, 10047, 10077):
             pending.done.set_exception(api_error(ack.error, f"a message to {pending.subject}", self._connection.url))
 

@@ -85,7 +85,9 @@ async def create_shared(connection: Connection, env: str) -> None:
             allow_msg_ttl=True,
             allow_direct=True,
         ),
-        _create_stream(connection, names.blob_stream(env), names.subjects(env, "blob"), allow_direct=True),
+        _create_stream(
+            connection, names.blob_stream(env), names.subjects(env, "blob"), max_msgs_per_subject=1, allow_direct=True
+        ),
     )
 
 

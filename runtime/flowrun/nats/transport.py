@@ -14,6 +14,7 @@ from flowrun.transport import Record, WorkSource
 
 from . import streams
 from .blobs import Blobs, direct_get
+from .collect import collect_blobs
 from .connection import Connection
 from .publisher import Publisher
 from .pull import WorkQueues, read_inbox
@@ -80,6 +81,9 @@ class NatsTransport:
 
     async def get_blob(self, digest: str) -> bytes:
         return await self._blobs.get(digest)
+
+    async def collect_blobs(self, keep_seconds: float) -> None:
+        await collect_blobs(self._connection, self._env, keep_seconds)
 
     async def put_result(self, run: str, data: bytes, keep_seconds: float) -> None:
         subject = names.result_subject(self._env, run)
