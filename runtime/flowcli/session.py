@@ -7,6 +7,7 @@ and the sources are compiled; then the run is submitted, led to its end and show
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from pathlib import Path
 from subprocess import Popen
@@ -86,6 +87,7 @@ async def _start(order: Order, worker: Popen[bytes]) -> int:
         )  # fmt: skip
         runs = Runs(root)
         runs.add(known, plans.write_file_bytes(plan))
+        _collect_garbage_from_now_on()
         return await Leader(order.output, node, runs, known, plan).follow(given, resumed=False)
 
 
@@ -101,7 +103,13 @@ async def _resume(order: Order, name: str, worker: Popen[bytes]) -> int:
     async with starting as node:
         from .lead import Leader  # as in _start
 
+        _collect_garbage_from_now_on()
         return await Leader(order.output, node, runs, known, plan).follow(_values(plan, known.args), resumed=True)
+
+
+def _collect_garbage_from_now_on() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def _arguments(given: tuple[str, ...]) -> dict[str, str]:
