@@ -148,13 +148,14 @@ async def test_a_url_that_does_not_answer_fails_fast() -> None:
 
 
 async def test_a_port_that_is_silent_fails_within_its_time() -> None:
+    settings = Settings(connect_timeout=0.5)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         start = time.perf_counter()
         with pytest.raises(TransportError, match="no NATS server answers") as caught:
-            await NatsTransport.connect(f"nats://u:secret@127.0.0.1:{silent.getsockname()[1]}")
-        assert time.perf_counter() - start < 4
+            await NatsTransport.connect(f"nats://u:secret@127.0.0.1:{silent.getsockname()[1]}", settings)
+        assert time.perf_counter() - start < 2
         assert "secret" not in str(caught.value)
 
 
@@ -170,7 +171,8 @@ async def test_an_old_server(server: EmbeddedServer, monkeypatch: pytest.MonkeyP
         await NatsTransport.connect(server.url)
 
 
-async def test_a_server_without_jetstream(tmp_path: Path) -> None:
+async def test_a_server_without_jetstream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flowrun.nats.connection._NO_RESPONDERS_PATIENCE", 0.3)
     server = Restartable(tmp_path)
     server.start()
     try:
@@ -227,7 +229,8 @@ async def test_a_message_that_is_too_large(transport: NatsTransport) -> None:
         await transport.append("p", bytes(9_000_000), "1")
 
 
-async def test_a_missing_stream_is_told(transport: NatsTransport) -> None:
+async def test_a_missing_stream_is_told(transport: NatsTransport, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flowrun.nats.publisher._NO_STREAM_PATIENCE", 0.3)
     with pytest.raises(TransportError, match=r"no stream .*takes flow\.test\d+\.inbox\.never-opened"):
         await transport.append("never-opened", b"x", "1")
 

@@ -20,7 +20,7 @@ from tests.support.node import Node
 from tests.support.plans import call, each_plan, flow_plan, task
 
 TASKS = "tests.support.sample_tasks"
-SETTINGS = Settings(ack_wait=1.0)
+SETTINGS = Settings(ack_wait=0.6)
 SUM = flow_plan(
     (call("twice", 0, (1,)), call("sum", 1, (2, 1))),
     (task("double", f"{TASKS}:double", "a"), task("add", f"{TASKS}:add", "a", "b")),
@@ -74,15 +74,16 @@ async def test_a_retry(node: Node) -> None:
 
 
 async def test_a_dead_worker_and_a_dead_coordinator(node: Node) -> None:
-    nap = task("nap", f"{TASKS}:nap", "a")
+    nap = task("nap", f"{TASKS}:short_nap", "a")
     plan = flow_plan(
         (call("one", 0, (1,)), call("two", 0, (2,))),
         (nap,),
         params=("x",),
         settings=(StepSettings(retry=RetryPolicy(max=2, first_ms=0)),),
     )
-    run = await node.client.submit(plan, {"x": 1})
-    await asyncio.sleep(0.3)
+    run = await node.client.submit(plan, {"x": 4})
+    while not sample_tasks.calls:
+        await asyncio.sleep(0.01)
     await node.kill_worker()
     await node.start_worker()
     while len(sample_tasks.calls) < 3:  # the first nap, again, and the second one
@@ -93,7 +94,7 @@ async def test_a_dead_worker_and_a_dead_coordinator(node: Node) -> None:
     await node.start_worker()
     record = await node.client.wait(run)
     assert record.state == "success"
-    assert sample_tasks.calls == ["nap 1"] * 4
+    assert sample_tasks.calls == ["nap 4"] * 4
 
 
 async def test_cancel(node: Node) -> None:

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 
+import msgspec
 import pytest
 from flowc import plan as plans
 from flowrun import values
@@ -167,12 +168,13 @@ async def test_the_work_of_a_killed_worker_is_reported_lost(server: EmbeddedServ
 
 async def test_a_lease_is_kept_while_work_runs(server: EmbeddedServer, tmp_path: Path) -> None:
     async with partition(server, tmp_path) as (client, config):
+        config = msgspec.structs.replace(config, ack_wait=0.6)
         workers = [Supervisor(config), Supervisor(config)]
         for one in workers:
             await one.start()
         await client.submit("tasks:hang", path=str(tmp_path / "pid"))
         with pytest.raises(TimeoutError):
-            await client.event(seconds=3.0)  # three times ack_wait
+            await client.event(seconds=1.8)  # three times ack_wait
         for one in workers:
             await one.stop()
 
@@ -198,7 +200,10 @@ async def test_workers_end_with_their_parent(server: EmbeddedServer, tmp_path: P
         await until(lambda: alive(processes) == set())
 
 
-async def test_a_worker_that_cannot_start_is_given_up(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_a_worker_that_cannot_start_is_given_up(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flowrun.worker.supervisor.WAIT", 0.01)
     supervisor = Supervisor(WorkerConfig(url="nats://127.0.0.1:1", partition="p", root=str(tmp_path)))
     await supervisor.start()
     with pytest.raises(WorkerBroken):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-__all__ = ["add", "fail_once", "forget_calls", "calls", "double", "nap", "noop", "text"]
+__all__ = ["add", "fail_once", "forget_calls", "calls", "double", "nap", "noop", "short_nap", "text"]
 
 #: what was called, in order
 calls: list[str] = []
@@ -36,6 +36,13 @@ def fail_once(a: int) -> int:
     calls.append(f"fail_once {a}")
     if calls.count(f"fail_once {a}") == 1:
         raise ValueError("not yet")
+    return a
+
+
+async def short_nap(a: int) -> int:
+    """Sleeps for `a` tenths of a second."""
+    calls.append(f"nap {a}")
+    await asyncio.sleep(a / 10)
     return a
 
 

@@ -18,6 +18,8 @@ __all__ = ["Supervisor", "WorkerBroken"]
 
 #: a worker that dies younger than this did not start well, in seconds
 YOUNG = 5.0
+#: after its second early death, a worker is started again after three times this, then seven times, …, in seconds
+WAIT = 0.1
 #: so many in a row and the supervisor gives up
 MOST_DEATHS = 5
 #: a worker that was told to end is killed after this time, in seconds
@@ -94,6 +96,6 @@ class Supervisor:
                     f"worker processes die again and again (exit code {self._process.returncode}); "
                     "the reason is in the lines above"
                 )
-            await asyncio.sleep(0.1 * (2**deaths - 1) if deaths > 1 else 0.0)
+            await asyncio.sleep(WAIT * (2**deaths - 1) if deaths > 1 else 0.0)
             self._spawn()
             born = loop.time()
