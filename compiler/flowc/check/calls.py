@@ -16,10 +16,10 @@ from flowc.suggest import did_you_mean
 from flowc.types import NULL, STRING, Secret
 
 from .composites import inline
-from .context import BROKEN, Context, Row, Value, read
+from .context import BROKEN, Context, Row, Value, With, read
 from .names import is_broken, unknown_callable
 from .report import accept
-from .settings import check_slots
+from .settings import check_slots, refuse_passed
 from .signatures import Param, Signature
 from .targets import RULES, callee_name, symbol_of
 from .types import assignable, shown
@@ -35,7 +35,7 @@ class Given(NamedTuple):
     value: Value
 
 
-def call(cx: Context, node: syntax.Call, bind: str | None = None, row: Row | None = None) -> Value:
+def call(cx: Context, node: syntax.Call, bind: str | None = None, row: With | None = None) -> Value:
     """A call as it is written; `row` is its `with`."""
     symbol = symbol_of(cx.module, node.func)
     if symbol is not None:
@@ -62,7 +62,7 @@ def call(cx: Context, node: syntax.Call, bind: str | None = None, row: Row | Non
     return BROKEN
 
 
-def call_bare(cx: Context, node: syntax.Expression, symbol: Symbol, bind: str | None, row: Row | None = None) -> Value:
+def call_bare(cx: Context, node: syntax.Expression, symbol: Symbol, bind: str | None, row: With | None = None) -> Value:
     """A bare name as the stage of a chain: the value from the left fills its only required parameter."""
     signature = cx.shared.signatures.of(symbol)
     candidates = signature.open or list(signature.params[:1])
@@ -79,7 +79,7 @@ def call_bare(cx: Context, node: syntax.Expression, symbol: Symbol, bind: str | 
     return _make(cx, node, signature, [Given(None, node, value)], bind, row, only=candidates[0])
 
 
-def call_symbol(cx: Context, node: syntax.Call, symbol: Symbol, bind: str | None, row: Row | None) -> Value:
+def call_symbol(cx: Context, node: syntax.Call, symbol: Symbol, bind: str | None, row: With | None) -> Value:
     """A call of a task, a flow or a composite."""
     if cx.is_constant:
         cx.report("not-constant", node.func, what=cx.is_constant, name=symbol.name)
@@ -104,7 +104,7 @@ def _make(
     signature: Signature,
     given: list[Given],
     bind: str | None,
-    row: Row | None,
+    row: With | None,
     *,
     only: Param | None = None,
     name: str | None = None,
@@ -190,7 +190,7 @@ def _pass(cx: Context, signature: Signature, param: Param, arg: Given) -> ir.Exp
 
 
 def _step(
-    cx: Context, node: syntax.Expression, signature: Signature, args: dict[str, ir.Expr], name: str, row: Row | None
+    cx: Context, node: syntax.Expression, signature: Signature, args: dict[str, ir.Expr], name: str, row: With | None
 ) -> Value:
     symbol = signature.symbol
     if symbol.kind == "flow":
@@ -198,6 +198,7 @@ def _step(
             cx.shared.calls.append((cx.symbol, symbol, cx.span(node)))
         # the defaults are those of tasks: a child run has only what its call says
         settings = _settings(cx, node, (*cx.rows, row))
+        refuse_passed(cx, node, symbol.name, settings)
         if settings.pool is not None:
             cx.shared.pooled_calls.append((settings.pool, symbol, cx.span(node)))
         elif row is not None and "priority" in row:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flowc import ir, syntax
 
-from .context import BROKEN, Context, FlowState, Row, Scope, Shared, Value, read
+from .context import BROKEN, Context, FlowState, Scope, Shared, Value, With, read
 from .report import accept
 from .signatures import Signature
 from .types import assignable
@@ -21,7 +21,7 @@ def inline(
     signature: Signature,
     args: dict[str, ir.Expr] | None,
     bind: str | None,
-    row: Row | None,
+    row: With | None,
 ) -> Value:
     """The steps of a composite, in place of its call."""
     symbol = signature.symbol

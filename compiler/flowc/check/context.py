@@ -27,10 +27,19 @@ if TYPE_CHECKING:
     from .signatures import Signatures
 
 __all__ = ["BROKEN", "Context", "Elaborator", "FlowState", "Local", "Returns", "Row", "Scope", "Shared", "Value",
-           "read", "returning"]  # fmt: skip
+           "With", "read", "returning"]  # fmt: skip
 
 #: parsed settings, by the name of their field in ir.Settings
 Row = Mapping[str, Any]
+
+
+class With(dict[str, Any]):
+    """The row that a record of settings sets, and where each of its settings is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: by field, the place of the key
+        self.places: dict[str, Span] = {}
 
 
 class Value(NamedTuple):
@@ -237,7 +246,7 @@ class Context(msgspec.Struct, eq=False):
     #: what `_` stands for, as a cell that notes its use
     pipe: Local | None = None
     #: settings of enclosing `with`, outermost first
-    rows: tuple[Row, ...] = ()
+    rows: tuple[With, ...] = ()
     #: labels of the composites around
     box: tuple[str, ...] = ()
     #: how many loops are around

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from flowc import ir, syntax
 from flowc.types import ERROR, FAILURE, JSON, NULL, ListOf, Optional, Type, Union
 
-from .context import BROKEN, Context, Local, Value, read, returning
+from .context import BROKEN, Context, Local, Value, With, read, returning
 from .patterns import item_types
 from .report import need_bool
 from .setting_values import Reader
@@ -17,8 +15,8 @@ from .types import holds_secret, optional
 __all__ = ["each", "repeat"]
 
 
-def _settings(cx: Context, settings: syntax.RecordExpr | None, place: Place) -> dict[str, Any]:
-    return read_row(Reader(cx), settings.entries, place) if settings is not None else {}
+def _settings(cx: Context, settings: syntax.RecordExpr | None, place: Place) -> With:
+    return read_row(Reader(cx), settings.entries, place) if settings is not None else With()
 
 
 def each(cx: Context, node: syntax.Each, bind: str | None = None) -> Value:
@@ -108,6 +106,7 @@ def repeat(cx: Context, node: syntax.Repeat, bind: str | None = None) -> Value:
             body=returning(inner, node.body, result),
             previous_id=previous_id,
             until=test.expr,
+            until_line=cx.line_of(node.until),
             every_ms=every,
             max=most,
         )

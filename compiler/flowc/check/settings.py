@@ -13,11 +13,12 @@ from typing import Any, Literal, NamedTuple
 from flowc import ir, syntax
 from flowc.suggest import did_you_mean
 
-from .context import Context
+from .context import Context, With
 from .setting_values import Reader
 from .targets import first_call, symbol_of
 
-__all__ = ["SETTINGS", "Place", "Setting", "check_slots", "names_at", "read_row", "read_setting", "report_setting"]
+__all__ = ["SETTINGS", "Place", "Setting", "check_slots", "names_at", "read_row", "read_setting", "refuse_passed",
+           "report_setting"]  # fmt: skip
 
 Place = Literal["task", "step", "child", "flow", "defaults", "each", "repeat", "group"]
 _EVERYWHERE: tuple[Place, ...] = ("task", "step", "flow", "defaults", "each", "group")
@@ -134,15 +135,17 @@ def names_at(place: Place) -> list[str]:
     ]
 
 
-def read_row(reader: Reader, entries: Iterable[syntax.Entry | syntax.Spread], place: Place) -> dict[str, Any]:
+def read_row(reader: Reader, entries: Iterable[syntax.Entry | syntax.Spread], place: Place) -> With:
     """What a record of settings sets, by field."""
-    row: dict[str, Any] = {}
+    row = With()
     seen: dict[str, syntax.Node] = {}
     for entry in entries:
         if isinstance(entry, syntax.Spread):
             reader.place.report("not-supported-yet", entry, construct="a spread in settings")
         else:
             read_setting(reader, entry.key, entry.value, place, row, seen)
+            if entry.key.text in seen:
+                row.places.setdefault(SETTINGS[entry.key.text].field, reader.place.span(entry.key))
     return row
 
 
@@ -189,6 +192,20 @@ def report_setting(cx: Context, key: syntax.Ident, value: syntax.Expression, pla
     else:
         hint = near or "the settings are " + ", ".join(f"`{name}`" for name in names_at(place))
     cx.report("unknown-setting", key, name=key.text, where=_PLACES[place], hint=hint)
+
+
+def refuse_passed(cx: Context, node: syntax.Node, flow: str, settings: ir.Settings) -> None:
+    """Reports settings of a `with` around that a call of `flow` cannot take."""
+    called = (cx.label(node, f"`{flow}` is a flow"),)
+    for row in cx.rows:
+        for name, place in row.places.items():
+            if name in row and name in SETTINGS and "child" in SETTINGS[name].refused:
+                hint = f"give it to the calls of tasks only, and set it in `{flow}` for its own"
+                construct = f"the setting `{name}` on a call of a flow"
+                cx.shared.findings.add("not-supported-yet", place, help=hint, labels=called, construct=construct)
+            elif name == "priority" and name in row and settings.pool is None:
+                construct = "`priority` on a call of a flow without a `pool`"
+                cx.shared.findings.add("not-active-yet", place, labels=called, construct=construct)
 
 
 def check_slots(cx: Context, node: syntax.Node, settings: ir.Settings) -> None:
