@@ -237,6 +237,8 @@ class RepeatStep(StepModel):
     #: the last round's value, null in the first; also what `until` reads
     previous_id: int
     until: Expr
+    #: of the condition; 0: that of the construct
+    until_line: int = 0
     every_ms: int
     max: int
 

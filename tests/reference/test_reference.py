@@ -162,14 +162,15 @@ def test_a_join_that_fails_handles_nothing(root: Path) -> None:
         (
             "a = repeat with { every: 1ms, max: 2 } {\n  return inc(n)\n} until 1 % (n - 1) == 0\nreturn n",
             "a",
-            "in `until` of the `repeat` at line {line}: ",
+            "in `until` of the `repeat` at line {below}: ",
         ),
         ("y = 1 % (n - 1)\nreturn n", "y", ""),
     ],
 )
 def test_a_part_that_fails_is_told_by_the_step_it_belongs_to(root: Path, body: str, step: str, place: str) -> None:
     declarations = "chain twice(x: int) returns int = inc(x) -> inc\n"
-    place = place.format(line=DECLARATIONS.count("\n") + 4)
+    line = DECLARATIONS.count("\n") + 4
+    place = place.format(line=line, below=line + 2)
     record = same(root, body, declarations=declarations)
     assert (record.state, record.failed_step) == ("failed", step)
     assert record.error is not None

@@ -155,7 +155,7 @@ def lower_repeat(block: Block, step: ir.RepeatStep, place: Place) -> None:
         step,
         inputs=inputs,
         body=body_index,
-        until=_close(until, step.until, "bool"),
+        until=_close(until, step.until, "bool", step.until_line),
         every_ms=step.every_ms,
         max=step.max,
         captures=positions,
