@@ -30,6 +30,7 @@ from .node import Node
 from .runs import RUNNING, SUBMITTING, Run, Runs
 from .screen.report import show_end
 from .screen.view import Output, View, make_view
+from .targets import queues_of
 
 __all__ = ["Leader"]
 
@@ -78,6 +79,7 @@ class Leader:
     ) -> RunRecord:
         """Leads the partition until the run's record is there."""
         node, run = self._node, self._known.run
+        await node.serve(queues_of(self._plan))
         coordinator = Coordinator(transport, node.partition, node.slots, node.settings)
         notes = await client.watch(run)
         async with _Helpers() as helpers:

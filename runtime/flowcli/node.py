@@ -24,8 +24,9 @@ __all__ = ["Node", "start_node"]
 async def start_node(
     worker: Popen[bytes], root: Path, run: str, *, url: str | None, env: str, slots: int | None, queues: frozenset[str]
 ) -> AsyncIterator[Node]:
-    """Starts a server, tells the launched worker what to do, and ends both with the block. Raises StoreError,
-    TransportError."""
+    """Starts a server and ends it, and the launched worker, with the block. The worker of an own server is told at once
+    what to do; with a URL it waits for `Node.serve`, so that a server that does not answer is told once, by us. Raises
+    StoreError, TransportError."""
     async with AsyncExitStack() as stack:
         server = url if url is not None else EmbeddedServer(root / ".flow")
         if isinstance(server, EmbeddedServer):
@@ -33,7 +34,8 @@ async def start_node(
             await server.start()
         node = Node(root, run, server, env, slots or os.cpu_count() or 1, worker)
         stack.push_async_callback(node.stop)
-        await node.serve(queues)
+        if url is None:
+            await node.serve(queues)
         yield node
 
 

@@ -78,7 +78,6 @@ async def _start(order: Order, worker: Popen[bytes]) -> int:
 
         if target is None:
             target = load_target(file, order.flow, root)
-            await node.serve(queues_of(target.plan))
         plan = target.plan
         given = _values(plan, args)
         known = Run(

@@ -163,6 +163,7 @@ def test_a_server_that_does_not_answer(hello: Project) -> None:
     assert ended.code == 2
     assert ended.is_one_message()
     assert str(port) in ended.err
+    assert len(ended.err.splitlines()) == 1  # the worker says nothing of it
 
 
 def test_a_server_that_is_no_nats(hello: Project) -> None:
