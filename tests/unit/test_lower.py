@@ -246,7 +246,7 @@ def test_tables_hold_everything_once() -> None:
     assert made.settings[1].pool == 0
     assert made.settings[1].retry == plan.RetryPolicy(max=2, only=("A",))
     assert [found.name for found in made.tasks] == ["t", "db"]
-    assert made.tasks[1].template == ["lit", "x"]
+    assert made.tasks[1].template == ["str", ["lit", "x"]]
     assert made.connections == (plan.ConnectionDef(name="c", kind="sqlite", fields=(("key", ["secret", "k"]),)),)
     assert len(set(made.types)) == len(made.types)
 
@@ -592,3 +592,10 @@ def test_a_merge_is_a_step_only_where_no_arm_has_one_of_its_name() -> None:
         branch(2, lit(0), *arms, merges=(bound,)), branch(6, lit(0), block(call(7)), block(call(8)), merges=(chosen,))
     )
     assert [node.name for _, node in of_kind(made, plan.MergeNode)] == ["", "z"]
+
+
+def test_a_constant_in_a_command_stays_a_value() -> None:
+    template = ["str", lit("ls "), ["call", "string", lit("a b")], ["op", "+", lit("c"), lit("d")], lit(" x")]
+    task = TASK.model_copy(update={"operator": "shell", "template": template})
+    made = lower(program(flow(call(1)), tasks={"t": task}), "f")
+    assert made.tasks[0].template == template

@@ -21,4 +21,17 @@ ENTRIES: tuple[Entry, ...] = (
         'task query(text: string) returns string { run: shell("echo ${text}"), uses: [api] }\n\n'
         'flow main returns string { return show("no token here") -> query }\n',
     ),
+    Entry(
+        code="FL0802",
+        name="quoted-interpolation",
+        message="{value} stands inside quotes of the text",
+        help="{hint}",
+        explanation="Values are made safe where they are put in: a shell gets them quoted, a database as parameters. "
+        "Inside quotes of the text that would be done twice: the inner quotes end the outer ones, and what the value "
+        "holds could be run as a command.",
+        bad="task show(name: string) returns string { run: shell(\"echo 'dear ${name}'\") }\n\n"
+        'flow main returns string { return show("you") }\n',
+        good='task show(name: string) returns string { run: shell("echo dear ${name}") }\n\n'
+        'flow main returns string { return show("you") }\n',
+    ),
 )

@@ -7,16 +7,15 @@ from typing import Any, NamedTuple
 from flowc import ir, syntax
 from flowc.resolve import PythonFunction, Symbol
 from flowc.suggest import did_you_mean
-from flowc.types import ERROR, NULL, STRING, Optional
+from flowc.types import ERROR, NULL, Optional
 
-from .context import Context, Row, Scope, Shared, Value
-from .expressions import template
-from .report import accept
+from .commands import command_text
+from .context import Context, Row, Shared
 from .setting_values import Reader, from_plain
 from .settings import read_row, read_setting
 from .signatures import Signature
 from .targets import callee_name
-from .types import assignable, holds_secret, revealed, shown
+from .types import assignable, revealed, shown
 
 __all__ = ["TaskInfo", "read_task"]
 
@@ -112,7 +111,7 @@ def _declared(shared: Shared, signature: Signature) -> TaskInfo:
     if run.function is not None:
         row = {**_python_row(place, run.function, seen["run"]), **row}
     uses = (*run.uses, *(name for name in row.pop("uses", ()) if name not in run.uses))
-    if run.operator == "sql":
+    if run.operator == "sql" and (uses or "uses" not in seen):
         uses = _database_first(place, node, uses)
     return TaskInfo(_task(shared, signature, run, node.doc, uses), row)
 
@@ -173,50 +172,8 @@ def _run(place: Context, signature: Signature, node: syntax.Expression) -> _Run:
         return _Run("")
     if name == "python":
         return _python(place, signature, positional[0])
-    text = _text(place, signature, positional[0], is_sql=name == "sql")
+    text = command_text(place, signature, positional[0], is_sql=name == "sql")
     return _Run(name, template=text, uses=uses)
-
-
-def _text(place: Context, signature: Signature, node: syntax.Expression, *, is_sql: bool) -> ir.Expr:
-    """The template of `shell` or `sql`, over the task's parameters."""
-    inner = place.derive(scope=Scope())
-    for param in signature.params:
-        if param.node is not None:
-            inner.bind_param(param.node.name, Value(["arg", param.name], param.type))
-    if is_sql and isinstance(node, syntax.Template):
-        expr = _sql(inner, node)
-    elif isinstance(node, syntax.Template):
-        expr = template(inner, node).expr
-    else:
-        expr = accept(inner, node, inner.value(node), STRING, "the text")
-    for param in signature.params:
-        if param.node is not None and not inner.scope.names[param.name].used:
-            place.note_unused(
-                "unused-input", param.node.name, name=param.name, owner=f"the text of `{signature.symbol.name}`"
-            )
-    return expr
-
-
-def _sql(inner: Context, node: syntax.Template) -> ir.Expr:
-    """The text of `sql`: values are bound as parameters, so that null and lists are fine; `ident(…)` is a name."""
-    parts: list[ir.Expr] = []
-    for part in node.parts:
-        if isinstance(part, str):
-            parts.append(["lit", part])
-            continue
-        is_name = isinstance(part, syntax.Call) and callee_name(part.func) == "ident"
-        if isinstance(part, syntax.Call) and is_name:
-            if len(part.args) != 1:
-                inner.report("bad-call", part, name="ident", problem="it takes one name", usage="ident(name)")
-                continue
-            name = part.args[0].value
-            parts.append(["ident", accept(inner, name, inner.value(name), STRING, "the identifier")])
-            continue
-        value = inner.value(part)
-        if holds_secret(value.type):
-            inner.report("secret-leak", part, what="the parameters of a statement are logged by databases")
-        parts.append(value.expr)
-    return ["str", *parts]
 
 
 # ---- python ---------------------------------------------------------------------------------------------------------

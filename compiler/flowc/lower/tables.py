@@ -97,7 +97,7 @@ class Tables:
             returns=None if task.returns is None else self.type(task.returns),
             operator=task.operator,
             target=task.target,
-            template=None if task.template is None else fold(task.template),
+            template=None if task.template is None else _template(task.template),
             uses=tuple(self._connection(name) for name in task.uses),
         )
 
@@ -109,3 +109,11 @@ class Tables:
             fields = tuple((name, fold(value)) for name, value in found.fields.items())
             self.connections.append(plan.ConnectionDef(name=found.name, kind=found.kind, fields=fields))
         return index
+
+
+def _template(expr: ir.Expr) -> ir.Expr:
+    """The template with its values folded. One that becomes a constant stays as it is: text is only what is written."""
+    if expr[0] != "str":
+        return fold(expr)
+    folded = [(part, part if part[0] == "lit" else fold(part)) for part in expr[1:]]
+    return ["str", *(part if value[0] == "lit" else value for part, value in folded)]
