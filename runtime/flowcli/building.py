@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import click
 import msgspec
 from flowc.diagnostic import Diagnostic
 from flowc.pipeline import Compilation, CompiledFlow, compile_paths
@@ -21,6 +20,7 @@ from flowc.render import CompileReport, PlanFile, render_text, summary, to_findi
 from flowc.source import Source, Span
 
 from .build import write_build
+from .output import say
 
 __all__ = ["Outcome", "compile_all", "compile_project", "findings_of"]
 
@@ -49,7 +49,7 @@ class Outcome(msgspec.Struct, kw_only=True):
 
     def show_findings(self) -> None:
         if self.diagnostics:
-            click.echo(self.text() + "\n", err=True)
+            say(self.text() + "\n", err=True)
 
     def summary(self) -> str:
         if self.has_errors and not self.plans:

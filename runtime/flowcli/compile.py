@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from .errors import EXIT_INPUT, EXIT_OK
+from .output import say
 
 __all__ = ["command"]
 
@@ -24,9 +25,9 @@ def command(paths: tuple[Path, ...], as_json: bool, quiet: bool) -> int:
 
     outcome = compile_all(list(paths))
     if as_json:
-        click.echo(outcome.as_json())
+        say(outcome.as_json())
     else:
         outcome.show_findings()
         if not quiet:
-            click.echo(outcome.summary())
+            say(outcome.summary())
     return EXIT_INPUT if outcome.has_errors else EXIT_OK

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from .errors import InputError
+from .output import say
 
 __all__ = ["command"]
 
@@ -17,10 +18,10 @@ def command(code: str | None) -> None:
     from flowc.explain import explain
 
     if code is None:
-        click.echo("\n".join(f"{entry.code}  {entry.name:32} {entry.severity}" for entry in catalog.entries()))
+        say("\n".join(f"{entry.code}  {entry.name:32} {entry.severity}" for entry in catalog.entries()))
         return
     try:
         page = explain(code)
     except KeyError as error:
         raise InputError(str(error.args[0])) from error
-    click.echo(page.rstrip())
+    say(page.rstrip())

@@ -10,12 +10,10 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from typing import Any, NoReturn, TypeVar
 
-import click
 import msgspec
 from flowc.plan import Plan
 from flowrun import values
@@ -27,6 +25,7 @@ from flowrun.nats.transport import NatsTransport
 
 from .errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, InputError
 from .node import Node
+from .output import say
 from .runs import RUNNING, SUBMITTING, Run, Runs
 from .screen.report import show_end
 from .screen.view import Output, View, make_view
@@ -156,8 +155,7 @@ class Leader:
         if self._node.worker is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._node.worker.pid, signal.SIGKILL)
-        click.echo(f"killed; `flowc run --resume {self._known.run}` goes on", err=True)
-        sys.stdout.flush()
+        say(f"killed; `flowc run --resume {self._known.run}` goes on", err=True)
         os._exit(EXIT_INTERRUPTED)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 
 from .errors import EXIT_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_OK, InputError
+from .output import open_standard_files, say
 
 __all__ = ["cli", "main"]
 
@@ -64,7 +65,7 @@ def _print_version(ctx: click.Context, parameter: click.Parameter, wanted: bool)
     if wanted and not ctx.resilient_parsing:
         from importlib.metadata import version  # slow, and only needed here
 
-        click.echo(f"flowc {version('flowc')}")
+        say(f"flowc {version('flowc')}")
         ctx.exit()
 
 
@@ -78,21 +79,17 @@ def cli() -> None:
 def main() -> None:
     """Runs the command line and ends the process with its code, at once: what the interpreter tidies up at its end
     takes it 40 ms, and nothing of it is ours."""
+    open_standard_files()
     gc.disable()  # nothing of what is imported is garbage; a long run enables it again
     code = _run(sys.argv[1:])
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader (`head`) has gone; Python would complain once more at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.stderr.flush()
-    os._exit(code)
+    os._exit(code)  # `say` leaves nothing in a buffer
 
 
 def _run(args: list[str]) -> int:
     try:
         result = cli.main(args, prog_name="flowc", standalone_mode=False)
     except InputError as error:
-        click.echo(error.text(), err=True)
+        say(error.text(), err=True)
         return EXIT_INPUT
     except click.ClickException as error:
         error.show()
@@ -100,12 +97,10 @@ def _run(args: list[str]) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+        say("interrupted", err=True)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        return EXIT_OK
     except Exception as error:
-        click.echo(_report(error), err=True)
+        say(_report(error), err=True)
         return EXIT_INTERNAL
     return result if isinstance(result, int) else EXIT_OK
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from .errors import EXIT_INPUT, InputError
+from .output import say
 
 __all__ = ["command"]
 
@@ -55,5 +56,5 @@ def command(
     except InputError as error:
         if not as_json:
             raise
-        click.echo(error.as_json())
+        say(error.as_json())
         return EXIT_INPUT

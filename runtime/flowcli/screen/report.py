@@ -10,6 +10,7 @@ import msgspec
 from flowc.plan import Plan
 from flowrun.messages import RunRecord, StepRecord
 
+from flowcli.output import say
 from flowcli.results import find_line, report_of
 
 from .style import COLOURS, ICONS, seconds_text
@@ -29,16 +30,16 @@ _MOST_STEPS = 5
 def show_end(output: Output, record: RunRecord, result: object, plan: Plan) -> None:
     """`result` is the run's value, plain."""
     if output == "json":
-        click.echo(msgspec.json.encode(report_of(record, result, plan)))
+        say(msgspec.json.encode(report_of(record, result, plan)))
         return
     if output == "screen":
         seconds = seconds_text((record.ended_ms - record.started_ms) / 1000)
         colour = COLOURS[record.state] if record.state in ("success", "failed", "cancelled") else "red"
-        click.secho(f"{ICONS[record.state]} {record.flow}: {record.state} ({seconds})", fg=colour)
+        say(click.style(f"{ICONS[record.state]} {record.flow}: {record.state} ({seconds})", fg=colour))
     if record.state == "success":
         _show_result(result, bounded=output == "screen" and sys.stdout.isatty())
     else:
-        click.echo(_failure(record, plan), err=output == "quiet")
+        say(_failure(record, plan), err=output == "quiet")
 
 
 def _show_result(result: object, *, bounded: bool) -> None:
@@ -49,7 +50,7 @@ def _show_result(result: object, *, bounded: bool) -> None:
     lines = text.splitlines()
     if bounded and len(lines) > _MOST_LINES:
         text = "\n".join([*lines[:_MOST_LINES], f"… {len(lines) - _MOST_LINES} more lines (all of it: --json)"])
-    click.echo(text)
+    say(text)
 
 
 def _failure(record: RunRecord, plan: Plan) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from typing import Literal, Protocol
 
-import click
 from flowc.plan import Plan
 from flowrun.messages import LogNote, StateNote
+
+from flowcli.output import say
 
 from .tree import Tree
 
@@ -46,7 +47,7 @@ class SilentView:
     def log(self, note: LogNote) -> None: ...
 
     def message(self, text: str) -> None:
-        click.echo(text, err=True)
+        say(text, err=True)
 
     def tick(self, now: float) -> None: ...
 
@@ -65,4 +66,4 @@ def make_view(output: Output, plan: Plan) -> View:
         return LiveView(Tree(plan), Console())
     from .plain import PlainView
 
-    return PlainView(Tree(plan), click.echo)
+    return PlainView(Tree(plan), say)
