@@ -20,7 +20,7 @@ def nearest(name: str, candidates: Iterable[str]) -> str | None:
         if candidate == name:
             continue
         found = _distance(wanted, candidate.lower(), limit)
-        if found is not None:
+        if found is not None and found < max(len(name), len(candidate)):  # else they share nothing
             best, limit = candidate, found - 1
         if limit < 0:
             break

@@ -61,7 +61,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(
         code="FL0406",
         name="non-exhaustive-match",
-        message="`match` over {subject} has no arm for {missing}",
+        message="`match` over {subject} has no {missing}",
         help="add an arm for it, or `else: …`",
         explanation="A `match` takes exactly one arm. Every value of a union has its arm, or there is an `else`; "
         "so a new value of the union is not forgotten in silence.",

@@ -295,7 +295,7 @@ def _tests(cx: Context, node: syntax.Match, subject: Value) -> tuple[list[ir.Exp
         return tests, True
     missing = _missing(subject.type, set(seen))
     if missing:
-        values = ", ".join(missing)
+        values = "`else`" if missing == ["else"] else "arm for " + ", ".join(missing)
         word = syntax.Ident(node.start, node.start + len("match"), "match")
         cx.report("non-exhaustive-match", word, subject=cx.source_text(node.subject, "the subject"), missing=values)
     return tests, not missing

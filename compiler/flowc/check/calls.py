@@ -19,12 +19,15 @@ from .composites import inline
 from .context import BROKEN, Context, Row, Value, With, read
 from .names import is_broken, unknown_callable
 from .report import accept
-from .settings import check_slots, refuse_passed
+from .settings import check_slots, names_at, refuse_passed
 from .signatures import Param, Signature
 from .targets import RULES, callee_name, symbol_of
 from .types import assignable, shown
 
 __all__ = ["call", "call_bare", "call_symbol", "function_of"]
+
+
+_FROM_THE_LEFT = "the value from the left"
 
 
 class Given(NamedTuple):
@@ -33,6 +36,8 @@ class Given(NamedTuple):
     name: syntax.Ident | None
     node: syntax.Expression
     value: Value
+    #: what it is called in messages; "" for its text
+    producer: str = ""
 
 
 def call(cx: Context, node: syntax.Call, bind: str | None = None, row: With | None = None) -> Value:
@@ -42,11 +47,7 @@ def call(cx: Context, node: syntax.Call, bind: str | None = None, row: With | No
         return call_symbol(cx, node, symbol, bind, row)
     name = callee_name(node.func)
     if name is None:
-        cx.value(node.func)
-        hint = "only tasks, flows, composites and functions are called, by name"
-        cx.report(
-            "wrong-kind", node.func, name="(…)", what="an expression", wanted="a task, a flow or a function", hint=hint
-        )
+        _not_a_name(cx, node.func)
     elif name in FUNCTIONS and name not in cx.module.names:
         return _function(cx, node, name)
     elif name == "secret":
@@ -58,8 +59,21 @@ def call(cx: Context, node: syntax.Call, bind: str | None = None, row: With | No
     elif not is_broken(cx, name.partition(".")[0]):
         unknown_callable(cx, node.func, name)
     for arg in node.args:
-        cx.expr(arg.value)
+        if symbol_of(cx.module, arg.value) is None:  # a bare task there belongs to the same mistake
+            cx.expr(arg.value)
     return BROKEN
+
+
+def _not_a_name(cx: Context, node: syntax.Expression) -> None:
+    """Reports a call of what is no name, as `"a".upper()`."""
+    hint = "only tasks, flows, composites and functions are called, by name"
+    if isinstance(node, syntax.Attr):
+        cx.value(node.value)
+        if node.name.text in FUNCTIONS:
+            hint = f"values have no methods: write `{node.name.text}(…)`"
+    else:
+        cx.value(node)
+    cx.report("wrong-kind", node, name="(…)", what="an expression", wanted="a task, a flow or a function", hint=hint)
 
 
 def call_bare(cx: Context, node: syntax.Expression, symbol: Symbol, bind: str | None, row: With | None = None) -> Value:
@@ -76,7 +90,7 @@ def call_bare(cx: Context, node: syntax.Expression, symbol: Symbol, bind: str | 
             hint = "to run it after the stage before, without its value, use `after`"
         cx.report("bad-stage", node, name=symbol.name, problem=problem, hint=hint)
         return BROKEN
-    return _make(cx, node, signature, [Given(None, node, value)], bind, row, only=candidates[0])
+    return _make(cx, node, signature, [Given(None, node, value, _FROM_THE_LEFT)], bind, row, only=candidates[0])
 
 
 def call_symbol(cx: Context, node: syntax.Call, symbol: Symbol, bind: str | None, row: With | None) -> Value:
@@ -142,12 +156,16 @@ def _param_for(cx: Context, signature: Signature, position: int, arg: Given) -> 
     if arg.name is None:
         if position < len(signature.params):
             return signature.params[position]
+        if position > len(signature.params):
+            return None  # the first of them is told
         hint = f"`{callee}` takes {_listing(signature)}"
         cx.report("too-many-arguments", arg.node, callee=callee, limit=len(signature.params), hint=hint)
         return None
     found = signature.by_name.get(arg.name.text)
     if found is None:
         hint = did_you_mean(arg.name.text, signature.by_name, f"`{callee}` takes {_listing(signature)}")
+        if arg.name.text in names_at("step") and not hint.startswith("did"):
+            hint = f"settings stand behind the call: `{callee}(…) with {{ {arg.name.text}: … }}`"
         labels = _declaration(cx, signature)
         cx.report("unknown-argument", arg.name, labels=labels, callee=callee, name=arg.name.text, hint=hint)
     return found
@@ -183,7 +201,7 @@ def _pass(cx: Context, signature: Signature, param: Param, arg: Given) -> ir.Exp
     value = arg.value
     consumer = f"`{param.name}` of `{signature.symbol.name}`"
     labels = () if assignable(value.type, param.type) else _declaration(cx, signature, param)
-    return accept(cx, arg.node, value, param.type, consumer, labels)
+    return accept(cx, arg.node, value, param.type, consumer, labels, producer=arg.producer)
 
 
 # ---- steps ----------------------------------------------------------------------------------------------------------

@@ -67,7 +67,10 @@ class Types:
         if name in _GENERIC:
             return self._generic(module, node, name)
         place = Context(self._shared, module)
-        if node.args:
+        if name in ("Optional", "optional", "Option"):
+            place.report("bad-type", node, problem=f"there is no `{name}`", hint="write `T?`, as in `int?`")
+            return ERROR
+        if node.args and (name in PRIMITIVES or name in module.names):
             place.report("bad-type", node, problem=f"`{name}` takes no type in `<…>`", hint=f"write `{name}`")
             return ERROR
         if name in PRIMITIVES:
@@ -144,5 +147,11 @@ _HINTS = {
     "object": "write `map<T>`, or a record `{ field: type }`",
     "any": "write `json`: any value, checked by the worker",
     "timestamp": "write `datetime`",
+    "void": "leave `returns` out: without it, there is no result",
+    "None": "leave `returns` out: without it, there is no result",
+    "List": "write `list<T>`",
+    "Dict": "write `map<T>`, or a record `{ field: type }`",
+    "tuple": "write `list<T>`, or a record `{ first: int, second: string }`",
+    "set": "write `list<T>`",
     "null": "write `T?` for a value that may be null",
 }

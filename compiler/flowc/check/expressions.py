@@ -354,6 +354,8 @@ def _operand_hint(op: str, left: Value, right: Value | None) -> str:
     if len(literals) == 2:
         few, many = sorted(literals, key=lambda kind: len(kind.values))
         return did_you_mean(few.values[0], many.values, "no value of the one is a value of the other").replace("`", '"')
+    if op in ("+", "-") and any(kind in (DATE, DATETIME, DURATION) for kind in kinds):
+        return "write a duration with its unit, as `1d` or `30s`"
     if op in COMPARISONS:
         return "only like types are compared: convert one of them"
     if op == "in":

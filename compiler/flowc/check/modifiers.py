@@ -94,8 +94,9 @@ def _with(
         return elaborate(cx, target, bind)
     if isinstance(target, syntax.Each | syntax.Repeat):
         word = "each" if isinstance(target, syntax.Each) else "repeat"
-        hint = "put it before the block: `each x in xs with { … } { … }`"
-        cx.report("misplaced-setting", settings, name="with", where=f"behind the block of `{word}`", hint=hint)
+        head = "each x in xs" if word == "each" else "repeat"
+        where = f"before the block: `{head} with {{ … }} {{ … }}`"
+        cx.report("misplaced-construct", settings, what="`with`", where=where)
         return elaborate(cx, target, bind)
     is_group = isinstance(target, syntax.ListExpr | syntax.RecordExpr)
     symbol = symbol_of(cx.module, target.func if isinstance(target, syntax.Call) else target)

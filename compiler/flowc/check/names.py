@@ -47,7 +47,7 @@ def unknown_value(place: Context, node: syntax.Name) -> None:
         return
     values = [known for known, what in place.module.names.items() if what.kind in ("let", "var")]
     candidates = [*place.scope.visible(), *values, "run"]
-    hint = did_you_mean(name, candidates)
+    hint = _CONSTANTS.get(name) or did_you_mean(name, candidates)
     hint = hint or "bind it first (`name = …`), or declare it as a parameter or with `let`"
     report_unknown(place, node, name, "value", hint)
 
@@ -107,7 +107,14 @@ def unknown_callable(place: Context, node: syntax.Node, name: str) -> None:
         _not_callable(place, node, name, f"a {symbol.kind}")
         return
     candidates = [known for known, what in place.module.names.items() if what.kind in ("task", "flow", "composite")]
-    hint = did_you_mean(name, [*candidates, *FUNCTIONS], "declare it with `task`, or import it with `use`")
+    value, _, method = name.rpartition(".")
+    if value and method in FUNCTIONS:
+        hint = f"values have no methods: write `{method}({value})`"
+        report_unknown(place, node, name, "task, flow or function", hint)
+        return
+    hint = _CALLS.get(name) or did_you_mean(
+        name, [*candidates, *FUNCTIONS], "declare it with `task`, or import it with `use`"
+    )
     report_unknown(place, node, name, "task, flow or function", hint)
 
 
@@ -115,6 +122,31 @@ def _not_callable(place: Context, node: syntax.Node, name: str, what: str) -> No
     hint = "only tasks, flows, composites and functions are called"
     place.report("wrong-kind", node, name=name, what=what, wanted="a task, a flow or a function", hint=hint)
 
+
+#: values of other languages
+_CONSTANTS = {
+    "None": "write `null`", "nil": "write `null`", "undefined": "write `null`", "NULL": "write `null`",
+    "True": "write `true`", "False": "write `false`",
+}  # fmt: skip
+#: functions of other languages
+_CALLS = {
+    "group": "a group is `[a(x), b(x)]`",
+    "chord": "a chord is `[a(x), b(x)] -> body`",
+    "chain": "a chain is `a(x) -> b`",
+    "map": "write `each x in xs { return f(x) }`",
+    "enumerate": "write `zip(range(len(xs)), xs)`",
+    "filter": "write `[x for x in xs if …]`",
+    "str": "write `string(…)`",
+    "list": "write `[…]`",
+    "dict": "write `{ … }`",
+    "print": "import a task that does it: `use std.notify { log }`",
+    "today": "the day of the run is `run.date`",
+    "now": "the time of the run is `run.triggered_at`; a task that reads the clock is `use std.time { now }`",
+    "env": 'expressions read no environment: use a parameter, or `secret("key")`',
+    "getenv": 'expressions read no environment: use a parameter, or `secret("key")`',
+    "size": "write `len(…)`",
+    "length": "write `len(…)`",
+}
 
 _HOW = {
     "task": "call it: `name(…)`",

@@ -23,10 +23,11 @@ def accept(
     consumer: str,
     labels: tuple[Label, ...] = (),
     finding: str = "type-mismatch",
+    producer: str = "",
 ) -> ir.Expr:
     """The expression as `target` takes it; reports where it does not fit. `consumer` begins the message."""
     if not assignable(value.type, target):
-        report_mismatch(place, node, value, target, consumer, labels, finding)
+        report_mismatch(place, node, value, target, consumer, labels, finding, producer)
     return adapt(value, target)
 
 
@@ -48,10 +49,10 @@ def report_mismatch(
     consumer: str,
     labels: tuple[Label, ...] = (),
     finding: str = "type-mismatch",
+    producer: str = "",
 ) -> None:
     """Says why a value does not fit: a secret, a null, or another type."""
-    producer = place.source_text(node)
-    fields: dict[str, Any] = {"consumer": consumer, "producer": producer}
+    fields: dict[str, Any] = {"consumer": consumer, "producer": producer or place.source_text(node)}
     labels = (*labels, *_origin(place, node))
     if holds_secret(value.type):
         place.report("secret-leak", node, labels=labels, what=f"{consumer} takes {shown(target)}")
@@ -86,6 +87,11 @@ def _origin(place: Context, node: syntax.Node) -> tuple[Label, ...]:
 def _advice(source: Type, target: Type) -> str | None:
     """What to do about a common mismatch; None leaves the entry's own help."""
     source, wanted = required(source), required(target)
+    unit = _UNITS.get(getattr(wanted, "name", ""))
+    if isinstance(source, Literals) and unit is not None:
+        return f"write it without quotes, as {unit}"
+    if unit is not None and getattr(source, "name", "") in ("int", "float") and "date" not in wanted.name:  # type: ignore[union-attr]
+        return f"write it with a unit, as {unit}"
     if isinstance(wanted, Literals) and isinstance(source, Literals):
         near = did_you_mean(source.values[0], wanted.values)
         return near.replace("`", '"') if near else "write one of " + ", ".join(f'"{value}"' for value in wanted.values)
@@ -101,6 +107,9 @@ def _advice(source: Type, target: Type) -> str | None:
     if name in ("int", "float", "decimal", "date", "datetime") and (is_text(source) or hasattr(source, "name")):
         return f"convert it with `{name}(…)`, or change one of the two types" if _converts(source, name) else None
     return None
+
+
+_UNITS = {"duration": "`30s`", "size": "`64KB`", "date": "`2026-01-31`", "datetime": "`2026-01-31T10:00`"}
 
 
 def _converts(source: Type, name: str) -> bool:

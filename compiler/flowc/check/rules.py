@@ -14,12 +14,20 @@ from flowc.types import ERROR
 from .constants import constant
 from .context import Context
 from .names import is_broken, unknown_value
-from .targets import RULES, callee_name, first_call
+from .targets import RULES, callee_name, first_call, symbol_of
 
 __all__ = ["rules_of"]
 
 #: rules that see the members of a group: `done` too, since a group fails before all its members have ended
 _OF_MEMBERS = frozenset({"any_ok", "any_failed", "any_done", "at_least", "done"})
+
+#: what Airflow calls them
+_OF_AIRFLOW = {
+    "all_success": "ok", "all_failed": "failed", "all_done": "done", "all_skipped": "skipped",
+    "one_success": "any_ok", "one_failed": "any_failed", "one_done": "any_done",
+    "all_done_min_one_success": "done_any_ok", "none_failed_min_one_success": "none_failed_any_ok",
+    "none_failed_or_skipped": "none_failed_any_ok",
+}  # fmt: skip
 
 
 def rules_of(cx: Context, node: syntax.Expression) -> tuple[ir.Rule, ...]:
@@ -49,7 +57,8 @@ def _call(cx: Context, node: syntax.Call) -> tuple[ir.Rule, ...]:
                 "bad-rule", node, problem="`after` waits for a step by its name", hint="bind the call first: `x = …`"
             )
         else:
-            hint = did_you_mean(name or "", RULES, "the rules are " + ", ".join(f"`{rule}`" for rule in RULES))
+            hint = f"write `{_OF_AIRFLOW[name]}`" if name in _OF_AIRFLOW else ""
+            hint = hint or did_you_mean(name or "", RULES, "the rules are " + ", ".join(f"`{rule}`" for rule in RULES))
             cx.report("bad-rule", node.func, problem=f"there is no rule {cx.source_text(node.func)}", hint=hint)
         return ()
     named = next((arg.name for arg in node.args if arg.name is not None), None)
@@ -108,7 +117,10 @@ def _upstreams(cx: Context, node: syntax.Expression, *, of_members: bool) -> tup
         return ()
     local = cx.scope.find(node.id)
     if local is None:
-        if not is_broken(cx, node.id):
+        if symbol_of(cx.module, node) is not None and cx.scope.find_later(node.id) is None:
+            hint = f"bind its call first: `x = {node.id}(…)`, then `after x`"
+            cx.report("bad-rule", node, problem=f"`after` waits for steps, and `{node.id}` is none", hint=hint)
+        elif not is_broken(cx, node.id):
             unknown_value(cx, node)
         return ()
     local.used = True

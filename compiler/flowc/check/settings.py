@@ -177,6 +177,41 @@ def read_setting(
             row[setting.field] = found
 
 
+#: what Celery, Airflow and others call them -> what to write
+_ELSEWHERE = {
+    "retries": "write `retry: 3`",
+    "max_retries": "write `retry: 3`",
+    "autoretry_for": 'write `retry: { max: 3, only: ["ErrorType"] }`',
+    "retry_backoff": "write `retry: { max: 3, backoff: exponential(1s) }`",
+    "retry_delay": "write `retry: { max: 3, backoff: fixed(30s) }`",
+    "default_retry_delay": "write `retry: { max: 3, backoff: fixed(30s) }`",
+    "time_limit": "write `timeout: 30s`",
+    "execution_timeout": "write `timeout: 30s`",
+    "dagrun_timeout": "write `timeout: 1h`",
+    "soft_time_limit": "write `timeout: 30s`",
+    "rate_limit": "write `pool: name` to limit how much runs at once",
+    "countdown": "call `sleep` of `std.time` before it",
+    "eta": "call `sleep` of `std.time` before it",
+    "priority_weight": "write `priority: 5`, from 0 to 9",
+    "pool_slots": "write `slots: 1`",
+    "trigger_rule": "write `after done([a, b])` behind the call",
+    "depends_on": "write `after x` behind the call",
+    "max_parallel": "write `concurrency: 20`",
+    "max_concurrency": "write `concurrency: 20`",
+    "schedule": 'write `trigger nightly = cron("0 4 * * *", tz: "UTC")`',
+    "schedule_interval": 'write `trigger nightly = cron("0 4 * * *", tz: "UTC")`',
+    "cron": 'write `trigger nightly = cron("0 4 * * *", tz: "UTC")`',
+    "default_args": "write `defaults: { retry: 3 }`",
+    "command": 'write `run: shell("…")`',
+    "bash_command": 'write `run: shell("…")`',
+    "python_callable": 'write `run: python("module:function")`',
+}
+
+
+def _that_run(place: Place) -> list[str]:
+    return [name for name in names_at(place) if place in SETTINGS[name].places]
+
+
 def report_setting(cx: Context, key: syntax.Ident, value: syntax.Expression, place: Place) -> None:
     """Reports a name that is no setting here."""
     known = SETTINGS.get(key.text)
@@ -186,11 +221,11 @@ def report_setting(cx: Context, key: syntax.Ident, value: syntax.Expression, pla
         cx.report("misplaced-setting", key, name=key.text, where=_PLACES[place], hint=hint)
         return
     is_step = place == "flow" and (first_call(cx.module, value) is not None or symbol_of(cx.module, value) is not None)
-    near = did_you_mean(key.text, names_at(place))
+    near = _ELSEWHERE.get(key.text) or did_you_mean(key.text, names_at(place))
     if is_step or (place == "flow" and not near):
         hint = f"did you mean `{key.text} = …`? `:` sets a setting, `=` binds a result"
     else:
-        hint = near or "the settings are " + ", ".join(f"`{name}`" for name in names_at(place))
+        hint = near or "the settings are " + ", ".join(f"`{name}`" for name in _that_run(place))
     cx.report("unknown-setting", key, name=key.text, where=_PLACES[place], hint=hint)
 
 

@@ -98,10 +98,15 @@ def _declared(shared: Shared, signature: Signature) -> TaskInfo:
             case syntax.Handler(event=event):
                 place.report("not-supported-yet", event, construct=f"`on {event.text}` in a task")
             case syntax.Bind(name=key, value=value):
+                run = run or (_Run("") if key.text == "run" else None)
                 hint = f"did you mean `{key.text}: …`? `:` sets a setting"
                 place.report("misplaced-construct", key, help=hint, what="a binding", where="in a flow")
             case syntax.ErrorNode():
                 run = run or _Run("")
+            case syntax.ExprStmt(value=syntax.Call(func=func)) if callee_name(func) in _OPERATORS:
+                run = run or _Run("")
+                help = f"write `run: {callee_name(func)}(…)`"
+                place.report("misplaced-construct", statement, help=help, what="a step", where="in a flow")
             case _:
                 place.report("misplaced-construct", statement, what="a step", where="in a flow")
     if "run" not in seen and run is None:

@@ -94,6 +94,8 @@ def _plain(source: Type, target: Type) -> bool:
 
 def difference(source: Type, target: Type, path: str = "") -> str:
     """Where two types part, as the end of a sentence: "field `a.b` is string, not int"; "" if it is the whole."""
+    if path and isinstance(source, Optional) and assignable(source.inner, target):
+        return f"field `{path}` may be null"
     source, target = required(source), required(target)
     match source, target:
         case (ListOf(a), ListOf(b)) | (MapOf(a), MapOf(b)):

@@ -16,7 +16,7 @@ from flowc.source import Source
 from . import machine
 from .build import Refused
 from .lexer import Lexer, scan
-from .problems import SPOILING, Problem, report
+from .problems import Problem, report
 from .reading import MAX_BYTES, decode_source
 from .recover import recover
 
@@ -36,7 +36,7 @@ def parse(source: Source, findings: Findings) -> syntax.File:
 def _declarations(text: str, lexer: Lexer) -> tuple[Sequence[syntax.Declaration], list[Problem]]:
     if lexer.types == ["$END"]:
         return (), lexer.problems
-    if any(problem.name == "nesting-too-deep" or problem.name in SPOILING for problem in lexer.problems):
+    if any(problem.name == "nesting-too-deep" or problem.is_spoiling for problem in lexer.problems):
         return recover(text)
     try:
         return machine.run(lexer.tokens, "file").declarations, lexer.problems

@@ -144,7 +144,25 @@ def _foreign_sign(broken: Broken, expected: set[str]) -> Problem | None:
         help = "blocks stand in braces: `{ … }`" if python else "the type of the result stands after `returns`"
     elif found == "not" and broken.after == "in":
         return broken.problem("foreign-syntax", broken.at, found="not in", help="write `not (a in b)`")
+    elif found == ">" and broken.before == ">":
+        help = "steps run one after the other with `b(a(x))` or `a(x) -> b`; without data, with `after`"
+        return broken.problem("foreign-syntax", broken.at - 1, found=">>", help=help)
+    elif found == "|" and "->" in expected:
+        help = "steps run one after the other with `b(a(x))` or `a(x) -> b`"
+    elif found == "," and expected == {"in"}:
+        help = "several names stand in parentheses: `each (a, b) in pairs { … }`"
+    elif _has_letter_before(broken):
+        help = 'leave the letter out: every text interpolates with `"… ${x} …"`'
+        return broken.problem("foreign-syntax", broken.at - 1, found=broken.spelling(broken.at - 1), help=help)
     return broken.problem("foreign-syntax", broken.at, found=found, help=help) if help else None
+
+
+def _has_letter_before(broken: Broken) -> bool:
+    """Whether a text follows a letter at once, as in `f"…"`."""
+    if broken.type not in ("STRING", "QUOTE") or not broken.at:
+        return False
+    touches = broken.tokens.values[broken.at - 1].end == broken.node.start
+    return touches and broken.spelling(broken.at - 1) in ("f", "r", "b")
 
 
 def _misspelt(broken: Broken, expected: set[str]) -> Problem | None:
@@ -255,6 +273,8 @@ def _missing_value(broken: Broken, expected: set[str]) -> Problem | None:
     opener = next((index for index in range(broken.at - 1, 0, -1) if types[index] == "{"), 0)
     if opener and types[opener - 1] in ("if", "until") and "}" not in types[opener : broken.at]:
         return broken.problem("missing-value", opener - 1, what="condition", before=types[opener - 1])
+    if opener and types[0] == "if" and types[opener - 1] in _OPERATORS and "}" not in types[opener : broken.at]:
+        return broken.problem("missing-value", opener - 1, what="value", before=types[opener - 1])
     if broken.type not in _ENDS and broken.type not in _OPERATORS and broken.type != "{":
         return None
     if broken.before in ("=", ":", "|", "<", "returns") and {"NAME", "STRING"} <= expected and "NUMBER" not in expected:
@@ -274,6 +294,14 @@ def _superfluous_equals(broken: Broken, expected: set[str]) -> Problem | None:
     return None
 
 
+def _arm_without_quotes(broken: Broken, expected: set[str]) -> Problem | None:
+    if broken.type != "NAME" or not {"STRING", "else"} <= expected or "match" not in broken.tokens.types:
+        return None
+    word = broken.spelling(broken.at)
+    hint = "any other value is `else: …`" if word == "_" else f'a text stands in quotes: `"{word}": …`'
+    return broken.problem("unexpected-token", broken.at, found=f"`{word}`", where=_where(broken), hint=hint)
+
+
 def _missing_part(broken: Broken, expected: set[str]) -> Problem | None:
     could = expected - {"returns", "WORD"}
     if len(could) != 1 or broken.at == 0 or "$END" in could:
@@ -281,9 +309,15 @@ def _missing_part(broken: Broken, expected: set[str]) -> Problem | None:
     part = next(iter(could))
     what = {"NAME": "a name", "STRING": "text in quotes"}.get(part, f"`{part}`")
     before = _described(broken.before, broken.spelling(broken.at - 1))
+    help = _MISSING.get(part)
+    if part == "=" and broken.tokens.types[0] == "using":
+        help = "what is set up gets a name: `using session = open() { … } finally { … }`"
+    if broken.type == "," and part == ")":
+        help = "there are no tuples: a list or a group is `[a, b]`"
+        return broken.problem("missing-part", broken.at, what=what, before=before, help=help)
     if broken.type in _ENDS:
-        return broken.gap("missing-part", what=what, before=before, help=_MISSING.get(part))
-    return broken.problem("missing-part", broken.at, what=what, before=before, help=_MISSING.get(part))
+        return broken.gap("missing-part", what=what, before=before, help=help)
+    return broken.problem("missing-part", broken.at, what=what, before=before, help=help)
 
 
 def _missing_block(broken: Broken, expected: set[str]) -> Problem | None:
@@ -390,6 +424,7 @@ _CASES: tuple[Case, ...] = (
     _lone_else,
     _superfluous_equals,
     _missing_block,
+    _arm_without_quotes,
     _missing_part,
     _missing_separator,
 )

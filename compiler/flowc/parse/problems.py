@@ -8,12 +8,14 @@ from flowc.catalog import Findings
 from flowc.diagnostic import Label
 from flowc.source import Source
 
-__all__ = ["SPOILING", "Problem", "report"]
+__all__ = ["Problem", "report"]
 
 #: findings of the lexer after which the value of a token is a guess, or a part of the text is left out
-SPOILING = frozenset(
+_SPOILING = frozenset(
     {"bad-number", "number-too-large", "invalid-date", "unclosed-string", "unclosed-interpolation", "unknown-character"}
 )
+#: signs that bind a name anew elsewhere
+_ASSIGNMENTS = frozenset({"+=", "-=", "*=", "/=", "%="})
 
 
 class Problem(NamedTuple):
@@ -26,6 +28,11 @@ class Problem(NamedTuple):
     help: str | None = None
     #: secondary places: start, end, text
     labels: tuple[tuple[int, int, str], ...] = ()
+
+    @property
+    def is_spoiling(self) -> bool:
+        """Whether what was read there is a guess."""
+        return self.name in _SPOILING or self.fields.get("found") in _ASSIGNMENTS
 
 
 def report(problem: Problem, source: Source, findings: Findings) -> None:

@@ -22,7 +22,7 @@ from .balance import balance
 from .build import Refused
 from .explain import Broken, explain
 from .lexer import scan
-from .problems import SPOILING, Problem
+from .problems import Problem
 from .tokens import Token, Tokens
 
 __all__ = ["recover"]
@@ -93,7 +93,7 @@ class _Recovery:
             self._found(too_deep)
             return _error_nodes(tokens)
         tokens, unbalanced = balance(self._text, tokens)
-        self._spoilt += sorted(problem.start for problem in lexer.problems if problem.name in SPOILING)
+        self._spoilt += sorted(problem.start for problem in lexer.problems if problem.is_spoiling)
         self._found(lexer.problems + _without_cause_before(self._text, unbalanced, lexer.problems))
         return self._top_level(tokens)
 
@@ -141,13 +141,17 @@ class _Recovery:
             at += 1
 
     def _joined(self, pieces: list[Tokens]) -> list[Tokens]:
-        """Puts a brace that stands on a line of its own back to the `if …` before it."""
+        """Puts a brace that stands on a line of its own back to the `if …` before it, and `each x, y in` together."""
         joined: list[Tokens] = []
         for piece in pieces:
             if joined and piece.types[0] == "{" and _lacks_block(joined[-1]):
                 brace = piece.values[0]
                 self._found([Problem("brace-on-own-line", brace.start, brace.end)])
                 joined[-1] = Tokens(joined[-1].types + piece.types, joined[-1].values + piece.values)
+            elif joined and joined[-1].types[-2:] == ["each", "NAME"] and "in" in piece.types[:4]:
+                end = joined[-1].values[-1].end
+                types = [*joined[-1].types, ",", *piece.types]
+                joined[-1] = Tokens(types, [*joined[-1].values, Token(end, end + 1, ","), *piece.values])
             else:
                 joined.append(piece)
         return joined
