@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from flowc import ir, syntax
+from flowc.diagnostic import Label
 from flowc.types import ERROR, NULL
 
 from .branches import if_statement, match_statement
@@ -109,11 +110,24 @@ def _bind(cx: Context, node: syntax.Bind) -> None:
     value = cx.keep(node.value, cx.expr(node.value, name), name)
     if value.type == ERROR:
         value = BROKEN
+    _refuse_assignment(cx, node.name)
     local = cx.declare(node.name, value._replace(step=None), is_step=True)
     written: syntax.Expression = node.value
     while isinstance(written, syntax.Modified):
         written = written.value
     local.is_each = isinstance(written, syntax.Each)
+
+
+def _refuse_assignment(cx: Context, name: syntax.Ident) -> None:
+    """Reports a binding that looks like a change of a constant or a variable of the file."""
+    symbol = cx.module.names.get(name.text)
+    if symbol is None or symbol.kind not in ("let", "var") or cx.scope.find(name.text) is not None:
+        return
+    what = "a constant of this file" if symbol.kind == "let" else "a variable, which a flow only reads"
+    labels: tuple[Label, ...] = ()
+    if isinstance(symbol.node, syntax.Let | syntax.Var):
+        labels = (Context(cx.shared, symbol.module).label(symbol.node.name, "declared here"),)
+    cx.report("duplicate-name", name, labels=labels, name=name.text, what=what)
 
 
 def _expression(cx: Context, node: syntax.ExprStmt) -> None:

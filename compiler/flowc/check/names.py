@@ -47,6 +47,10 @@ def unknown_value(place: Context, node: syntax.Name) -> None:
         return
     values = [known for known, what in place.module.names.items() if what.kind in ("let", "var")]
     candidates = [*place.scope.visible(), *values, "run"]
+    if name.isupper() and place.flow is None and not place.is_constant:
+        hint = f"a variable of the shell is written `${name}` or `$${{{name}}}`"
+        report_unknown(place, node, name, "value", hint)
+        return
     hint = _CONSTANTS.get(name) or did_you_mean(name, candidates)
     hint = hint or "bind it first (`name = …`), or declare it as a parameter or with `let`"
     report_unknown(place, node, name, "value", hint)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 from flowc import syntax
-from flowc.types import ERROR, JSON, NULL, STRING, ListOf, MapOf, Optional, Type
+from flowc.types import ERROR, JSON, NULL, STRING, ListOf, MapOf, Optional, Record, Type
 
 from .context import Context, Value
-from .types import shown
+from .types import join, shown
 
 __all__ = ["item_types"]
 
@@ -27,6 +29,8 @@ def item_types(cx: Context, pattern: syntax.Pattern, node: syntax.Expression, so
             producer=producer, found=shown(kind),
         )  # fmt: skip
         return unknown
+    if isinstance(kind, Record) and kind.fields and pattern.is_tuple:
+        kind = MapOf(reduce(join, (field for _, field in kind.fields)))
     if isinstance(kind, MapOf):
         return _of_map(cx, pattern, kind)
     if not isinstance(kind, ListOf):

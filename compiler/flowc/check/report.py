@@ -7,7 +7,7 @@ from typing import Any
 from flowc import ir, syntax
 from flowc.diagnostic import Label
 from flowc.suggest import did_you_mean
-from flowc.types import DECIMAL, ERROR, NULL, ListOf, Literals, Optional, Record, Type
+from flowc.types import DECIMAL, ERROR, NULL, ListOf, Literals, Optional, Record, Secret, Type
 
 from .context import Context, Value
 from .types import assignable, difference, holds_secret, is_text, required, shown
@@ -28,6 +28,8 @@ def accept(
     """The expression as `target` takes it; reports where it does not fit. `consumer` begins the message."""
     if not assignable(value.type, target):
         report_mismatch(place, node, value, target, consumer, labels, finding, producer)
+    elif isinstance(required(target), Secret) and value.expr[0] == "lit" and isinstance(value.expr[1], str):
+        place.report("secret-literal", node)
     return adapt(value, target)
 
 
