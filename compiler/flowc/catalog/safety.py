@@ -41,7 +41,7 @@ ENTRIES: tuple[Entry, ...] = (
         help='name it: `secret("key")` is read by the worker from its environment, as FLOW_SECRET_KEY',
         explanation="What stands in a file is in its history, in the plan and in every copy of both. A secret is named "
         "in the file, and only the worker that runs the step reads it.",
-        bad='use std.http { get_json }\n\nflow main returns json {\n  return get_json("https://api", token: "abc")\n}\n',
+        bad='use std.http { get_json }\n\nflow main returns json {\n  return get_json("https://x", token: "abc")\n}\n',
         good="use std.http { get_json }\n\n"
         'flow main returns json {\n  return get_json("https://api", token: secret("api"))\n}\n',
     ),
