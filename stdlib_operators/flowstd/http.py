@@ -117,6 +117,7 @@ def _answer(
     if token is not None:
         headers = {**headers, "Authorization": f"Bearer {token}"}
     with (
+        _named(method, url),
         httpx.Client(timeout=within.total_seconds(), follow_redirects=True) as client,
         client.stream(method, url, headers=headers, **content) as answer,
     ):
@@ -124,6 +125,22 @@ def _answer(
             answer.read()
             raise _status_error(method, answer)
         yield answer
+
+
+@contextmanager
+def _named(method: str, url: str) -> Iterator[None]:
+    """Errors on the way say which request they belong to; a URL that is none fails for good."""
+    try:
+        yield
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        raise Fail(f"`{url}` is no URL: write one like https://host/path ({error})") from None
+    except httpx.TransportError as error:
+        raise type(error)(f"{method} {_without_password(url)}: {error}") from error
+
+
+def _without_password(url: str) -> str:
+    parsed = httpx.URL(url)
+    return str(parsed.copy_with(userinfo=b"***")) if parsed.userinfo else url
 
 
 def _status_error(method: str, answer: httpx.Response) -> Exception:

@@ -109,8 +109,20 @@ def test_a_status_of_400_or_more_is_a_failure(url: str, status: int, error: type
 
 
 def test_a_server_that_hangs(url: str) -> None:
-    with pytest.raises(httpx.ReadTimeout):
+    with pytest.raises(httpx.ReadTimeout, match=f"^GET {url}/hang: "):
         http.get(f"{url}/hang", {}, None, timedelta(seconds=0.1))
+
+
+def test_a_server_that_is_not_there(url: str) -> None:
+    with pytest.raises(httpx.ConnectError, match=r"^GET http://\*\*\*@127\.0\.0\.1:9/x: ") as caught:
+        http.get("http://user:hidden-word@127.0.0.1:9/x", {}, None, WITHIN)
+    assert "hidden-word" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "no url", "ftp://x", "http://", "http://h:port/"])
+def test_what_is_no_url_fails_for_good(text: str) -> None:
+    with pytest.raises(Fail, match="is no URL: write one like"):
+        http.get(text, {}, None, WITHIN)
 
 
 def test_download(url: str, tmp_path: Path) -> None:
