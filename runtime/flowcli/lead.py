@@ -50,7 +50,7 @@ class Leader:
         self._output, self._node, self._runs, self._known, self._plan = output, node, runs, known, plan
         self._view: View = make_view(output, plan)
         self._interrupts = 0
-        self._cancelling: asyncio.Task[None] | None = None
+        self._told_to_cancel = asyncio.Event()
 
     async def follow(self, given: Mapping[str, object], *, resumed: bool) -> int:
         """Leads the run to its end and shows it; gives the exit code."""
@@ -84,6 +84,7 @@ class Leader:
         async with _Helpers() as helpers:
             helpers.add(self._show(notes))
             helpers.add(self._tick())
+            helpers.add(self._cancel(client))
             for watcher in node.watchers():
                 helpers.add(watcher)
             helpers.add(coordinator.run())
@@ -93,7 +94,7 @@ class Leader:
                 self._remember(RUNNING)
             elif not await transport.last_seq(node.partition):
                 raise InputError(f"nothing is left of the run `{run}` on {node.url}", help="start it anew")
-            self._listen(client)
+            self._listen()
             self._view.start(run, resumed)
             try:
                 record = await helpers.first(client.wait(run))
@@ -131,23 +132,28 @@ class Leader:
 
     # ---- Ctrl-C
 
-    def _listen(self, client: Client) -> None:
+    def _listen(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._interrupted, client)
+            loop.add_signal_handler(number, self._interrupted)
 
     def _unlisten(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
 
-    def _interrupted(self, client: Client) -> None:
+    def _interrupted(self) -> None:
         """The first cancels the run, the second kills whatever runs."""
         self._interrupts += 1
         if self._interrupts > 1:
             self._kill()
         self._view.message("cancelling; Ctrl-C again kills")
-        self._cancelling = asyncio.get_running_loop().create_task(client.cancel(self._known.run, "interrupted"))
+        self._told_to_cancel.set()
+
+    async def _cancel(self, client: Client) -> None:
+        """A server that does not take it (a full disk) would never end the run: the error ends the wait."""
+        await self._told_to_cancel.wait()
+        await client.cancel(self._known.run, "interrupted")
 
     def _kill(self) -> NoReturn:
         """Ends this process and its worker at once; the server dies with us, and its store stays."""
@@ -180,9 +186,10 @@ class _Helpers:
         """The result of `work`; raises what a helper raises before."""
         main = asyncio.create_task(work)
         try:
-            await asyncio.wait([main, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
-            for task in self._tasks:
-                if task.done():
+            while not main.done():
+                await asyncio.wait([main, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+                for task in [task for task in self._tasks if task.done()]:
+                    self._tasks.remove(task)
                     task.result()
             return await main
         finally:
