@@ -355,6 +355,8 @@ def read_file_bytes(content: bytes) -> Plan:
         raise PlanError(f"the plan is damaged ({error}): compile it again") from error
     if not decompressor.eof or len(data) != size:
         raise PlanError("the plan is cut short: compile it again")
+    if decompressor.unused_data:
+        raise PlanError("something was added behind the plan: compile it again")
     if digest(data) != expected:
         raise PlanError("the plan was changed after it was written (its digest does not match): compile it again")
     return decode(data)

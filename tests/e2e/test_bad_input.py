@@ -122,11 +122,13 @@ def damaged(content: bytes, how: str) -> bytes:
             return content[:60] + bytes([content[60] ^ 1]) + content[61:]
         case "another format":
             return b"PK\x03\x04" + content
+        case "something behind it":
+            return content + b"more"
         case _:
             return content[:40]
 
 
-@pytest.mark.parametrize("how", ["cut", "changed", "another format", "head only"])
+@pytest.mark.parametrize("how", ["cut", "changed", "another format", "something behind it", "head only"])
 def test_a_damaged_plan(hello: Project, how: str) -> None:
     hello.flowc("compile", "hello.flow")
     path = hello.folder / ".flow/build/hello.flowplan"

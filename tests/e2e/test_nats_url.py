@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from flowrun.server import EmbeddedServer
+from flowrun.server import EmbeddedServer, find_nats_server
 
 from .conftest import Project
 from .test_interrupt import FLOW, TASKS, wait_for_line
@@ -60,3 +62,44 @@ def _command(process: Path) -> str:
         return (process / "cmdline").read_bytes().decode(errors="replace")
     except OSError:
         return ""
+
+
+@pytest.fixture
+def small_url(tmp_path: Path) -> Iterator[str]:
+    """A server whose store takes 3 MB: to whoever writes, a disk that fills up."""
+    config = tmp_path / "small.conf"
+    config.write_text(
+        f'listen: "127.0.0.1:-1"\nports_file_dir: "{tmp_path}"\nmax_payload: 8MB\n'
+        f'jetstream {{ store_dir: "{tmp_path}/store", max_file_store: 3MB }}\n'
+    )
+    with subprocess.Popen([str(find_nats_server()), "-c", str(config), "-l", str(tmp_path / "nats.log")]) as process:
+        ports = tmp_path / f"nats-server_{process.pid}.ports"
+        until = time.monotonic() + 10
+        while not ports.exists() or not ports.read_text().strip():
+            assert time.monotonic() < until, (tmp_path / "nats.log").read_text()
+            time.sleep(0.01)
+        yield json.loads(ports.read_text())["nats"][0]
+        process.terminate()
+
+
+def test_a_store_that_fills_up_ends_the_run_at_once(project: Project, small_url: str) -> None:
+    project.write(
+        main_flow="""
+            use "tasks.py" { make, grow }
+            flow main(n: int = 400_000) returns int {
+              xs = make(n) -> grow -> grow -> grow -> grow
+              return len(xs)
+            }
+        """,
+        tasks_py="""
+            def make(n: int) -> list[int]:
+                return list(range(n))
+            def grow(xs: list[int]) -> list[int]:
+                return [x + 1 for x in xs]
+        """,
+    )
+    ended = project.flowc("run", "main.flow", "--nats", small_url, timeout=60)
+    assert ended.code == 2
+    assert ended.is_one_message()
+    assert "does not take more" in ended.err
+    assert "--resume" in ended.err

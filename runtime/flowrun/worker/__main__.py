@@ -16,7 +16,7 @@ __all__ = ["main"]
 
 
 def main() -> int:
-    """Exit codes: 0 it was told to end, 1 it cannot go on (the reason is on standard error)."""
+    """Exit codes: 0 it was told to end, 1 it cannot go on, STORE_FAILED; the reason is on standard error."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     first = spawn()  # it starts while this process imports the rest
     from .service import serve

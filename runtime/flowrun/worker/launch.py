@@ -6,7 +6,10 @@ import os
 import subprocess
 import sys
 
-__all__ = ["launch_worker"]
+__all__ = ["STORE_FAILED", "launch_worker"]
+
+#: exit code of a worker whose results the server does not take (its disk is full): another one would fare no better
+STORE_FAILED = 3
 
 
 def launch_worker() -> subprocess.Popen[bytes]:

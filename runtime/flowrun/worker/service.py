@@ -7,16 +7,17 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
-from flowrun.errors import FlowError
+from flowrun.errors import FlowError, StoreError
 from flowrun.nats.transport import NatsTransport
 from flowrun.settings import Settings
 
 from .agent import Agent
 from .config import WorkerConfig
 from .frames import Setup
+from .launch import STORE_FAILED
 from .slot import ProcessSlot
 from .spawn import Spawned
 
@@ -34,15 +35,19 @@ def serve(first: Spawned) -> int:
     try:
         _run(_serve(WorkerConfig.from_json(config), first))
     except FlowError as error:
-        print(f"worker: {error}", file=sys.stderr)
-        return 1
+        return _tell([error])
     except ExceptionGroup as group:
         expected, others = group.split(FlowError)
         if others is not None:
             raise others from None
-        print(*(f"worker: {error}" for error in _leaves(expected)), sep="\n", file=sys.stderr)
-        return 1
+        return _tell(_leaves(expected))
     return 0
+
+
+def _tell(errors: Sequence[BaseException]) -> int:
+    """Says why the worker ends; gives its exit code."""
+    print(*(f"worker: {error}" for error in errors), sep="\n", file=sys.stderr)
+    return STORE_FAILED if any(isinstance(error, StoreError) for error in errors) else 1
 
 
 def _leaves(error: BaseException | None) -> list[BaseException]:

@@ -12,7 +12,7 @@ import subprocess
 from flowrun.errors import FlowError
 
 from .config import WorkerConfig
-from .launch import launch_worker
+from .launch import STORE_FAILED, launch_worker
 
 __all__ = ["Supervisor", "WorkerBroken"]
 
@@ -90,6 +90,8 @@ class Supervisor:
                 continue
             assert self._process.stdin is not None
             self._process.stdin.close()
+            if self._process.returncode == STORE_FAILED:
+                raise WorkerBroken("the worker cannot store results; the reason is in the line above")
             deaths = deaths + 1 if loop.time() - born < YOUNG else 1
             if deaths >= MOST_DEATHS:
                 raise WorkerBroken(
