@@ -25,9 +25,9 @@ import zstandard
 from .types import Type
 
 __all__ = [
-    "FORMAT", "BranchNode", "ChildNode", "ConnectionDef", "EachNode", "Expr", "HandlerDef", "Input", "JoinNode",
-    "Node", "NodeBase", "OutcomeNode", "ParamDef", "ParamNode", "Plan", "PlanBlock", "PlanError", "PoolDef",
-    "RepeatNode", "RetryPolicy", "MergeNode", "StepSettings", "TaskDef", "TaskNode", "TaskParamDef", "Trigger",
+    "FORMAT", "BranchNode", "ChildNode", "ConcurrencyDef", "ConnectionDef", "EachNode", "Expr", "HandlerDef", "Input",
+    "JoinNode", "LimitDef", "Node", "NodeBase", "OutcomeNode", "ParamDef", "ParamNode", "Plan", "PlanBlock", "PlanError",
+    "PoolDef", "RepeatNode", "RetryPolicy", "MergeNode", "StepSettings", "TaskDef", "TaskNode", "TaskParamDef", "Trigger",
     "ValueNode", "decode", "digest", "encode", "read_file_bytes", "write_file_bytes",
 ]  # fmt: skip
 
@@ -78,6 +78,17 @@ class RetryPolicy(_Data, frozen=True, kw_only=True):
     never: tuple[str, ...] = ()
 
 
+class ConcurrencyDef(_Data, frozen=True, kw_only=True):
+    """At most `limit` at the same time in the whole environment, of those with the same key. Those that wait are served
+    key by key in turn."""
+
+    limit: int
+    #: over the inputs of the node; of a flow, over ["in", i] of the parameters of block 0; None: all have the same key
+    key: Expr | None = None
+    #: what happens when the limit is reached: wait; cancel the oldest that runs; be cancelled; be skipped
+    on_conflict: Literal["queue", "cancel_running", "cancel_new", "skip"] = "queue"
+
+
 class StepSettings(_Data, frozen=True, kw_only=True):
     queue: str = "default"
     priority: int = 5
@@ -85,9 +96,25 @@ class StepSettings(_Data, frozen=True, kw_only=True):
     pool: int | None = None
     slots: int = 1
     retry: RetryPolicy | None = None
+    #: of one attempt: then it is ended by force
     timeout_ms: int | None = None
+    #: of one attempt: then the task is asked to end (SoftTimeout is raised in it)
+    soft_timeout_ms: int | None = None
+    #: of all attempts together
     deadline_ms: int | None = None
+    #: not begun so long after it might have, it ends as expired
+    expires_ms: int | None = None
+    #: it begins that long after it might have, or not before a time (milliseconds since 1970)
+    delay_ms: int | None = None
+    at_ms: int | None = None
+    #: index in Plan.limits of a rate that its starts keep to
+    limit: int | None = None
+    concurrency: ConcurrencyDef | None = None
     executor: Literal["process", "thread", "async"] = "process"
+    #: an attempt that needs more is ended, in bytes
+    memory: int | None = None
+    #: a process is replaced after so many
+    max_tasks_per_process: int | None = None
     env: tuple[tuple[str, str], ...] = ()
     tags: tuple[str, ...] = ()
     idempotent: bool = False
@@ -267,6 +294,15 @@ class PoolDef(_Data, frozen=True, kw_only=True):
     slots: int
 
 
+class LimitDef(_Data, frozen=True, kw_only=True):
+    """A rate that the whole environment keeps to: a bucket of `burst` tokens that fills at rate per per_ms."""
+
+    name: str
+    rate: int
+    per_ms: int
+    burst: int
+
+
 class ConnectionDef(_Data, frozen=True, kw_only=True):
     name: str
     kind: str
@@ -288,6 +324,11 @@ class Plan(_Data, frozen=True, kw_only=True):
     blocks: tuple[PlanBlock, ...]
     handlers: tuple[HandlerDef, ...] = ()
     pools: tuple[PoolDef, ...] = ()
+    limits: tuple[LimitDef, ...] = ()
+    #: of runs of this flow
+    concurrency: ConcurrencyDef | None = None
+    #: runs of this flow at the same time in the whole environment; more wait in the order of their submission
+    max_active_runs: int | None = None
     connections: tuple[ConnectionDef, ...] = ()
     #: the child flows' plans by key, embedded; shared children are embedded once, in the outermost plan
     children: dict[str, Plan] = {}

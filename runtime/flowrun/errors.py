@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["FlowError", "StoreError", "TransportError", "ValueTooLarge"]
+__all__ = ["Conflict", "Fenced", "FlowError", "StoreError", "TransportError", "ValueTooLarge"]
 
 
 class FlowError(Exception):
@@ -22,3 +22,11 @@ class StoreError(FlowError):
 
 class ValueTooLarge(FlowError):
     """A value is larger than a value can be."""
+
+
+class Conflict(FlowError):
+    """Somebody else changed it in between."""
+
+
+class Fenced(FlowError):
+    """Another coordinator leads the partition now."""

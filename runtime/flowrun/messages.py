@@ -1,11 +1,13 @@
 """What travels: the events of an inbox, the bundles of the work stream, the record of an ended run, live notes.
 
 Values are msgpack bytes (see `values`); here they are opaque. Structs are array-like: fields are only ever added at
-the end. A packed message starts with one byte for the format, whose lowest bit says whether zstd was used.
+the end. A packed message starts with one byte for the format, whose lowest bit says whether zstd was used. A message
+of an inbox holds one or more events: what many ask for at the same moment travels, and is stored, as one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, TypeVar, cast
 
 import msgspec
@@ -14,10 +16,10 @@ import zstandard
 from .errors import FlowError
 
 __all__ = [
-    "Bundle", "Cancel", "Event", "Failure", "LogNote", "Lost", "MessageError", "Outcome", "Results", "Revoked",
-    "RunRecord",
-    "RunState", "StateNote", "StepNote", "StepRecord", "StepState", "Submit", "TimerFired", "WorkItem",
-    "pack", "unpack", "unpack_event",
+    "Bundle", "Cancel", "Ended", "Event", "Failure", "Holding", "Listing", "LogNote", "Lost", "MessageError", "Outcome",
+    "Presence", "Query", "Results", "Revoked", "RunRecord", "RunState", "RunSummary", "StateNote", "StepNote",
+    "StepRecord", "StepState", "Submit", "TakeOver", "Then", "TimerFired", "Watch", "WorkItem",
+    "ToClient", "pack", "pack_events", "unpack", "unpack_events", "unpack_to_client",
 ]  # fmt: skip
 
 StepState = Literal["waiting", "ready", "running", "retrying", "success", "failed", "skipped", "upstream_failed",
@@ -56,6 +58,16 @@ class Failure(_Wire, frozen=True):
 # ---- work -----------------------------------------------------------------------------------------------------------
 
 
+class Then(_Wire, frozen=True):
+    """A task that the same worker runs right after another one, if that one succeeded: the next of a fused chain."""
+
+    #: a TaskNode of the same block
+    node: int
+    #: the values of its inputs, in order; a number stands for the result of the chain's part of that place, 0: of the
+    #: item itself
+    inputs: tuple[bytes | int, ...]
+
+
 class WorkItem(_Wire, frozen=True):
     """One attempt of one node; of a simple EachNode, of its items first..last-1."""
 
@@ -77,6 +89,11 @@ class WorkItem(_Wire, frozen=True):
     last: int = -1
     #: positions in the `each`es whose items are scopes, the outermost first; None: outside of such
     index: int | tuple[int, ...] | None = None
+    #: tasks that follow at once, each in its first attempt: every one has an outcome of its own, up to the first that
+    #: does not succeed; those behind that one are not run and have none
+    then: tuple[Then, ...] = ()
+    #: not begun by then (milliseconds since 1970, by the worker's clock), it is not executed: its outcome is "expired"
+    expires_ms: int = 0
 
     @property
     def id(self) -> str:
@@ -93,7 +110,8 @@ class WorkItem(_Wire, frozen=True):
 class Bundle(_Wire, frozen=True):
     id: str
     partition: str
-    queue: str
+    #: as `names.lane` has it: all items of a bundle need the same kind of executor
+    lane: str
     #: content hashes in the blob store
     plans: tuple[str, ...]
     items: tuple[WorkItem, ...]
@@ -106,8 +124,8 @@ class Outcome(_Wire, frozen=True):
     scope: int
     node: int
     attempt: int
-    #: "returned": not executed, give it to another worker (no attempt is counted)
-    state: Literal["success", "failed", "skipped", "returned"]
+    #: "returned": not executed, give it to another worker (no attempt is counted); "expired": its time was over
+    state: Literal["success", "failed", "skipped", "returned", "expired"]
     #: success: the value; of a range: the values one after another
     value: bytes = b"\xc0"
     error: Failure | None = None
@@ -130,6 +148,14 @@ class Submit(_Wire, frozen=True, tag="submit"):
     args: bytes
     #: what triggered the run: "manual", later a trigger's name
     trigger: str = "manual"
+    #: who is told of its end at once (topic `to`); "": nobody
+    client: str = ""
+    #: not begun by then, it ends as expired: milliseconds since 1970 by the server's clock; 0: it never does
+    expires_ms: int = 0
+    #: of all its steps that do not set one themselves; None: the plan's
+    priority: int | None = None
+    #: the same key is the same run for as long as results are kept; the run's id was made of it; "": none
+    key: str = ""
 
 
 class Results(_Wire, frozen=True, tag="results"):
@@ -151,11 +177,24 @@ class TimerFired(_Wire, frozen=True, tag="timer"):
 
 
 class Cancel(_Wire, frozen=True, tag="cancel"):
+    """Of a run that is not known yet (its submission is delayed): it ends as cancelled when it comes."""
+
     run: str
     reason: str = "cancelled"
+    #: a step or a box (a group, a chain) of it; "": all of it
+    step: str = ""
 
 
-Event = Submit | Results | Lost | TimerFired | Cancel
+class TakeOver(_Wire, frozen=True, tag="takeover"):
+    """A coordinator leads the partition from here on. What it decides, it decides by these rules."""
+
+    epoch: int
+    node: str
+    #: version of the rules of `decide`
+    rules: int
+
+
+Event = Submit | Results | Lost | TimerFired | Cancel | TakeOver
 
 
 # ---- what a run was ---------------------------------------------------------------
@@ -192,6 +231,89 @@ class RunRecord(_Wire, frozen=True):
 # ---- live notes -----------------------------------------------------------------------------------------------------
 
 
+class Watch(_Wire, frozen=True):
+    """To coordinators (topic `watch`): this client wants to be told of a run, for the next few seconds. It is told at
+    once what is known, and says so again for as long as it wants."""
+
+    run: str
+    client: str
+    #: also of its steps, not only of its end
+    steps: bool = False
+
+
+class Query(_Wire, frozen=True):
+    """To coordinators (topic `query`): what runs? Each answers with a Listing, to the client."""
+
+    client: str
+    id: str
+    #: a run; "": all
+    run: str = ""
+    #: a flow; "": all
+    flow: str = ""
+    limit: int = 100
+
+
+class RunSummary(_Wire, frozen=True):
+    """A run that has not ended, as `ps` shows it."""
+
+    run: str
+    flow: str
+    submitted_ms: int
+    #: steps by state
+    steps: dict[str, int]
+    trigger: str = "manual"
+
+
+class Listing(_Wire, frozen=True, tag="listing"):
+    """A partition's answer to a Query."""
+
+    id: str
+    partition: str
+    #: the newest first, at most as many as asked for
+    runs: tuple[RunSummary, ...]
+    #: runs that have not ended
+    total: int
+
+
+class Ended(_Wire, frozen=True, tag="ended"):
+    """To a client (topic `to`): runs that ended. A record that is too large for a note is left out: read it."""
+
+    records: tuple[RunRecord, ...]
+    #: runs whose record must be read
+    runs: tuple[str, ...] = ()
+
+
+class Presence(_Wire, frozen=True):
+    """A node says every second or so that it lives, and what it has (topic `presence`)."""
+
+    #: unique among the nodes of an environment
+    node: str
+    group: str
+    host: str
+    pid: int
+    #: milliseconds since 1970, by its own clock
+    started_ms: int
+    #: lane -> items that it runs at the same time
+    capacity: dict[str, int] = {}
+    #: lane -> items that it runs now
+    busy: dict[str, int] = {}
+    #: partitions that it leads
+    leads: tuple[str, ...] = ()
+    #: it may lead partitions
+    leader: bool = False
+    version: str = ""
+    #: it ends: count on nothing of it
+    stopping: bool = False
+
+
+class Holding(_Wire, frozen=True):
+    """After a reconnect a worker says which bundles it still works on (topic `holding`): the server may have forgotten
+    that it handed them out."""
+
+    worker: str
+    bundles: tuple[str, ...]
+
+
 class StepNote(_Wire, frozen=True):
     """A change of one step's state, for live views."""
 
@@ -207,7 +329,9 @@ class StepNote(_Wire, frozen=True):
     failed: int = 0
 
 
-class StateNote(_Wire, frozen=True):
+class StateNote(_Wire, frozen=True, tag="state"):
+    """To a client (topic `to`) that watches a run."""
+
     run: str
     state: RunState
     steps: tuple[StepNote, ...]
@@ -243,7 +367,10 @@ _encoder = msgspec.msgpack.Encoder()
 
 def pack(message: msgspec.Struct) -> bytes:
     """A message's bytes, compressed where that shrinks them."""
-    data = _encoder.encode(message)
+    return _packed(_encoder.encode(message))
+
+
+def _packed(data: bytes) -> bytes:
     if len(data) >= _COMPRESS_FROM:
         small = _compressor.compress(data)
         if len(small) < len(data):
@@ -266,18 +393,35 @@ def _plain(data: bytes) -> bytes:
 
 
 _decoders: dict[Any, msgspec.msgpack.Decoder[Any]] = {
-    kind: msgspec.msgpack.Decoder(kind) for kind in (Bundle, RunRecord, StateNote, LogNote, Revoked)
+    kind: msgspec.msgpack.Decoder(kind)
+    for kind in (Bundle, RunRecord, StateNote, LogNote, Revoked, Cancel, Watch, Query, Presence, Holding)
 }
-T = TypeVar("T", Bundle, RunRecord, StateNote, LogNote, Revoked)
-_event_decoder: msgspec.msgpack.Decoder[Event] = msgspec.msgpack.Decoder(Event)
+T = TypeVar("T", Bundle, RunRecord, StateNote, LogNote, Revoked, Cancel, Watch, Query, Presence, Holding)
+_events_decoder: msgspec.msgpack.Decoder[tuple[Event, ...]] = msgspec.msgpack.Decoder(tuple[Event, ...])
+#: what a client is told
+ToClient = StateNote | Ended | Listing
+_to_client_decoder: msgspec.msgpack.Decoder[ToClient] = msgspec.msgpack.Decoder(ToClient)
 
 
-def unpack_event(data: bytes) -> Event:
-    """An event of the inbox. Raises MessageError."""
+def pack_events(events: Sequence[Event]) -> bytes:
+    """The bytes of an inbox's message."""
+    return _packed(_encoder.encode(events))
+
+
+def unpack_events(data: bytes) -> tuple[Event, ...]:
+    """The events of an inbox's message, in order. Raises MessageError."""
     try:
-        return _event_decoder.decode(_plain(data))
+        return _events_decoder.decode(_plain(data))
     except (msgspec.DecodeError, RecursionError) as error:
         raise MessageError(f"an event is damaged: {error}") from error
+
+
+def unpack_to_client(data: bytes) -> ToClient:
+    """What a client is told. Raises MessageError."""
+    try:
+        return _to_client_decoder.decode(_plain(data))
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise MessageError(f"a note is damaged: {error}") from error
 
 
 def unpack(data: bytes, kind: type[T]) -> T:

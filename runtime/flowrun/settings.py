@@ -29,9 +29,30 @@ class Settings:
     #: publishes that wait for the server's acknowledgement at the same time
     in_flight: int = 2_048
 
+    # ---- partitions
+    #: inboxes that deployed nodes share; told to the first node of an environment, and from then on fixed
+    partitions: int = 8
+    #: a leader that cannot renew its lease for this long stops, and another one takes over
+    lease: float = 2.0
+    #: a leader renews its lease as often as this
+    lease_renewal: float = 0.5
+    #: a snapshot is taken after so many events, or so many bytes of events, …
+    snapshot_events: int = 20_000
+    snapshot_bytes: int = 32 * 1024 * 1024
+    #: … or after this time, if anything changed
+    snapshot_interval: float = 30.0
+    #: a run that nothing happened to for this long is kept packed
+    freeze_after: float = 5.0
+    #: an inbox that holds more than this refuses new submissions; results are always taken
+    inbox_high_water: int = 4 * 1024 * 1024 * 1024
+    #: an environment's workers say that they live as often as this, and count as gone after three times it
+    presence: float = 1.0
+
     # ---- streams
+    #: copies of every stream: 1, or 3 on a cluster
+    replicas: int = 1
     #: a bundle whose worker is silent for this long goes to another worker
-    ack_wait: float = 10.0
+    ack_wait: float = 6.0
     #: bundles of one queue and partition that are handed out at the same time
     max_ack_pending: int = 10_000
     #: blobs travel in pieces of this size; a server's default limit for a message is 1 MiB
@@ -41,8 +62,14 @@ class Settings:
     blob_renewal: float = 3600.0
 
     # ---- runs
-    #: an ended run's record is kept for this long
+    #: an ended run's record is kept for this long, and so is its idempotency key
     keep_results: float = 7 * 24 * 3600.0
+    #: the id of an ended run is remembered for this long, so that a submission that is sent twice is one run; no client
+    #: sends one again that late
+    remember: float = 150.0
+    #: what tasks wrote is kept for this long, and for so many bytes
+    keep_logs: float = 7 * 24 * 3600.0
+    log_bytes: int = 1024 * 1024 * 1024
     #: a record above this size is stored as a blob
     record_inline: int = 512 * 1024
 

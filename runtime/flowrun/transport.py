@@ -5,12 +5,12 @@ Time is the event loop's: the in-memory twin runs on a loop whose clock jumps to
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 import msgspec
 
-__all__ = ["Delivery", "Record", "Transport", "WorkSource"]
+__all__ = ["Delayed", "Delivery", "Entry", "Inbox", "Record", "Transport", "WorkSource"]
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -23,6 +23,35 @@ class Record(msgspec.Struct, frozen=True):
     data: bytes
 
 
+class Inbox(msgspec.Struct, frozen=True):
+    """The state of a partition's inbox."""
+
+    #: another one if the inbox was lost and made anew: when the server made it, as it writes that
+    created: str
+    #: sequence of the first message that is still there, and of the last one ever; 0, 0: there never was one
+    first_seq: int
+    last_seq: int
+    #: bytes that it holds
+    size: int = 0
+
+
+class Delayed(msgspec.Struct, frozen=True):
+    """An event that waits for its time."""
+
+    name: str
+    at_ms: int
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A value that is changed by compare-and-set: a lease, the pointer to a snapshot."""
+
+    key: str
+    #: grows with every change of any entry
+    revision: int
+    #: b"": it was removed
+    data: bytes
+
+
 class Delivery(Protocol):
     """A bundle that was handed to this worker."""
 
@@ -32,6 +61,11 @@ class Delivery(Protocol):
     @property
     def redelivered(self) -> bool:
         """It was handed out before, and that worker never acknowledged it."""
+
+    @property
+    def fresh(self) -> bool:
+        """It came through a connection that was made anew less than `ack_wait` ago: the server may have been restarted
+        and have forgotten that another worker holds this bundle (see `Holding`)."""
 
     async def ack(self) -> None:
         """It is dealt with: its results are in the inbox."""
@@ -50,31 +84,82 @@ class WorkSource(Protocol):
 
 
 class Transport(Protocol):
-    """All methods raise TransportError when the server cannot be reached, after retries of their own."""
+    """All methods raise TransportError when the server cannot be reached, after retries of their own, and StoreError
+    when it cannot store."""
+
+    # ---- inboxes
 
     async def open_partition(self, partition: str) -> None:
         """Creates what a partition needs, if it is not there."""
 
     async def drop_partition(self, partition: str) -> None:
-        """Removes a partition's inbox and work. Does nothing if it is not there."""
+        """Removes a partition: inbox, work, entries. Does nothing if it is not there."""
 
     async def append(self, partition: str, data: bytes, key: str) -> int:
-        """Writes one event to the inbox; returns when the server has it. A `key` seen lately is not written twice."""
+        """Writes one message (`pack_events`) to the inbox; returns its sequence when the server has it. A `key` seen
+        in the last two minutes is not written twice."""
+
+    async def append_at(self, partition: str, name: str, data: bytes, at_ms: int) -> None:
+        """Writes a message to the inbox at that time (milliseconds since 1970), never earlier, also when no node lives
+        then. Another one of that name is replaced."""
+
+    async def cancel_delayed(self, partition: str, name: str) -> bool:
+        """Takes a delayed message back; False if there is none (any more)."""
+
+    async def delayed(self, partition: str) -> list[Delayed]:
+        """What waits for its time, in no particular order."""
 
     def read(self, partition: str, after: int) -> AsyncIterator[list[Record]]:
         """The inbox from the message after sequence `after`, in order, without end; in batches as they come."""
 
-    async def last_seq(self, partition: str) -> int:
-        """The sequence of the inbox's last message; 0 if it is empty."""
+    async def inbox(self, partition: str) -> Inbox:
+        """Raises StoreError if there is no such partition."""
 
-    async def dispatch(self, queue: str, priority: int, partition: str, data: bytes, key: str) -> None:
-        """Puts a bundle into the work stream; returns when the server has it."""
+    async def read_one(self, partition: str, seq: int) -> Record | None:
+        """The inbox's message of that sequence, if it is still there."""
+
+    async def purge_inbox(self, partition: str, before: int) -> None:
+        """Removes the inbox's messages below that sequence; delayed ones stay."""
+
+    # ---- work
+
+    async def fence(self, partition: str) -> int:
+        """Shuts out every earlier leader of the partition: gives the token that dispatches carry from now on."""
+
+    async def dispatch(
+        self, group: str, lane: str, priority: int, partition: str, data: bytes, key: str, fence: int
+    ) -> None:
+        """Puts a bundle into the work stream; returns when the server has it. Raises Fenced if `fence` is no longer the
+        last one of the partition: nothing was written then."""
+
+    async def standing_work(self, partition: str) -> list[bytes]:
+        """Every bundle of a partition in the work stream, also those that workers hold."""
 
     async def clear_work(self, partition: str) -> None:
-        """Removes every bundle of a partition from the work stream (at a take-over, when no worker lives)."""
+        """Removes every bundle of a partition from the work stream (when no worker lives)."""
 
-    async def work(self, partition: str, queues: tuple[str, ...]) -> WorkSource:
-        """Bundles of these queues and this partition."""
+    async def work(self, group: str, lanes: tuple[str, ...]) -> WorkSource:
+        """Bundles of these lanes for this group, of all partitions."""
+
+    # ---- entries
+
+    async def read_entry(self, key: str) -> Entry | None:
+        """`key` is made of parts with dots between: "lease.3". None if it is not there."""
+
+    async def write_entry(self, key: str, data: bytes, expected: int | None = None) -> int:
+        """Its new revision. With `expected`, the revision that it must have (0: it must not be there), else raises
+        Conflict."""
+
+    async def remove_entry(self, key: str) -> None:
+        """Does nothing if it is not there."""
+
+    async def entries(self, prefix: str) -> list[Entry]:
+        """Those whose key begins with `prefix` and a dot."""
+
+    async def listen_entries(self, prefix: str) -> AsyncIterator[Entry]:
+        """Changes from now on, as they come, without end; for a hint only: some may be lost."""
+
+    # ---- blobs and results
 
     async def put_blob(self, digest: str, data: bytes) -> None:
         """Stores bytes of any size under their content hash. Whoever is about to refer to a blob puts it, although it
@@ -86,18 +171,25 @@ class Transport(Protocol):
     async def collect_blobs(self, keep_seconds: float) -> None:
         """Removes blobs that were put last before any partition's first event and more than `keep_seconds` ago."""
 
-    async def put_result(self, run: str, data: bytes, keep_seconds: float) -> None:
-        """Stores an ended run's record for a time, and tells whoever waits for it."""
+    async def put_results(self, records: Sequence[tuple[str, bytes]], keep_seconds: float) -> None:
+        """Stores the records of ended runs, each under its run, for a time; returns when the server has all."""
 
     async def get_result(self, run: str) -> bytes | None: ...
 
-    async def wait_result(self, run: str) -> bytes:
-        """The record of a run, once it is stored."""
+    async def put_log(self, run: str, data: bytes) -> None:
+        """Stores lines that a task of the run wrote, for a while, and shows them to who listens (topic "log"). Is not
+        acknowledged: nothing but eyes depends on it."""
 
-    async def notify(self, topic: str, run: str, data: bytes) -> None:
-        """A live note (`state`, `log`, `cancel`): whoever listens gets it, nothing is kept."""
+    def read_log(self, run: str) -> AsyncIterator[bytes]:
+        """What is stored of a run's log, then what comes, without end. b"" once, after what was stored."""
 
-    async def listen(self, topic: str, run: str) -> AsyncIterator[bytes]:
-        """Live notes of a topic and a run ("*": of all) from now on, without end."""
+    # ---- live notes
+
+    async def notify(self, topic: str, key: str, data: bytes) -> None:
+        """A live note: whoever listens gets it, nothing is kept. Topics: `to` (a client), `watch`, `query`, `cancel`,
+        `revoke`, `presence`, `holding`."""
+
+    async def listen(self, topic: str, key: str) -> AsyncIterator[bytes]:
+        """Live notes of a topic and a key ("*": of all) from now on, without end."""
 
     async def close(self) -> None: ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .commands import Changed, ClearTimer, Command, EndRun, PutBlob, Ready, Revoke, SetTimer
+from .commands import Changed, ClearTimer, Command, EndRun, PutBlob, Ready, Revoke, Send, SetTimer
 from .engine import Engine
 
-__all__ = ["Changed", "ClearTimer", "Command", "EndRun", "Engine", "PutBlob", "Ready", "Revoke", "SetTimer"]
+__all__ = ["Changed", "ClearTimer", "Command", "EndRun", "Engine", "PutBlob", "Ready", "Revoke", "Send", "SetTimer"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from flowrun.messages import StepNote, WorkItem
+from flowrun.messages import Event, StepNote, Then, WorkItem
 
-__all__ = ["Changed", "ClearTimer", "Command", "EndRun", "PutBlob", "Ready", "Revoke", "SetTimer"]
+__all__ = ["Changed", "ClearTimer", "Command", "EndRun", "PutBlob", "Ready", "Revoke", "Send", "SetTimer"]
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -27,7 +27,8 @@ class Ready(msgspec.Struct, frozen=True):
     plan: str
     #: key in Plan.children; "" for the plan itself
     flow: str
-    queue: str
+    #: as `names.lane` has it
+    lane: str
     #: 0 to 9, 9 first
     priority: int
     #: smaller goes first among equals: the place of the run's submission in the inbox
@@ -36,6 +37,9 @@ class Ready(msgspec.Struct, frozen=True):
     alone: bool = False
     #: as WorkItem has it
     index: int | tuple[int, ...] | None = None
+    #: as WorkItem has it
+    then: tuple[Then, ...] = ()
+    expires_ms: int = 0
 
     def item(self, plan: int, first: int | None = None, last: int | None = None) -> WorkItem:
         """The work item of it, or of a part of its range; `plan` is the index in the bundle's plans."""
@@ -51,6 +55,8 @@ class Ready(msgspec.Struct, frozen=True):
             first=self.first if first is None else first,
             last=self.last if last is None else last,
             index=self.index,
+            then=self.then,
+            expires_ms=self.expires_ms,
         )
 
 
@@ -93,6 +99,16 @@ class EndRun(msgspec.Struct, frozen=True):
     run: str
 
 
+class Send(msgspec.Struct, frozen=True):
+    """Append this event to the inbox of another partition. A snapshot waits until it is there; after a replay it is
+    sent again with the same id, and its receiver takes it once."""
+
+    partition: str
+    event: Event
+    #: unique for ever, and the same after every replay
+    id: str
+
+
 class Changed(msgspec.Struct, frozen=True):
     """For live views: the last state of the steps that changed. May be dropped or joined with later ones."""
 
@@ -100,4 +116,4 @@ class Changed(msgspec.Struct, frozen=True):
     steps: tuple[StepNote, ...]
 
 
-Command = Ready | Revoke | SetTimer | ClearTimer | PutBlob | EndRun | Changed
+Command = Ready | Revoke | SetTimer | ClearTimer | PutBlob | EndRun | Changed | Send
