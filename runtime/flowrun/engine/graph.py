@@ -28,6 +28,8 @@ from flowc.plan import (
     Trigger,
 )
 
+from flowrun.names import lane
+
 from .rules import RULES, Rule
 
 __all__ = ["Edge", "Graph", "Tables", "settings_of"]
@@ -78,6 +80,10 @@ class Graph:
         #: nodes that may start as soon as the parameters are there
         self.roots = [i for i in range(block.params, self.size) if not self.pending[i] and block.nodes[i].guard is None]
         self.teardowns = _teardowns(block)
+        #: node -> its settings; the defaults for one that has none of its own
+        self.settings = [settings_of(plan, node) for node in block.nodes]
+        #: node -> where workers pull its work from
+        self.lanes = [lane(settings.queue, settings.executor) for settings in self.settings]
 
     def _add(self, i: int, node: Node) -> None:
         if isinstance(node, ParamNode):

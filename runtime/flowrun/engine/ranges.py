@@ -14,6 +14,7 @@ from flowc.plan import StepSettings, TaskNode
 
 from flowrun import wire
 from flowrun.messages import Failure, Outcome
+from flowrun.names import lane
 
 from .commands import Ready, Revoke
 from .core import SERVE, Core, inputs_of, note
@@ -120,7 +121,7 @@ def _ready(scope: Scope, node: int, first: int, last: int) -> Ready:
         inputs=inputs_of(scope, node),
         plan=run.plan,
         flow=graph.flow,
-        queue=settings.queue,
+        lane=lane(settings.queue, settings.executor),
         priority=settings.priority,
         order=run.seq,
         alone=first in fan.alone,

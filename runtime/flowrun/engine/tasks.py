@@ -85,7 +85,7 @@ def grant(core: Core, scope: Scope, node: int, settings: StepSettings) -> None:
 def ready(scope: Scope, node: int) -> Ready:
     """The current attempt, as work."""
     graph, run, attempt = scope.graph, scope.run, scope.attempts[node]
-    settings = settings_of(graph.plan, graph.nodes[node])
+    settings = graph.settings[node]
     return Ready(
         run=run.id,
         scope=scope.id,
@@ -97,7 +97,7 @@ def ready(scope: Scope, node: int) -> Ready:
         inputs=inputs_of(scope, node),
         plan=run.plan,
         flow=graph.flow,
-        queue=settings.queue,
+        lane=graph.lanes[node],
         priority=settings.priority,
         order=run.seq,
         alone=attempt.alone,

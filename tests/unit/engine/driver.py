@@ -217,7 +217,7 @@ def _range(work: Ready, first: int, last: int) -> Ready:
     item = work.item(0, first, last)
     return Ready(
         work.run, work.scope, work.block, work.node, work.attempt, item.first, item.last, work.inputs, work.plan,
-        work.flow, work.queue, work.priority, work.order, work.alone,
+        work.flow, work.lane, work.priority, work.order, work.alone,
     )  # fmt: skip
 
 

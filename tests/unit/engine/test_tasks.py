@@ -243,10 +243,17 @@ def test_a_cancelled_task_gives_its_slots_back() -> None:
 
 
 def test_work_carries_what_the_dispatcher_needs() -> None:
-    driver = Driver(one_task(queue="media", priority=7))
+    driver = Driver(one_task(queue="media", executor="async", priority=7))
     driver.submit()
     (work,) = driver.ready
-    assert (work.queue, work.priority, work.order, work.plan, work.flow, work.block) == ("media", 7, 1, "plan", "", 0)
+    assert (work.lane, work.priority, work.order, work.plan, work.flow, work.block) == (
+        "media@async",
+        7,
+        1,
+        "plan",
+        "",
+        0,
+    )
     item = work.item(3)
     assert (item.plan, item.id) == (3, "r/0/1/1")
     assert driver.engine.wants(item)
