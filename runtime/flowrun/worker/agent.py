@@ -28,9 +28,10 @@ from flowrun.messages import (
     Results,
     Revoked,
     pack,
+    pack_events,
     unpack,
-    unpack_event,
 )
+from flowrun.names import lane
 from flowrun.transport import Delivery, Transport
 
 from .job import Job
@@ -58,13 +59,14 @@ class Agent:
         slots: Sequence[Slot],
         *,
         worker: str,
-        partition: str,
+        group: str,
         queues: tuple[str, ...],
         ack_wait: float = 10.0,
     ) -> None:
         self._transport = transport
         self._slots = tuple(slots)
-        self._worker, self._partition, self._queues, self._ack_wait = worker, partition, queues, ack_wait
+        self._worker, self._group, self._ack_wait = worker, group, ack_wait
+        self._lanes = tuple(lane(queue, "process") for queue in queues)
         #: the slot that was used last is used first: it is warm
         self._free: asyncio.LifoQueue[Slot] = asyncio.LifoQueue()
         self._plans: OrderedDict[str, tuple[plans.Plan, bytes]] = OrderedDict()
@@ -121,8 +123,7 @@ class Agent:
             await slot.warm_up()
 
     async def _pull(self, group: asyncio.TaskGroup) -> None:
-        await self._transport.open_partition(self._partition)
-        source = await self._transport.work(self._partition, self._queues)
+        source = await self._transport.work(self._group, self._lanes)
         try:
             while True:
                 slots = [await self._free.get()]
@@ -147,9 +148,7 @@ class Agent:
                 slot.drop_unwanted()
 
     def _end_run(self, data: bytes) -> None:
-        event = unpack_event(data)
-        if isinstance(event, Cancel):
-            self._unwanted.end_run(event.run)
+        self._unwanted.end_run(unpack(data, Cancel).run)
 
     def _revoke(self, data: bytes) -> None:
         self._unwanted.revoke(unpack(data, Revoked))
@@ -157,7 +156,7 @@ class Agent:
     async def _send_notes(self) -> None:
         while True:
             note = await self._notes.get()
-            await self._transport.notify("log", note.run, pack(note))
+            await self._transport.put_log(note.run, pack(note))
 
     # ---- one bundle
 
@@ -170,7 +169,7 @@ class Agent:
             return  # it is not acknowledged: a newer worker may be able to read it
         if delivery.redelivered:
             self._free.put_nowait(slot)
-            await self._append(Lost(bundle.id, bundle.items), f"{bundle.id}/lost")
+            await self._append(bundle, Lost(bundle.id, bundle.items), "lost")
             await delivery.ack()
             return
         keeper = asyncio.ensure_future(self._keep(delivery))
@@ -223,7 +222,7 @@ class Agent:
             if not outcomes and job.closed:
                 return
             if outcomes:
-                await self._append(Results(job.bundle.id, self._worker, outcomes), f"{job.bundle.id}/{number}")
+                await self._append(job.bundle, Results(job.bundle.id, self._worker, outcomes), str(number))
                 number += 1
 
     async def _refuse(self, bundle: Bundle, failure: Failure) -> None:
@@ -232,7 +231,7 @@ class Agent:
             for i in bundle.items
             for n in (range(i.first, i.last) if i.first >= 0 else (-1,))
         )
-        await self._append(Results(bundle.id, self._worker, outcomes), f"{bundle.id}/0")
+        await self._append(bundle, Results(bundle.id, self._worker, outcomes), "0")
 
-    async def _append(self, event: Results | Lost, key: str) -> None:
-        await self._transport.append(self._partition, pack(event), key)
+    async def _append(self, bundle: Bundle, event: Results | Lost, part: str) -> None:
+        await self._transport.append(bundle.partition, pack_events([event]), f"{bundle.id}/{part}/{self._worker}")

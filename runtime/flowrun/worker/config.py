@@ -14,7 +14,8 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     #: "nats://127.0.0.1:4222"
     url: str
     env: str = "dev"
-    partition: str
+    #: the workers that it shares work with
+    group: str = "nodes"
     queues: tuple[str, ...] = ("default",)
     #: executor processes: items that run at the same time
     slots: int = 1

@@ -72,8 +72,8 @@ async def _serve(known: WorkerConfig, first: Spawned) -> None:
     agent = Agent(
         transport,
         slots,
-        worker=known.name,
-        partition=known.partition,
+        worker=f"{known.name}-{os.getpid()}",
+        group=known.group,
         queues=known.queues,
         ack_wait=known.ack_wait,
     )

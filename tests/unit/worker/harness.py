@@ -15,7 +15,7 @@ from flowc import plan as plans
 from flowc.types import ANY, Type
 from flowrun import values
 from flowrun.memory import MemoryServer, MemoryTransport
-from flowrun.messages import Bundle, LogNote, Lost, Outcome, Results, WorkItem, pack, unpack, unpack_event
+from flowrun.messages import Bundle, LogNote, Lost, Outcome, Results, WorkItem, pack, unpack, unpack_events
 from flowrun.worker.agent import Agent
 from flowrun.worker.frames import Setup
 from flowrun.worker.inline import InlineSlot
@@ -33,6 +33,7 @@ class Worker:
         self.slots = slots
         self.transport = MemoryTransport(server)
         self.logs: list[LogNote] = []
+        self.fence = 0
         self._seen = 0
 
     async def submit(self, plan: plans.Plan, items: Sequence[WorkItem], bundle: str | None = None) -> Bundle:
@@ -40,7 +41,7 @@ class Worker:
         digest = plans.digest(data)
         await self.transport.put_blob(digest, data)
         message = Bundle(bundle or f"bundle{next(_numbers)}", "p", "default", (digest,), tuple(items))
-        await self.transport.dispatch("default", 5, "p", pack(message), message.id)
+        await self.transport.dispatch("g", message.lane, 5, "p", pack(message), message.id, self.fence)
         return message
 
     async def events(self) -> AsyncIterator[Results | Lost]:
@@ -48,9 +49,9 @@ class Worker:
         async for records in self.transport.read("p", self._seen):
             for record in records:
                 self._seen = record.seq
-                event = unpack_event(record.data)
-                assert isinstance(event, Results | Lost)
-                yield event
+                for event in unpack_events(record.data):
+                    assert isinstance(event, Results | Lost)
+                    yield event
 
     async def outcomes(self, units: int, seconds: float = 30.0) -> list[Outcome]:
         """The outcomes of so many units, in the order of the inbox."""
@@ -174,8 +175,9 @@ async def worker(root: Path, source: str = "", *, inline: bool = False, slots: i
     await MemoryTransport(server).open_partition("p")
     setup = Setup(str(root))
     made: list[Slot] = [InlineSlot(root) if inline else ProcessSlot(setup) for _ in range(slots)]
-    agent = Agent(MemoryTransport(server), made, worker="w", partition="p", queues=("default",), ack_wait=1.0)
+    agent = Agent(MemoryTransport(server), made, worker="w", group="g", queues=("default",), ack_wait=1.0)
     running = Worker(server, agent, made)
+    running.fence = await running.transport.fence("p")
     work = asyncio.create_task(agent.run())
     listening = asyncio.create_task(_listen(running))
     try:
