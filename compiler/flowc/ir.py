@@ -81,6 +81,11 @@ class Settings(Model):
     timeout_ms: int | None = None
     #: limit of all attempts together, from the first time the step was ready
     deadline_ms: int | None = None
+    #: not begun so long after it might have, it ends as expired
+    expires_ms: int | None = None
+    #: it begins so long after it might have, or not before a time (milliseconds since 1970)
+    delay_ms: int | None = None
+    at_ms: int | None = None
     executor: Literal["process", "thread", "async"] = "process"
     env: tuple[tuple[str, str], ...] = ()
     tags: tuple[str, ...] = ()

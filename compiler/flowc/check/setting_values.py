@@ -7,6 +7,7 @@ Every method gives None after a finding.
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from typing import Any
 
@@ -24,6 +25,7 @@ __all__ = ["Reader", "from_plain"]
 
 _UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _DURATION = re.compile(r"(?:\d+(?:ms|s|m|h|d|w))+")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT")
 _BACKOFF_ARGUMENTS = ("first", "factor", "cap", "jitter")
 _BACKOFFS = ("fixed", "linear", "exponential")
 
@@ -72,6 +74,26 @@ class Reader:
             case _:
                 self._not(node, name, "a duration, as `30s` or `1h30m`", value)
         return None
+
+    def moment(self, node: syntax.Expression, name: str) -> int | None:
+        """A time in milliseconds since 1970; without an offset it is UTC."""
+        value = self.constant(node, name)
+        if value is None:
+            return None
+        match value.expr:
+            case ["datetime", str(text)]:
+                pass
+            case ["lit", str(text)] if self.is_plain and _MOMENT.match(text):
+                pass
+            case _:
+                self._not(node, name, "a time, as `2027-01-31T10:00:00Z`", value)
+                return None
+        try:
+            at = dt.datetime.fromisoformat(text)
+        except ValueError:
+            self.wrong(node, name, "a time, as `2027-01-31T10:00:00Z`", f'"{text}"')
+            return None
+        return round((at if at.tzinfo else at.replace(tzinfo=dt.UTC)).timestamp() * 1000)
 
     def integer(self, node: syntax.Expression, name: str, low: int = 0, high: int | None = None) -> int | None:
         value = self.constant(node, name)

@@ -23,6 +23,7 @@ __all__ = ["SETTINGS", "Place", "Setting", "check_slots", "names_at", "read_row"
 Place = Literal["task", "step", "child", "flow", "defaults", "each", "repeat", "group"]
 _EVERYWHERE: tuple[Place, ...] = ("task", "step", "flow", "defaults", "each", "group")
 _WORK: tuple[Place, ...] = ("task", "step", "child", "defaults", "each", "group")
+_CALLS: tuple[Place, ...] = ("task", "step", "defaults", "each", "group")
 
 #: how a place is called in messages
 _PLACES: dict[Place, str] = {
@@ -105,6 +106,9 @@ SETTINGS: dict[str, Setting] = {
         Setting("retry", "retry", Reader.retry, _WORK),
         Setting("timeout", "timeout_ms", _duration, (*_EVERYWHERE, "child")),
         Setting("deadline", "deadline_ms", _duration, _WORK, refused=("flow",)),
+        Setting("expires", "expires_ms", _duration, _CALLS, refused=("flow", "child")),
+        Setting("delay", "delay_ms", _duration, _CALLS, refused=("flow", "child")),
+        Setting("at", "at_ms", Reader.moment, _CALLS, refused=("flow", "child")),
         Setting("executor", "executor", _executor, _EVERYWHERE, refused=("child",)),
         Setting("env", "env", Reader.environment, _EVERYWHERE, refused=("child",)),
         Setting("tags", "tags", Reader.texts, (*_EVERYWHERE, "child")),
@@ -122,7 +126,7 @@ SETTINGS: dict[str, Setting] = {
         Setting("depends_on_past", "depends_on_past", _unread, (), inactive=("flow",)),
     ),
     **_refused(
-        "limit", "soft_timeout", "expires", "at", "delay", "result", "cache", "memory", "max_tasks_per_process",
+        "limit", "soft_timeout", "result", "cache", "memory", "max_tasks_per_process",
         "idempotency_key", "debounce", "batch", "on_failure", "undo", "delivery", "detached",
     ),
 }  # fmt: skip
@@ -190,8 +194,8 @@ _ELSEWHERE = {
     "dagrun_timeout": "write `timeout: 1h`",
     "soft_time_limit": "write `timeout: 30s`",
     "rate_limit": "write `pool: name` to limit how much runs at once",
-    "countdown": "call `sleep` of `std.time` before it",
-    "eta": "call `sleep` of `std.time` before it",
+    "countdown": "write `delay: 10s`",
+    "eta": "write `at: 2027-01-31T10:00:00Z`",
     "priority_weight": "write `priority: 5`, from 0 to 9",
     "pool_slots": "write `slots: 1`",
     "trigger_rule": "write `after done([a, b])` behind the call",
