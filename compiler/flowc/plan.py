@@ -26,9 +26,9 @@ from .types import Type
 
 __all__ = [
     "FORMAT", "BranchNode", "ChildNode", "ConcurrencyDef", "ConnectionDef", "EachNode", "Expr", "HandlerDef", "Input",
-    "JoinNode", "LimitDef", "Node", "NodeBase", "OutcomeNode", "ParamDef", "ParamNode", "Plan", "PlanBlock", "PlanError",
-    "PoolDef", "RepeatNode", "RetryPolicy", "MergeNode", "StepSettings", "TaskDef", "TaskNode", "TaskParamDef", "Trigger",
-    "ValueNode", "decode", "digest", "encode", "read_file_bytes", "write_file_bytes",
+    "JoinNode", "LimitDef", "MergeNode", "Node", "NodeBase", "OutcomeNode", "ParamDef", "ParamNode", "Plan",
+    "PlanBlock", "PlanError", "PoolDef", "RepeatNode", "RetryPolicy", "StepSettings", "TaskDef", "TaskNode",
+    "TaskParamDef", "Trigger", "ValueNode", "decode", "digest", "encode", "read_file_bytes", "write_file_bytes",
 ]  # fmt: skip
 
 #: version of the plan's format; a runtime accepts its own and the previous one
