@@ -1,0 +1,156 @@
+"""The inbox of one partition: its messages, and those that wait for their time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+
+from flowrun.transport import Delayed, Inbox, Record
+
+from .journal import SERVER, Journal, Keys
+
+__all__ = ["MemoryInbox", "Signal"]
+
+
+class Signal:
+    """Wakes all who wait."""
+
+    def __init__(self) -> None:
+        self._waiters: list[asyncio.Future[None]] = []
+
+    def waiter(self) -> asyncio.Future[None]:
+        """Done at the next `fire`."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters = [other for other in self._waiters if not other.done()]
+        self._waiters.append(waiter)
+        return waiter
+
+    def fire(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+class _Waiting:
+    """A message that waits for its time."""
+
+    __slots__ = ("at_ms", "data", "put_ms")
+
+    def __init__(self, data: bytes, at_ms: int, put_ms: int) -> None:
+        self.data, self.at_ms, self.put_ms = data, at_ms, put_ms
+
+
+class MemoryInbox:
+    """`now_ms` is the server's clock. Iterating gives the messages that are there."""
+
+    def __init__(self, created: str, clock: Callable[[], float], now_ms: Callable[[], int]) -> None:
+        self.created = created
+        self.keys = Keys(clock)
+        self.journal = Journal(clock)
+        self.changed = Signal()
+        #: false while the server is down, and for ever once it is removed
+        self.open = True
+        self._now_ms = now_ms
+        self._records: list[Record] = []
+        #: messages before the first of `_records`
+        self._purged = 0
+        self._delayed: dict[str, _Waiting] = {}
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self._records)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @property
+    def last_seq(self) -> int:
+        return self._purged + len(self._records)
+
+    def state(self) -> Inbox:
+        last = self.last_seq
+        first = self._purged + 1 if last else 0
+        return Inbox(
+            created=self.created, first_seq=first, last_seq=last, size=sum(len(record.data) for record in self._records)
+        )
+
+    def append(self, data: bytes, key: str | None) -> int:
+        """Writes a message, unless its key is known; its sequence."""
+        known = None if key is None else self.keys.find(key)
+        if known is not None:
+            return known
+        seq = self.last_seq + 1
+        if key is not None:
+            self.keys.add(key, seq)
+        self._records.append(Record(seq=seq, time_ms=self._now_ms(), data=data))
+        self.journal.note(lambda: self._take_back(key))
+        self.changed.fire()
+        return seq
+
+    def _take_back(self, key: str | None) -> None:
+        if key is not None:
+            self.keys.drop(key)
+        if self._records:
+            self._records.pop()
+        else:  # it was purged meanwhile, and that is not undone
+            self._purged -= 1
+
+    def after(self, seq: int, most: int) -> list[Record]:
+        start = max(seq - self._purged, 0)
+        return self._records[start : start + most]
+
+    def find(self, seq: int) -> Record | None:
+        place = seq - self._purged - 1
+        return self._records[place] if 0 <= place < len(self._records) else None
+
+    def purge(self, before: int) -> None:
+        count = min(max(before - 1 - self._purged, 0), len(self._records))
+        del self._records[:count]
+        self._purged += count
+
+    def first_ms(self) -> int | None:
+        """When the oldest message was written, also of those that wait."""
+        times = [waiting.put_ms for waiting in self._delayed.values()]
+        times += [self._records[0].time_ms] if self._records else []
+        return min(times, default=None)
+
+    # ---- what waits for its time
+
+    def append_at(self, name: str, data: bytes, at_ms: int, late: float) -> None:
+        """`late`: so many seconds after its time, at the earliest, it is there."""
+        waiting = _Waiting(data, at_ms, self._now_ms())
+        before = self._delayed.get(name)
+        self._delayed[name] = waiting
+        self.journal.note(lambda: self._put_back(name, before))
+        self._arm(name, waiting, late)
+
+    def _arm(self, name: str, waiting: _Waiting, late: float = 0.0) -> None:
+        wait = max(waiting.at_ms - self._now_ms(), 0) / 1000 + late
+        asyncio.get_running_loop().call_later(wait, self._due, name, waiting, context=SERVER)
+
+    def reopen(self) -> None:
+        """The server is up again: readers ask anew, and what became due meanwhile comes now."""
+        self.open = True
+        self.changed.fire()
+        for name, waiting in list(self._delayed.items()):
+            self._due(name, waiting)
+
+    def _put_back(self, name: str, before: _Waiting | None) -> None:
+        self._delayed.pop(name, None)
+        if before is not None:
+            self._delayed[name] = before
+
+    def _due(self, name: str, waiting: _Waiting) -> None:
+        if not self.open or self._delayed.get(name) is not waiting:
+            return
+        if waiting.at_ms > self._now_ms():  # it was armed before; or this clock counts whole milliseconds only
+            self._arm(name, waiting, 0.001)
+            return
+        del self._delayed[name]
+        self.append(waiting.data, None)
+
+    def cancel_delayed(self, name: str) -> bool:
+        return self._delayed.pop(name, None) is not None
+
+    def delayed(self) -> list[Delayed]:
+        return [Delayed(name=name, at_ms=waiting.at_ms) for name, waiting in self._delayed.items()]
