@@ -6,7 +6,7 @@ from . import items, ranges, tasks
 from .core import Core, finish
 from .fan import each_node, end_if_done
 from .flows import cancel_flow
-from .state import SUCCESS, Scope
+from .state import SUCCESS, Scope, attempt_of
 
 __all__ = ["cancel_node", "cancel_scope"]
 
@@ -29,7 +29,7 @@ def cancel_node(core: Core, scope: Scope, node: int, state: int) -> None:
     if node in scope.fans:
         _cancel_items(core, scope, node, state)
     elif node in scope.children:
-        scope.attempts[node].final = True
+        attempt_of(scope, node).final = True
         cancel_flow(core, scope.run.scopes[scope.children[node]], state)
     elif node in scope.loops:
         _cancel_rounds(core, scope, node, state)

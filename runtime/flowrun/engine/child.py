@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 from flowc.plan import ChildNode
 
 from flowrun import wire
@@ -13,7 +15,7 @@ from .evaluate import ExpressionError, compute
 from .flows import ArgumentError, open_flow, parameters, time_out
 from .graph import settings_of
 from .outcome import Outcome
-from .state import FAILED, GRANTED, NULL, SKIPPED, Scope
+from .state import FAILED, GRANTED, NULL, SKIPPED, Scope, attempt_of, entered, put_seconds
 
 __all__ = ["closed", "expire", "open_child", "out_of_time"]
 
@@ -22,7 +24,8 @@ def open_child(core: Core, scope: Scope, node: int) -> None:
     """Opens the body of the child flow. Arguments that need a blob are evaluated by a worker first."""
     child = scope.graph.nodes[node]
     assert isinstance(child, ChildNode)
-    scope.began.setdefault(node, core.now)
+    if node not in scope.began:
+        scope.began = entered(scope.began, node, core.now)
     try:
         args = scope.values[node] or _arguments(scope, node, child)
         if args is None:
@@ -38,7 +41,7 @@ def open_child(core: Core, scope: Scope, node: int) -> None:
         return
     label = None if scope.label is None or not child.name else f"{scope.label}{child.name}."
     opened = open_flow(core, scope.run, child.flow, given, parent=scope.id, node=node, label=label)
-    scope.children[node] = opened.id
+    scope.children = entered(scope.children, node, opened.id)
     limit = settings_of(scope.graph.plan, child).timeout_ms
     if limit is not None:
         core.set_timer(scope.run, "limit", scope, node, limit)
@@ -60,8 +63,8 @@ def closed(core: Core, scope: Scope, node: int, body: Scope, outcome: Outcome, r
     """The child run has ended, its handlers included."""
     del scope.children[node]
     if rows:
-        scope.rows[node] = rows
-    scope.attempts[node].seconds = (core.now - scope.began[node]) / 1000
+        scope.rows = entered(scope.rows, node, rows)
+    put_seconds(scope, node, struct.pack("<f", (core.now - scope.began[node]) / 1000))
     if body.cancelled and not (body.flow and body.flow.timed_out):
         tasks.withdraw(core, scope, node, body.cancelled)
     elif outcome.state == FAILED:
@@ -79,7 +82,7 @@ def closed(core: Core, scope: Scope, node: int, body: Scope, outcome: Outcome, r
 def expire(core: Core, scope: Scope, node: int) -> None:
     """The deadline of all attempts is over."""
     if node in scope.children:
-        scope.attempts[node].final = True
+        attempt_of(scope, node).final = True
         out_of_time(core, scope, node, tasks.deadline_failure(scope, node).message)
     else:
         tasks.deadline_passed(core, scope, node)

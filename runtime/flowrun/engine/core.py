@@ -15,7 +15,7 @@ from flowrun.wire import externalise
 from .commands import ClearTimer, Command, PutBlob, SetTimer
 from .graph import Tables
 from .pools import Pools
-from .state import FAILED, NAMES, NULL, SUCCESS, Run, Scope, Timer
+from .state import FAILED, NAMES, NULL, SUCCESS, Run, Scope, Timer, entered, number_of, seconds_of
 
 __all__ = [
     "CANCEL",
@@ -95,7 +95,7 @@ def finish(
     if value is not None:
         scope.values[node] = value
     if error is not None:
-        scope.errors[node] = error
+        scope.errors = entered(scope.errors, node, error)
     scope.open -= 1
     core.agenda.append((PROPAGATE, scope, node, 0))
     if not scope.open:
@@ -135,7 +135,6 @@ def note(core: Core, scope: Scope, node: int, message: str = "") -> None:
     if not name:
         return
     name = scope.label + name
-    attempt = scope.attempts.get(node)
     error = scope.errors.get(node)
     fan = scope.fans.get(node)
     state = scope.states[node]
@@ -143,8 +142,8 @@ def note(core: Core, scope: Scope, node: int, message: str = "") -> None:
         step=name,
         index=None,
         state=NAMES[state],
-        attempt=attempt.number if attempt else 1,
-        seconds=fan.took if fan else attempt.seconds if attempt else None,
+        attempt=number_of(scope, node),
+        seconds=fan.took if fan else seconds_of(scope, node),
         message=message or (f"{error.type}: {error.message}" if error else ""),
         total=fan.total if fan else 0,
         done=fan.succeeded if fan else 0,

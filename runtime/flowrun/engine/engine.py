@@ -26,7 +26,7 @@ from .graph import Tables
 from .outcome import outcome_of
 from .record import pack_rows, run_record
 from .scopes import close_scope, propagate
-from .state import CANCELLED, FLOW, GRANTED, HANDLER, ITEM, RUNNING, WAITING, Run, Scope
+from .state import CANCELLED, FLOW, GRANTED, HANDLER, ITEM, RUNNING, WAITING, Run, Scope, number_of
 
 __all__ = ["Engine"]
 
@@ -235,8 +235,7 @@ class Engine(Core):
         if scope is None:
             return False
         if work.first < 0:
-            attempt = scope.attempts.get(work.node)
-            return scope.states[work.node] == GRANTED and attempt is not None and attempt.number == work.attempt
+            return scope.states[work.node] == GRANTED and number_of(scope, work.node) == work.attempt
         fan = scope.fans.get(work.node)
         if fan is None or not fanout.is_simple(scope, work.node):
             return False

@@ -16,7 +16,7 @@ from .core import Core, fail, finish, inputs_of, note
 from .evaluate import ExpressionError
 from .fan import each_node
 from .scopes import expand_items
-from .state import GRANTED, NULL, RUNNING, SUCCESS, Attempt, Fan, Scope
+from .state import GRANTED, NULL, RUNNING, SUCCESS, Fan, Scope, entered
 from .tasks import ready
 
 __all__ = ["is_simple", "pump", "start", "start_evaluated"]
@@ -32,7 +32,6 @@ def start(core: Core, scope: Scope, node: int) -> None:
     except (ExpressionError, wire.WireError) as error:
         fail(core, scope, node, "ExpressionError", str(error))
         return
-    scope.attempts[node] = Attempt()
     scope.states[node] = GRANTED
     core.commands.append(ready(scope, node))
 
@@ -61,8 +60,8 @@ def _start(core: Core, scope: Scope, node: int, source: Source[bytes]) -> None:
         finish(core, scope, node, SUCCESS, b"\x90" if each.collects else NULL)
         return
     scope.states[node] = RUNNING
-    scope.began[node] = core.now
-    scope.fans[node] = Fan(total, bytearray(total), array("f", bytes(4 * total)))
+    scope.began = entered(scope.began, node, core.now)
+    scope.fans = entered(scope.fans, node, Fan(total, bytearray(total), array("f", bytes(4 * total))))
     expand_items(core, scope, node, total)
     note(core, scope, node)
     pump(core, scope, node)

@@ -20,7 +20,7 @@ from .evaluate import compute_default
 from .fan import failure_record
 from .outcome import Outcome, outcome_of
 from .scopes import Given, open_scope
-from .state import CANCELLED, FAILED, FLOW, HANDLER, NULL, RUNNING, SKIPPED, SUCCESS, FlowState, Run, Scope
+from .state import CANCELLED, FAILED, FLOW, HANDLER, NULL, RUNNING, SKIPPED, SUCCESS, FlowState, Run, Scope, entered
 
 __all__ = ["ArgumentError", "body_closed", "cancel_flow", "flow_outcome", "handler_closed", "open_flow", "parameters",
            "time_out"]  # fmt: skip
@@ -122,7 +122,7 @@ def handler_closed(scope: Scope, handler: Scope, rows: bytes) -> bool:
     flow = _flow(scope)
     flow.handlers.remove(handler.id)
     if rows:
-        scope.rows[-1 - handler.index] = rows
+        scope.rows = entered(scope.rows, -1 - handler.index, rows)
     return not flow.handlers
 
 

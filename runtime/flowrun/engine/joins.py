@@ -10,7 +10,7 @@ from .core import CANCEL, Core, fail, finish, store
 from .fan import failure_record
 from .outcome import blame_of
 from .scopes import chosen_source
-from .state import CANCELLED, EXPIRED, FAILED, ITEM, NULL, REMOVED, SKIPPED, SUCCESS, Scope
+from .state import CANCELLED, EXPIRED, FAILED, ITEM, NULL, REMOVED, SKIPPED, SUCCESS, Scope, entered
 
 __all__ = ["start_join", "start_merge", "start_outcome"]
 
@@ -87,7 +87,7 @@ def start_outcome(core: Core, scope: Scope, node: int) -> None:
             value = scope.values[outcome.watched[-1]] or NULL
     else:
         holds = SKIPPED in states.values()
-    scope.arms[node] = int(holds)
+    scope.arms = entered(scope.arms, node, int(holds))
     finish(core, scope, node, SUCCESS, value)
 
 

@@ -358,7 +358,7 @@ def _arm_deadline(core: Core, scope: Scope, node: int) -> None:
     """One timer stands for the earliest deadline of items that have not ended."""
     fan = scope.fans[node]
     while fan.deadlines and not _open(fan, *fan.deadlines[0][1:]):
-        fan.deadlines.popleft()
+        del fan.deadlines[0]
     name = f"deadline/{scope.id}/{node}"
     if fan.deadlines and name not in scope.run.timers:
         core.set_timer(scope.run, "deadline", scope, node, max(0, fan.deadlines[0][0] - core.now))
@@ -372,7 +372,7 @@ def deadline_passed(core: Core, scope: Scope, node: int) -> None:
     """Items that were not done in the time for all their attempts have failed."""
     fan = scope.fans[node]
     while fan.deadlines and fan.deadlines[0][0] <= core.now:
-        _, first, last = fan.deadlines.popleft()
+        _, first, last = fan.deadlines.pop(0)
         for index in range(first, last):
             if fan.states[index] < SUCCESS:
                 _expire(core, scope, node, index)

@@ -15,7 +15,7 @@ from flowc.plan import ChildNode, TaskNode
 from flowrun.messages import RunRecord, RunState, StepRecord
 
 from .fan import each_node
-from .state import CANCELLED, FAILED, NAMES, SUCCESS, Run, Scope
+from .state import CANCELLED, FAILED, NAMES, SUCCESS, Run, Scope, seconds_of
 
 __all__ = ["pack_rows", "run_record"]
 
@@ -66,7 +66,7 @@ def _row(scope: Scope, node: int, name: str) -> StepRecord:
     attempt = scope.attempts.get(node)
     attempts = attempt.number if attempt else int(state in (SUCCESS, FAILED))
     fan = scope.fans.get(node)
-    seconds = fan.took if fan else attempt.seconds if attempt else None
+    seconds = fan.took if fan else seconds_of(scope, node)
     return StepRecord(name, None, NAMES[state], attempts, seconds, scope.errors.get(node))
 
 

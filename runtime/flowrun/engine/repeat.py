@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import struct
+
 from flowc.plan import RepeatNode
 
 from .core import Core, fail, finish
 from .items import captured
 from .outcome import Outcome
 from .scopes import Given, open_scope
-from .state import FAILED, NULL, ROUND, RUNNING, SUCCESS, UNTIL, Attempt, Loop, Scope
+from .state import FAILED, NULL, ROUND, RUNNING, SUCCESS, UNTIL, Loop, Scope, attempt_of, entered, put_seconds
 
 __all__ = ["closed", "open_round", "start"]
 
@@ -17,9 +19,8 @@ _TRUE = b"\xc3"
 
 def start(core: Core, scope: Scope, node: int) -> None:
     scope.states[node] = RUNNING
-    scope.began[node] = core.now
-    scope.attempts[node] = Attempt()
-    scope.loops[node] = Loop()
+    scope.began = entered(scope.began, node, core.now)
+    scope.loops = entered(scope.loops, node, Loop())
     open_round(core, scope, node)
 
 
@@ -45,7 +46,7 @@ def closed(core: Core, scope: Scope, inner: Scope, outcome: Outcome, rows: bytes
     loop = scope.loops[node]
     loop.scope = -1
     if rows:
-        scope.rows[node] = rows
+        scope.rows = entered(scope.rows, node, rows)
     cancelled = inner.cancelled or loop.cancelled
     if cancelled or outcome.state == FAILED:
         _end(core, scope, node, cancelled or FAILED, outcome)
@@ -66,7 +67,7 @@ def _next(core: Core, scope: Scope, node: int) -> None:
         fail(core, scope, node, "TooManyRounds", f"`until` was not true after {rounds}, and `max` allows no more")
         return
     loop.round += 1
-    scope.attempts[node].number = loop.round
+    attempt_of(scope, node).number = loop.round
     if repeat.every_ms:
         core.set_timer(scope.run, "round", scope, node, repeat.every_ms)
     else:
@@ -80,7 +81,8 @@ def _end(core: Core, scope: Scope, node: int, state: int, outcome: Outcome) -> N
 
 
 def _time(core: Core, scope: Scope, node: int) -> None:
-    scope.attempts[node].seconds = (core.now - scope.began[node]) / 1000
+    attempt_of(scope, node)  # the record counts the rounds
+    put_seconds(scope, node, struct.pack("<f", (core.now - scope.began[node]) / 1000))
 
 
 def _repeat(scope: Scope, node: int) -> RepeatNode:

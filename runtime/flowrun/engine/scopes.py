@@ -9,7 +9,7 @@ from flowc.plan import MergeNode
 from .core import CLOSE, PROPAGATE, START, Core, finish
 from .graph import DATA, OPTIONAL, Graph
 from .rules import FAIL, RUN, WAIT
-from .state import CLASS, ITEM, REMOVED, SKIPPED, SUCCESS, UPSTREAM_FAILED, WAITING, FlowState, Run, Scope
+from .state import CLASS, ITEM, REMOVED, SKIPPED, SUCCESS, UPSTREAM_FAILED, WAITING, FlowState, Run, Scope, entered
 
 __all__ = [
     "Given", "chosen_source", "close_scope", "count_items", "expand_items", "index_of", "open_scope", "propagate",
@@ -88,7 +88,11 @@ def propagate(core: Core, scope: Scope, node: int) -> None:
     state = states[node]
     for join in graph.joins[node]:
         if state == SUCCESS:
-            scope.joined.setdefault(join, []).append(node)
+            winners = scope.joined.get(join)
+            if winners is None:
+                scope.joined = entered(scope.joined, join, [node])
+            else:
+                winners.append(node)
     for gate, how in graph.edges[node]:
         if states[graph.gate_node[gate]] == WAITING:
             _count_end(core, scope, gate, how, state)

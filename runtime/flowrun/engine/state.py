@@ -1,12 +1,15 @@
 """The state of a partition: runs, their scopes, and what each node kind remembers. Plain data.
 
 Only `graph` and `tables` point to static tables; a snapshot writes them as (flow, block) and as the plan's hash.
+Most scopes need few of their tables: one that was never written is `EMPTY`, which all share, and is written by
+`scope.errors = entered(scope.errors, node, error)`.
 """
 
 from __future__ import annotations
 
+import struct
 from array import array
-from collections import deque
+from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
@@ -16,8 +19,9 @@ from .graph import Graph, Tables
 
 __all__ = [
     "Attempt", "Blocks", "Fan", "FlowState", "Loop", "Run", "Scope", "ScopeKind", "Timer",
+    "EMPTY", "attempt_of", "entered", "number_of", "put_seconds", "seconds_of",
     "CLASS", "NAMES", "NULL",
-    "WAITING", "QUEUED", "GRANTED", "RETRYING", "RUNNING",
+    "WAITING", "DELAYED", "QUEUED", "GRANTED", "RETRYING", "RUNNING",
     "SUCCESS", "FAILED", "SKIPPED", "UPSTREAM_FAILED", "CANCELLED", "EXPIRED", "REMOVED",
     "FLOW", "HANDLER", "ITEM", "ROUND", "UNTIL",
 ]  # fmt: skip
@@ -25,23 +29,50 @@ __all__ = [
 #: msgpack null
 NULL = b"\xc0"
 
-#: states of a node or an item; from SUCCESS on it has ended. QUEUED waits for a slot of a pool; GRANTED may be
-#: dispatched; RUNNING has scopes of its own; REMOVED was cancelled by a join, and rules leave it out
-WAITING, QUEUED, GRANTED, RETRYING, RUNNING = range(5)
-SUCCESS, FAILED, SKIPPED, UPSTREAM_FAILED, CANCELLED, EXPIRED, REMOVED = range(5, 12)
+#: states of a node or an item; from SUCCESS on it has ended. DELAYED waits for its time, QUEUED for a slot of a pool;
+#: GRANTED may be dispatched; RUNNING has scopes of its own; REMOVED was cancelled by a join, and rules leave it out
+WAITING, DELAYED, QUEUED, GRANTED, RETRYING, RUNNING = range(6)
+SUCCESS, FAILED, SKIPPED, UPSTREAM_FAILED, CANCELLED, EXPIRED, REMOVED = range(6, 13)
 
 #: how a state is shown. When a worker begins is not known here: what may be dispatched counts as running
 NAMES: tuple[StepState, ...] = (
-    "waiting", "ready", "running", "retrying", "running",
+    "waiting", "waiting", "ready", "running", "retrying", "running",
     "success", "failed", "skipped", "upstream_failed", "cancelled", "expired", "cancelled",
 )  # fmt: skip
 
 #: how rules count an end: 0 success, 1 failed, 2 skipped, 3 upstream_failed
-CLASS = (-1, -1, -1, -1, -1, 0, 1, 2, 3, 1, 1, -1)
+CLASS = (-1, -1, -1, -1, -1, -1, 0, 1, 2, 3, 1, 1, -1)
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
-class Attempt(msgspec.Struct):
-    """What is remembered of a TaskNode's or ChildNode's attempts."""
+class _Empty(dict[int, NoReturn]):
+    """A table that nobody may write."""
+
+    def __setitem__(self, key: int, value: object) -> NoReturn:
+        raise TypeError("this table is shared: write it through `entered`")
+
+    setdefault = update = __setitem__  # type: ignore[assignment]
+
+
+EMPTY: Any = _Empty()
+
+
+def entered(table: dict[K, V], key: K, value: V) -> dict[K, V]:
+    """The table with one entry more; a new one instead of EMPTY."""
+    if table is EMPTY:
+        return {key: value}
+    table[key] = value
+    return table
+
+
+class _Part(msgspec.Struct, array_like=True):
+    """A part of the state that a snapshot writes as it is."""
+
+
+class Attempt(_Part, gc=False):
+    """What is remembered of a TaskNode's or ChildNode's attempts, where it is not the first one that just runs."""
 
     #: of the current attempt, from 1
     number: int = 1
@@ -51,15 +82,13 @@ class Attempt(msgspec.Struct):
     alone: bool = False
     #: slots of its pool that it holds
     held: int = 0
-    #: seconds that the last attempt took
-    seconds: float | None = None
     #: no other attempt may follow
     final: bool = False
     #: the bundle that handed it back last: the same report twice counts once
     returned_by: str = ""
 
 
-class Blocks(msgspec.Struct):
+class Blocks(_Part):
     """Values of items as they came: bytes in one buffer, and per block of them four numbers. No object per item."""
 
     data: bytearray = msgspec.field(default_factory=bytearray)
@@ -79,7 +108,7 @@ class Blocks(msgspec.Struct):
         return sum(index[1::4]), b"".join(parts)
 
 
-class Fan(msgspec.Struct):
+class Fan(_Part):
     """An `each` that has started."""
 
     total: int
@@ -110,7 +139,7 @@ class Fan(msgspec.Struct):
     #: ranges that wait for another attempt: first -> last
     waits: dict[int, int] = msgspec.field(default_factory=dict)
     #: (when, first, last) of what was started and has a deadline, in order of time
-    deadlines: deque[tuple[int, int, int]] = msgspec.field(default_factory=deque)
+    deadlines: list[tuple[int, int, int]] = msgspec.field(default_factory=list)
     results: Blocks = msgspec.field(default_factory=Blocks)
     #: it stands in the queue of its pool
     asked: bool = False
@@ -129,7 +158,7 @@ class Fan(msgspec.Struct):
     rows: dict[int, bytes] = msgspec.field(default_factory=dict)
 
 
-class Loop(msgspec.Struct):
+class Loop(_Part):
     """A `repeat` that has started."""
 
     #: from 1
@@ -142,7 +171,7 @@ class Loop(msgspec.Struct):
     cancelled: int = 0
 
 
-class FlowState(msgspec.Struct):
+class FlowState(_Part):
     """The run, or the child run, whose body a scope is."""
 
     #: scopes of handlers that run
@@ -194,28 +223,65 @@ class Scope(msgspec.Struct, eq=False):
     #: per gate: it gave its verdict
     decided: bytearray
     #: arm taken, of branches and outcomes that ended
-    arms: dict[int, int] = msgspec.field(default_factory=dict)
-    errors: dict[int, Failure] = msgspec.field(default_factory=dict)
-    attempts: dict[int, Attempt] = msgspec.field(default_factory=dict)
-    #: when nodes with scopes of their own began, milliseconds since 1970
-    began: dict[int, int] = msgspec.field(default_factory=dict)
-    fans: dict[int, Fan] = msgspec.field(default_factory=dict)
-    loops: dict[int, Loop] = msgspec.field(default_factory=dict)
+    arms: dict[int, int] = EMPTY
+    errors: dict[int, Failure] = EMPTY
+    #: of nodes whose attempts are more than the first
+    attempts: dict[int, Attempt] = EMPTY
+    #: seconds that the last attempt of each node took: float32 little-endian, NaN where it is not known; b"" if no
+    #: attempt has ended
+    seconds: bytearray | bytes = b""
+    #: when nodes began that have scopes of their own, or may expire, milliseconds since 1970
+    began: dict[int, int] = EMPTY
+    fans: dict[int, Fan] = EMPTY
+    loops: dict[int, Loop] = EMPTY
     #: ChildNode -> the scope of its run
-    children: dict[int, int] = msgspec.field(default_factory=dict)
+    children: dict[int, int] = EMPTY
     #: JoinNode -> members in the order of their successes
-    joined: dict[int, list[int]] = msgspec.field(default_factory=dict)
+    joined: dict[int, list[int]] = EMPTY
     #: node with scopes of its own -> the packed records of the last of them
-    rows: dict[int, bytes] = msgspec.field(default_factory=dict)
+    rows: dict[int, bytes] = EMPTY
     #: CANCELLED or REMOVED once it is being cancelled; else 0
     cancelled: int = 0
     flow: FlowState | None = None
 
 
-class Timer(msgspec.Struct, frozen=True):
+def attempt_of(scope: Scope, node: int) -> Attempt:
+    """What is remembered of a node's attempts, to be changed."""
+    found = scope.attempts.get(node)
+    if found is None:
+        found = Attempt()
+        scope.attempts = entered(scope.attempts, node, found)
+    return found
+
+
+def number_of(scope: Scope, node: int) -> int:
+    """The number of a node's current attempt."""
+    found = scope.attempts.get(node)
+    return found.number if found else 1
+
+
+_UNKNOWN_SECONDS = struct.pack("<f", float("nan"))
+
+
+def put_seconds(scope: Scope, node: int, seconds: bytes) -> None:
+    """How long the node's last attempt took, as float32 little-endian."""
+    if not scope.seconds:
+        scope.seconds = bytearray(_UNKNOWN_SECONDS * scope.graph.size)
+    scope.seconds[4 * node : 4 * node + 4] = seconds  # type: ignore[index]
+
+
+def seconds_of(scope: Scope, node: int) -> float | None:
+    """How long the node's last attempt took; None if that is not known."""
+    if not scope.seconds:
+        return None
+    (seconds,) = struct.unpack_from("<f", scope.seconds, 4 * node)
+    return None if seconds != seconds else round(seconds, 6)
+
+
+class Timer(_Part, frozen=True, gc=False):
     """What a timer of a run is for."""
 
-    #: "retry", "deadline", "item", "items", "round", "flow"
+    #: "retry", "deadline", "items", "limit", "round", "flow"
     kind: str
     scope: int
     node: int
@@ -232,6 +298,13 @@ class Run(msgspec.Struct, eq=False):
     #: place of its submission in the inbox
     seq: int
     submitted_ms: int
+    trigger: str = "manual"
+    #: who is told of its end; "": nobody
+    client: str = ""
+    #: of its steps that do not set one themselves; None: the plan's
+    priority: int | None = None
+    #: its id was made of an idempotency key
+    keyed: bool = False
     scopes: dict[int, Scope] = msgspec.field(default_factory=dict)
     next_scope: int = 0
     timers: dict[str, Timer] = msgspec.field(default_factory=dict)

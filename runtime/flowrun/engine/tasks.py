@@ -11,8 +11,6 @@ is stale: it names an attempt that is no longer the current one.
 
 from __future__ import annotations
 
-import struct
-
 import msgspec
 from flowc.plan import BranchNode, ChildNode, EachNode, RetryPolicy, StepSettings, TaskNode
 
@@ -21,10 +19,23 @@ from flowrun.messages import Failure, Outcome
 from .commands import Ready, Revoke
 from .core import OPEN, SERVE, Core, finish, inputs_of, note
 from .evaluate import ExpressionError, arm_of
-from .graph import settings_of
 from .retry import wait_ms
 from .scopes import index_of
-from .state import FAILED, GRANTED, QUEUED, RETRYING, RUNNING, SKIPPED, SUCCESS, Attempt, Scope
+from .state import (
+    FAILED,
+    GRANTED,
+    QUEUED,
+    RETRYING,
+    RUNNING,
+    SKIPPED,
+    SUCCESS,
+    WAITING,
+    Scope,
+    attempt_of,
+    entered,
+    number_of,
+    put_seconds,
+)
 
 __all__ = [
     "MAX_CRASHES", "WORKER_DIED",
@@ -48,8 +59,7 @@ _raw = msgspec.msgpack.Decoder(msgspec.Raw)
 
 def start(core: Core, scope: Scope, node: int) -> None:
     """The node may run: its first attempt."""
-    settings = settings_of(scope.graph.plan, scope.graph.nodes[node])
-    scope.attempts[node] = Attempt()
+    settings = scope.graph.settings[node]
     if settings.deadline_ms is not None:
         core.set_timer(scope.run, "deadline", scope, node, settings.deadline_ms)
     _ask(core, scope, node, settings)
@@ -68,9 +78,9 @@ def _ask(core: Core, scope: Scope, node: int, settings: StepSettings) -> None:
 
 def grant(core: Core, scope: Scope, node: int, settings: StepSettings) -> None:
     """The attempt may be dispatched; its slots are taken."""
-    attempt = scope.attempts[node]
     if settings.pool is not None:
         name = scope.graph.plan.pools[settings.pool].name
+        attempt = attempt_of(scope, node)
         attempt.held = core.pools.weight(name, settings.slots)
         core.pools.take(name, attempt.held)
     if isinstance(scope.graph.nodes[node], ChildNode):
@@ -84,14 +94,14 @@ def grant(core: Core, scope: Scope, node: int, settings: StepSettings) -> None:
 
 def ready(scope: Scope, node: int) -> Ready:
     """The current attempt, as work."""
-    graph, run, attempt = scope.graph, scope.run, scope.attempts[node]
+    graph, run, attempt = scope.graph, scope.run, scope.attempts.get(node)
     settings = graph.settings[node]
     return Ready(
         run=run.id,
         scope=scope.id,
         block=graph.block,
         node=node,
-        attempt=attempt.number,
+        attempt=attempt.number if attempt else 1,
         first=-1,
         last=-1,
         inputs=inputs_of(scope, node),
@@ -100,24 +110,24 @@ def ready(scope: Scope, node: int) -> Ready:
         lane=graph.lanes[node],
         priority=settings.priority,
         order=run.seq,
-        alone=attempt.alone,
+        alone=attempt is not None and attempt.alone,
         index=index_of(scope),
     )
 
 
 def take_outcome(core: Core, scope: Scope, node: int, bundle: str, outcome: Outcome) -> None:
     """A worker says how an attempt ended."""
-    attempt = scope.attempts.get(node)
-    if attempt is None or scope.states[node] != GRANTED or attempt.number != outcome.attempt:
+    if scope.states[node] != GRANTED or number_of(scope, node) != outcome.attempt:
         core.ignore(f"stale result of {outcome.run}/{outcome.scope}/{outcome.node}/{outcome.attempt}")
         return
     if outcome.state == "returned":
+        attempt = attempt_of(scope, node)
         if attempt.returned_by != bundle:
             attempt.returned_by = bundle
             core.commands.append(ready(scope, node))
         return
     if len(outcome.seconds) == 4:
-        attempt.seconds = round(struct.unpack("<f", outcome.seconds)[0], 6)
+        put_seconds(scope, node, outcome.seconds)
     if outcome.state == "success":
         if not _is_whole(outcome.value):
             fail_attempt(core, scope, node, _DAMAGED)
@@ -145,6 +155,7 @@ def _is_whole(value: bytes) -> bool:
 
 def skip(core: Core, scope: Scope, node: int) -> None:
     """The node ends without a value, and without a failure."""
+    attempt_of(scope, node)
     _tidy(core, scope, node)
     finish(core, scope, node, SKIPPED)
 
@@ -154,7 +165,7 @@ def succeed(core: Core, scope: Scope, node: int, value: bytes) -> None:
     _tidy(core, scope, node)
     if isinstance(scope.graph.nodes[node], BranchNode):
         try:
-            scope.arms[node] = arm_of(value)
+            scope.arms = entered(scope.arms, node, arm_of(value))
         except ExpressionError as error:
             failure = Failure(type="ExpressionError", message=str(error), retryable=False)
             finish(core, scope, node, FAILED, error=failure)
@@ -165,9 +176,9 @@ def succeed(core: Core, scope: Scope, node: int, value: bytes) -> None:
 def fail_attempt(core: Core, scope: Scope, node: int, failure: Failure) -> None:
     """An attempt failed: another one after a while, or the node has failed."""
     _release(core, scope, node)
-    attempt = scope.attempts[node]
+    attempt = attempt_of(scope, node)
     definition = scope.graph.nodes[node]
-    settings = settings_of(scope.graph.plan, definition)
+    settings = scope.graph.settings[node]
     policy = settings.retry if isinstance(definition, TaskNode | ChildNode) else _PURE
     failures = attempt.number - attempt.uncounted
     key = f"{scope.run.id}/{scope.id}/{node}/{attempt.number}"
@@ -189,15 +200,15 @@ def fail_attempt(core: Core, scope: Scope, node: int, failure: Failure) -> None:
 def retry_due(core: Core, scope: Scope, node: int) -> None:
     """The wait before the next attempt is over."""
     if scope.states[node] == RETRYING:
-        _ask(core, scope, node, settings_of(scope.graph.plan, scope.graph.nodes[node]))
+        _ask(core, scope, node, scope.graph.settings[node])
 
 
 def lose(core: Core, scope: Scope, node: int, number: int) -> None:
     """The worker that ran it died: another attempt, alone in its bundle, which the retry policy does not count."""
-    attempt = scope.attempts.get(node)
-    if attempt is None or scope.states[node] != GRANTED or attempt.number != number:
+    if scope.states[node] != GRANTED or number_of(scope, node) != number:
         core.ignore(f"stale loss of {scope.run.id}/{scope.id}/{node}/{number}")
         return
+    attempt = attempt_of(scope, node)
     if attempt.uncounted + 1 >= MAX_CRASHES:
         fail_attempt(core, scope, node, WORKER_DIED)
         return
@@ -205,19 +216,19 @@ def lose(core: Core, scope: Scope, node: int, number: int) -> None:
     attempt.alone = True
     attempt.number += 1
     attempt.uncounted += 1
-    _ask(core, scope, node, settings_of(scope.graph.plan, scope.graph.nodes[node]))
+    _ask(core, scope, node, scope.graph.settings[node])
 
 
 def deadline_passed(core: Core, scope: Scope, node: int) -> None:
     """A task was not done in the time for all its attempts."""
     if scope.states[node] == GRANTED:
-        core.commands.append(Revoke(scope.run.id, scope.id, node, scope.attempts[node].number))
+        core.commands.append(Revoke(scope.run.id, scope.id, node, number_of(scope, node)))
     _tidy(core, scope, node)
     finish(core, scope, node, FAILED, error=deadline_failure(scope, node))
 
 
 def deadline_failure(scope: Scope, node: int) -> Failure:
-    settings = settings_of(scope.graph.plan, scope.graph.nodes[node])
+    settings = scope.graph.settings[node]
     limit = (settings.deadline_ms or 0) / 1000
     message = f"it was not done within its `deadline` of {limit:g} s, all attempts together"
     return Failure(type="Timeout", message=message, retryable=False)
@@ -226,14 +237,16 @@ def deadline_failure(scope: Scope, node: int) -> Failure:
 def withdraw(core: Core, scope: Scope, node: int, state: int) -> None:
     """The node is cancelled, whatever its attempt was doing."""
     if scope.states[node] == GRANTED:
-        core.commands.append(Revoke(scope.run.id, scope.id, node, scope.attempts[node].number))
+        core.commands.append(Revoke(scope.run.id, scope.id, node, number_of(scope, node)))
+    if WAITING < scope.states[node] < SUCCESS:
+        attempt_of(scope, node)  # the record tells that it was begun
     _tidy(core, scope, node)
     finish(core, scope, node, state)
 
 
 def _tidy(core: Core, scope: Scope, node: int) -> None:
     """Nothing of the node's attempts is left behind: slots, timers."""
-    if node in scope.attempts:
+    if scope.attempts:
         _release(core, scope, node)
     if scope.run.timers:
         core.clear_timer(scope.run, "retry", scope, node)
@@ -242,9 +255,9 @@ def _tidy(core: Core, scope: Scope, node: int) -> None:
 
 
 def _release(core: Core, scope: Scope, node: int) -> None:
-    attempt = scope.attempts[node]
-    if attempt.held:
-        pool = settings_of(scope.graph.plan, scope.graph.nodes[node]).pool
+    attempt = scope.attempts.get(node)
+    if attempt is not None and attempt.held:
+        pool = scope.graph.settings[node].pool
         assert pool is not None
         core.pools.give_back(scope.graph.plan.pools[pool].name, attempt.held)
         attempt.held = 0
