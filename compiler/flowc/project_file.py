@@ -8,6 +8,13 @@ python = ["."]             # folders from which Python modules are imported
 
 [defaults]                 # settings of every task, checked like settings in a .flow file
 retry = { max = 2 }
+
+[node]                     # of `flowc node` and of the commands that speak to nodes; options and FLOW_… win
+nats = "nats://host:4222"
+env = "dev"
+roles = ["leader", "worker"]
+queues = ["default"]
+slots = "2..8"             # items at the same time: a number, or bounds between which it is scaled
 """
 
 from __future__ import annotations
@@ -27,8 +34,13 @@ __all__ = ["FILE_NAME", "ProjectFile", "key_span", "os_problem", "read_project_f
 
 FILE_NAME = "flow.toml"
 
-_KEYS: dict[str, type] = {"name": str, "sources": list, "main": str, "python": list}
-_TABLES = ("project", "defaults")
+_KEYS: dict[str, tuple[type, ...]] = {"name": (str,), "sources": (list,), "main": (str,), "python": (list,)}
+_NODE_KEYS: dict[str, tuple[type, ...]] = {
+    "nats": (str,), "env": (str,), "name": (str,), "roles": (list,), "queues": (list,), "slots": (int, str),
+    "async_slots": (int,), "thread_slots": (int,), "grace": (int,), "log": (str,), "log_level": (str,),
+}  # fmt: skip
+_TABLES = ("project", "defaults", "node")
+_KINDS: dict[type, str] = {str: "a string", list: "a list of strings", int: "a number"}
 _PLACE = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
@@ -41,6 +53,8 @@ class ProjectFile(msgspec.Struct, frozen=True, kw_only=True):
     python: tuple[str, ...] = (".",)
     #: the `[defaults]` table as TOML gives it
     defaults: dict[str, object] = {}
+    #: the `[node]` table: its keys that can be used
+    node: dict[str, Any] = {}
     #: its text, if it could be read
     file: Source | None = None
 
@@ -60,11 +74,10 @@ def read_project_file(path: Path, findings: Findings) -> ProjectFile:
         return ProjectFile(file=file)
     for table in tables:
         _check_table(table, tables[table], file, findings)
-    project, defaults = tables.get("project"), tables.get("defaults")
-    checked = _checked_keys(project if isinstance(project, dict) else {}, file, findings)
-    return msgspec.convert(
-        {**checked, "defaults": defaults if isinstance(defaults, dict) else {}, "file": file}, ProjectFile
-    )
+    known = {name: table for name, table in tables.items() if isinstance(table, dict)}
+    checked = _checked_keys("project", _KEYS, known.get("project", {}), file, findings)
+    node = _checked_keys("node", _NODE_KEYS, known.get("node", {}), file, findings)
+    return msgspec.convert({**checked, "defaults": known.get("defaults", {}), "node": node, "file": file}, ProjectFile)
 
 
 def key_span(file: Source | None, table: str, key: str) -> Span:
@@ -108,23 +121,25 @@ def _check_table(name: str, value: object, file: Source, findings: Findings) -> 
         hint = "environments are not supported yet: remove the table"
         findings.add("unknown-project-key", key_span(file, "", name), key=name, where="", hint=hint)
     elif name not in _TABLES:
-        hint = did_you_mean(name, _TABLES, "the tables are `[project]` and `[defaults]`")
+        hint = did_you_mean(name, _TABLES, "the tables are `[project]`, `[defaults]` and `[node]`")
         findings.add("unknown-project-key", key_span(file, "", name), key=name, where="", hint=hint)
     elif not isinstance(value, dict):
         _report_value(findings, key_span(file, "", name), name, "a table", value)
 
 
-def _checked_keys(table: dict[str, Any], file: Source, findings: Findings) -> dict[str, Any]:
-    """The keys of `[project]` whose values can be used; the others are reported."""
+def _checked_keys(
+    name: str, keys: dict[str, tuple[type, ...]], table: dict[str, Any], file: Source, findings: Findings
+) -> dict[str, Any]:
+    """The keys of a table whose values can be used; the others are reported."""
     checked: dict[str, Any] = {}
     for key, value in table.items():
-        span = key_span(file, "project", key)
-        wanted = _KEYS.get(key)
+        span = key_span(file, name, key)
+        wanted = keys.get(key)
         if wanted is None:
-            hint = did_you_mean(key, _KEYS, "the keys are " + ", ".join(f"`{name}`" for name in _KEYS))
-            findings.add("unknown-project-key", span, key=key, where=" in `[project]`", hint=hint)
-        elif not isinstance(value, wanted) or (isinstance(value, list) and not _is_texts(value)):
-            _report_value(findings, span, key, "a string" if wanted is str else "a list of strings", value)
+            hint = did_you_mean(key, keys, "the keys are " + ", ".join(f"`{known}`" for known in keys))
+            findings.add("unknown-project-key", span, key=key, where=f" in `[{name}]`", hint=hint)
+        elif type(value) not in wanted or (isinstance(value, list) and not _is_texts(value)):
+            _report_value(findings, span, key, _KINDS[wanted[0]], value)
         else:
             checked[key] = value
     return checked
@@ -136,5 +151,10 @@ def _is_texts(value: list[Any]) -> bool:
 
 def _report_value(findings: Findings, span: Span, key: str, wanted: str, value: object) -> None:
     got = {dict: "a table", list: "a list", bool: "a boolean", str: "a string"}.get(type(value), "a number")
-    example = {"a string": f'{key} = "…"', "a list of strings": f'{key} = ["…"]', "a table": f"[{key}]"}[wanted]
+    example = {
+        "a string": f'{key} = "…"',
+        "a list of strings": f'{key} = ["…"]',
+        "a number": f"{key} = 4",
+        "a table": f"[{key}]",
+    }[wanted]
     findings.add("bad-project-value", span, key=key, wanted=wanted, got=got, hint=f"write `{example}`")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from flowc.catalog import Findings
 from flowc.project import Loader, Project, discover, find_project
+from flowc.project_file import read_project_file
 
 
 def project(root: Path, toml: str | None = None, *files: str) -> Project:
@@ -197,3 +198,15 @@ def test_permission_denied(tmp_path: Path) -> None:
     findings = Findings()
     assert Loader(find_project(tmp_path), findings).load(tmp_path / "a.flow") is None
     assert findings.sorted()[0].message.endswith("permission denied")
+
+
+def test_the_node_table_is_checked(tmp_path: Path) -> None:
+    text = '[node]\nqueues = ["media"]\nslots = "2..8"\ngrace = true\nquues = ["x"]\n'
+    (tmp_path / "flow.toml").write_text(text)
+    findings = Findings()
+    found = read_project_file(tmp_path / "flow.toml", findings)
+    assert found.node == {"queues": ["media"], "slots": "2..8"}
+    assert [(one.name, one.span.start) for one in findings.sorted()] == [
+        ("bad-project-value", text.index("grace")),
+        ("unknown-project-key", text.index("quues")),
+    ]
