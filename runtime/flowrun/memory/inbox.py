@@ -1,8 +1,12 @@
-"""The inbox of one partition: its messages, and those that wait for their time."""
+"""The inbox of one partition: its messages, and those that wait for their time.
+
+Both stand in one stream and take their sequences from it; so whoever reads the messages sees gaps.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import bisect
 from collections.abc import Callable, Iterator
 
 from flowrun.transport import Delayed, Inbox, Record
@@ -35,10 +39,10 @@ class Signal:
 class _Waiting:
     """A message that waits for its time."""
 
-    __slots__ = ("at_ms", "data", "put_ms")
+    __slots__ = ("at_ms", "data", "put_ms", "seq")
 
-    def __init__(self, data: bytes, at_ms: int, put_ms: int) -> None:
-        self.data, self.at_ms, self.put_ms = data, at_ms, put_ms
+    def __init__(self, seq: int, data: bytes, at_ms: int, put_ms: int) -> None:
+        self.seq, self.data, self.at_ms, self.put_ms = seq, data, at_ms, put_ms
 
 
 class MemoryInbox:
@@ -52,9 +56,9 @@ class MemoryInbox:
         #: false while the server is down, and for ever once it is removed
         self.open = True
         self._now_ms = now_ms
+        #: in the order of their sequences
         self._records: list[Record] = []
-        #: messages before the first of `_records`
-        self._purged = 0
+        self.last_seq = 0
         self._delayed: dict[str, _Waiting] = {}
 
     def __iter__(self) -> Iterator[Record]:
@@ -63,15 +67,12 @@ class MemoryInbox:
     def __len__(self) -> int:
         return len(self._records)
 
-    @property
-    def last_seq(self) -> int:
-        return self._purged + len(self._records)
-
     def state(self) -> Inbox:
-        last = self.last_seq
-        first = self._purged + 1 if last else 0
         return Inbox(
-            created=self.created, first_seq=first, last_seq=last, size=sum(len(record.data) for record in self._records)
+            created=self.created,
+            first_seq=self._records[0].seq if self._records else self.last_seq,
+            last_seq=self.last_seq,
+            size=sum(len(record.data) for record in self._records),
         )
 
     def append(self, data: bytes, key: str | None) -> int:
@@ -79,34 +80,36 @@ class MemoryInbox:
         known = None if key is None else self.keys.find(key)
         if known is not None:
             return known
-        seq = self.last_seq + 1
+        self.last_seq = seq = self.last_seq + 1
         if key is not None:
             self.keys.add(key, seq)
         self._records.append(Record(seq=seq, time_ms=self._now_ms(), data=data))
-        self.journal.note(lambda: self._take_back(key))
+        self.journal.note(lambda: self._take_back(key, seq))
         self.changed.fire()
         return seq
 
-    def _take_back(self, key: str | None) -> None:
+    def _take_back(self, key: str | None, seq: int) -> None:
         if key is not None:
             self.keys.drop(key)
-        if self._records:
+        self.last_seq = seq - 1
+        if self.find(seq) is not None:  # else it was purged meanwhile, and that is not undone
             self._records.pop()
-        else:  # it was purged meanwhile, and that is not undone
-            self._purged -= 1
+
+    def _place(self, seq: int) -> int:
+        """How many records are before this sequence."""
+        return bisect.bisect_left(self._records, seq, key=_seq_of)
 
     def after(self, seq: int, most: int) -> list[Record]:
-        start = max(seq - self._purged, 0)
+        start = self._place(seq + 1)
         return self._records[start : start + most]
 
     def find(self, seq: int) -> Record | None:
-        place = seq - self._purged - 1
-        return self._records[place] if 0 <= place < len(self._records) else None
+        found = self._records[self._place(seq) :][:1]
+        return found[0] if found and found[0].seq == seq else None
 
     def purge(self, before: int) -> None:
-        count = min(max(before - 1 - self._purged, 0), len(self._records))
-        del self._records[:count]
-        self._purged += count
+        """The last message stays: it says how far the inbox came."""
+        del self._records[: self._place(min(before, self.last_seq))]
 
     def first_ms(self) -> int | None:
         """When the oldest message was written, also of those that wait."""
@@ -118,7 +121,8 @@ class MemoryInbox:
 
     def append_at(self, name: str, data: bytes, at_ms: int, late: float) -> None:
         """`late`: so many seconds after its time, at the earliest, it is there."""
-        waiting = _Waiting(data, at_ms, self._now_ms())
+        self.last_seq += 1
+        waiting = _Waiting(self.last_seq, data, at_ms, self._now_ms())
         before = self._delayed.get(name)
         self._delayed[name] = waiting
         self.journal.note(lambda: self._put_back(name, before))
@@ -136,6 +140,7 @@ class MemoryInbox:
             self._due(name, waiting)
 
     def _put_back(self, name: str, before: _Waiting | None) -> None:
+        self.last_seq -= 1
         self._delayed.pop(name, None)
         if before is not None:
             self._delayed[name] = before
@@ -154,3 +159,7 @@ class MemoryInbox:
 
     def delayed(self) -> list[Delayed]:
         return [Delayed(name=name, at_ms=waiting.at_ms) for name, waiting in self._delayed.items()]
+
+
+def _seq_of(record: Record) -> int:
+    return record.seq

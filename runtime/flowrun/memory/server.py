@@ -116,12 +116,15 @@ class MemoryServer:
     # ---- entries
 
     def write_entry(self, key: str, data: bytes, expected: int | None) -> int:
+        """Without data, it is removed."""
         before = self.entries.get(key)
         revision = before.revision if before else 0
         if expected is not None and expected != revision:
             raise Conflict(f"{key} was changed in between: it has revision {revision}, not {expected}")
         entry = self._change_entry(key, data)
         self.entries[key] = entry
+        if not data:
+            del self.entries[key]
         self.entry_journal.note(lambda: self._restore_entry(key, before))
         return entry.revision
 
