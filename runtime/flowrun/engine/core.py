@@ -7,6 +7,7 @@ agenda off, first in, first out. So nothing recurses, however long a chain of no
 from __future__ import annotations
 
 from collections import deque
+from typing import Protocol
 
 from flowrun.messages import Failure, StepNote
 from flowrun.sequences import Source
@@ -15,6 +16,7 @@ from flowrun.wire import externalise
 from .commands import ClearTimer, Command, PutBlob, SetTimer
 from .graph import Tables
 from .pools import Pools
+from .snapshot import head_of, pack_run, unpack_run
 from .state import FAILED, NAMES, NULL, SUCCESS, Run, Scope, Timer, entered, number_of, seconds_of
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "SERVE",
     "START",
     "Core",
+    "Part",
     "fail",
     "finish",
     "inputs_of",
@@ -36,6 +39,14 @@ __all__ = [
 PROPAGATE, START, CLOSE, CANCEL, SERVE, OPEN = range(6)
 
 
+class Part(Protocol):
+    """A part of the state beside the runs. It refers to runs, scopes and nodes by their ids."""
+
+    def pack(self) -> bytes: ...
+
+    def restore(self, data: bytes) -> None: ...
+
+
 class Core:
     """What the engine knows, and what it wants done."""
 
@@ -44,9 +55,18 @@ class Core:
         #: plans that cannot be had, and why
         self.refused: dict[str, str] = {}
         self.runs: dict[str, Run] = {}
+        #: runs that nothing happened to for a while, packed; `find` unpacks them again
+        self.frozen: dict[str, bytes] = {}
+        #: runs that changed, came or went since the last snapshot
+        self.touched: set[str] = set()
+        #: runs that something happened to since the last `freeze`, and in the time before it
+        self._warm: set[str] = set()
+        self._cooling: set[str] = set()
         #: runs that ended and whose record was stored
         self.past: set[str] = set()
         self.pools = Pools()
+        #: what a snapshot holds beside the runs: each packs and restores itself
+        self.parts: dict[str, Part] = {"pools": self.pools}
         #: the largest time stamp seen, milliseconds since 1970
         self.now = 0
         #: the last events that changed nothing, and why
@@ -59,6 +79,62 @@ class Core:
         #: sources of `each` that were cut up lately, by (run, scope, node); may be dropped at any time
         self.sources: dict[tuple[str, int, int], Source[bytes]] = {}
         self.changes: dict[str, dict[tuple[str, int | None], StepNote]] = {}
+
+    # ---- runs
+
+    def find(self, run: str) -> Run | None:
+        """A run that lives, to be changed; None if there is none, or its plan cannot be had."""
+        found = self.runs.get(run)
+        if found is None:
+            packed = self.frozen.get(run)
+            if packed is None or (found := self._unpacked(packed)) is None:
+                return None
+            del self.frozen[run]
+            self.runs[run] = found
+        self.touch(run)
+        return found
+
+    def peek(self, run: str) -> Run | None:
+        """A run that lives, to be looked at only."""
+        packed = self.frozen.get(run)
+        return self._unpacked(packed) if packed is not None else self.runs.get(run)
+
+    def find_scope(self, run: str, scope: int) -> Scope | None:
+        """A scope that lives, to be changed."""
+        found = self.find(run)
+        return found.scopes.get(scope) if found else None
+
+    def is_known(self, run: str) -> bool:
+        """The run was submitted here, whether it ended or not."""
+        return run in self.runs or run in self.frozen or run in self.past
+
+    def add_run(self, run: Run) -> None:
+        self.runs[run.id] = run
+        self.touch(run.id)
+
+    def drop_run(self, run: str) -> None:
+        self.runs.pop(run, None)
+        self.frozen.pop(run, None)
+        self.touch(run)
+
+    def touch(self, run: str) -> None:
+        self.touched.add(run)
+        self._warm.add(run)
+
+    def freeze(self) -> None:
+        """Packs the runs that nothing happened to since the call before the last. O(runs that something did)."""
+        for name in self._cooling - self._warm:
+            run = self.runs.pop(name, None)
+            if run is not None:
+                self.frozen[name] = pack_run(run)
+        self._cooling, self._warm = self._warm, set()
+
+    def _unpacked(self, packed: bytes) -> Run | None:
+        head = head_of(packed)
+        tables = self.tables.get(head.plan)
+        return None if tables is None and not head.ended else unpack_run(packed, tables)
+
+    # ---- what happens
 
     def ignore(self, why: str) -> None:
         """An event, or a part of one, changes nothing."""

@@ -14,18 +14,20 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 
+import msgspec
 from flowc.plan import ChildNode, EachNode, Plan
 
 from flowrun.messages import Cancel, Event, Lost, Outcome, Results, RunRecord, Submit, TimerFired, WorkItem
 
 from . import child, fanout, flows, items, ranges, repeat, runs, slots, starts, tasks
 from .cancel import cancel_node, cancel_scope
-from .commands import Changed, Command, PutBlob, Ready, SetTimer
+from .commands import Changed, Command, Ready, SetTimer
 from .core import CANCEL, CLOSE, OPEN, PROPAGATE, SERVE, START, Core
 from .graph import Tables
 from .outcome import outcome_of
 from .record import pack_rows, run_record
 from .scopes import close_scope, propagate
+from .snapshot import head_of, pack_run
 from .state import CANCELLED, FLOW, GRANTED, HANDLER, ITEM, RUNNING, WAITING, Run, Scope, number_of
 
 __all__ = ["Engine"]
@@ -38,7 +40,7 @@ class Engine(Core):
 
     def needs(self, event: Event) -> str | None:
         """The hash of the plan that must be added before this event is decided; None if none is missing."""
-        if not isinstance(event, Submit) or event.run in self.runs or event.run in self.past:
+        if not isinstance(event, Submit) or self.is_known(event.run):
             return None
         known = event.plan in self.tables or event.plan in self.refused
         return None if known else event.plan
@@ -142,14 +144,12 @@ class Engine(Core):
 
     # ---- events -----------------------------------------------------------------------------------------------------
 
-    def _find(self, run: str, scope: int, node: int) -> Scope | None:
+    def _find_node(self, run: str, scope: int, node: int) -> Scope | None:
         """The scope, if it lives and has such a node."""
-        known = self.runs.get(run)
-        found = known.scopes.get(scope) if known else None
-        return found if found is not None and 0 <= node < found.graph.size else None
+        return _scope_with(self.find(run), scope, node)
 
     def _take_outcome(self, bundle: str, outcome: Outcome) -> None:
-        scope = self._find(outcome.run, outcome.scope, outcome.node)
+        scope = self._find_node(outcome.run, outcome.scope, outcome.node)
         if scope is None:
             self.ignore(f"result of {outcome.run}/{outcome.scope}/{outcome.node}, which does not run")
         elif outcome.first < 0:
@@ -161,7 +161,7 @@ class Engine(Core):
 
     def _lose(self, event: Lost) -> None:
         for item in event.items:
-            scope = self._find(item.run, item.scope, item.node)
+            scope = self._find_node(item.run, item.scope, item.node)
             if scope is None:
                 self.ignore(f"loss of {item.id}, which does not run")
             elif item.first < 0:
@@ -171,7 +171,7 @@ class Engine(Core):
             self._work_off()
 
     def _timer(self, event: TimerFired) -> None:
-        run = self.runs.get(event.run)
+        run = self.find(event.run)
         timer = run.timers.get(event.timer) if run else None
         if run is None or timer is None:
             self.ignore(f"timer {event.timer} of {event.run}, which was not set")
@@ -205,7 +205,7 @@ class Engine(Core):
             child.expire(self, scope, node)
 
     def _cancel(self, event: Cancel) -> None:
-        run = self.runs.get(event.run)
+        run = self.find(event.run)
         if run is None or run.ended or run.body is None:
             self.ignore(f"cancellation of {event.run}, which does not run")
         else:
@@ -215,8 +215,12 @@ class Engine(Core):
 
     def outstanding(self) -> Iterator[Ready]:
         """All work that was asked for and has not ended: what a new coordinator dispatches, or finds dispatched."""
-        for run in self.runs.values():
-            for scope in run.scopes.values():
+        for name in [*self.runs, *self.frozen]:
+            packed = self.frozen.get(name)
+            if packed is not None and not head_of(packed).has_work:
+                continue
+            run = self.peek(name)
+            for scope in run.scopes.values() if run else ():
                 for node in _granted(scope.states):
                     yield tasks.ready(scope, node)
                 for node in scope.fans:
@@ -225,13 +229,14 @@ class Engine(Core):
 
     def timers(self) -> Iterator[SetTimer]:
         """All timers that are set."""
-        for run in self.runs.values():
+        for run in (*self.runs.values(), *map(head_of, self.frozen.values())):
             for name, timer in run.timers.items():
                 yield SetTimer(run.id, name, timer.at_ms)
 
     def wants(self, work: WorkItem | Outcome | Ready) -> bool:
         """The attempt is still the current one and has not ended; of a range, that of any of its items."""
-        scope = self._find(work.run, work.scope, work.node)
+        run = self.peek(work.run)
+        scope = _scope_with(run, work.scope, work.node)
         if scope is None:
             return False
         if work.first < 0:
@@ -244,7 +249,8 @@ class Engine(Core):
     def abandon(self, run: str) -> list[Command]:
         """Drops a run on whose event `decide` raised: a defect of the engine. What it holds is given back; the
         commands are those that other runs get of the event and of what was given back."""
-        known = self.runs.pop(run, None)
+        known = self.find(run)
+        self.drop_run(run)
         self.past.add(run)
         for scope in known.scopes.values() if known else ():
             for node in range(scope.graph.params, scope.graph.size):
@@ -254,31 +260,76 @@ class Engine(Core):
             known.scopes.clear()
         self.changes.pop(run, None)
         self.agenda = deque(entry for entry in self.agenda if entry[1].run.id != run)
-        self.commands = [command for command in self.commands if isinstance(command, PutBlob) or command.run != run]
+        self.commands = [command for command in self.commands if getattr(command, "run", "") != run]
         for pool in self.pools.by_name:
             slots.serve(self, pool)
         return self._decided()
 
     def ended(self) -> Iterable[str]:
         """Runs that ended and whose record is not yet stored."""
-        return [run.id for run in self.runs.values() if run.ended]
-
-    def is_known(self, run: str) -> bool:
-        """The run was submitted here, whether it ended or not."""
-        return run in self.runs or run in self.past
+        return [run.id for run in (*self.runs.values(), *map(head_of, self.frozen.values())) if run.ended]
 
     def record(self, run: str) -> RunRecord:
         """The record of an ended run. Raises KeyError if it has not ended, or was forgotten."""
-        known: Run = self.runs[run]
-        if not known.ended:
+        known = self.peek(run)
+        if known is None or not known.ended:
             raise KeyError(run)
         return run_record(known)
 
     def forget(self, run: str) -> None:
         """The record of an ended run is stored: only its id is kept, so that it is not started again."""
-        if run in self.runs and self.runs[run].ended:
-            del self.runs[run]
+        known = self.peek(run)
+        if known is not None and known.ended:
+            self.drop_run(run)
             self.past.add(run)
+
+    # ---- snapshots --------------------------------------------------------------------------------------------------
+
+    def take_touched(self) -> list[str]:
+        """The runs that changed, came or went since the last call: what the next snapshot writes."""
+        touched, self.touched = self.touched, set()
+        return sorted(touched)
+
+    def pack_run(self, run: str) -> bytes:
+        """A run's bytes; b"" for one that is no more: a snapshot writes that too."""
+        known = self.runs.get(run)
+        return pack_run(known) if known is not None else self.frozen.get(run, b"")
+
+    def pack_rest(self) -> bytes:
+        """The bytes of what is no run's: the clock, and every part."""
+        return _rest_encoder.encode(_Rest(self.now, {name: part.pack() for name, part in self.parts.items()}))
+
+    def restore(self, rest: bytes, runs: Iterable[tuple[str, bytes]]) -> set[str]:
+        """Makes a new engine what the packed one was. `runs` in the order in which they were packed: a later one
+        replaces an earlier one. Gives the hashes of the plans that must be added before anything is decided. Raises
+        msgspec.DecodeError for bytes of another version."""
+        state = _rest_decoder.decode(rest)
+        self.now = state.now
+        for name, data in state.parts.items():
+            self.parts[name].restore(data)
+        for run, data in runs:
+            if data:
+                self.frozen[run] = data
+            else:
+                self.frozen.pop(run, None)
+        return {head_of(data).plan for data in self.frozen.values()}
+
+
+class _Rest(msgspec.Struct, array_like=True):
+    """What a snapshot holds beside the runs."""
+
+    now: int
+    parts: dict[str, bytes]
+
+
+_rest_encoder = msgspec.msgpack.Encoder()
+_rest_decoder = msgspec.msgpack.Decoder(_Rest)
+
+
+def _scope_with(run: Run | None, scope: int, node: int) -> Scope | None:
+    """The scope, if it lives and has such a node."""
+    found = run.scopes.get(scope) if run else None
+    return found if found is not None and 0 <= node < found.graph.size else None
 
 
 def _granted(states: bytearray) -> Iterator[int]:

@@ -107,7 +107,7 @@ def failure_record(step: str, index: int | None, failure: Failure, attempts: int
 def take_seconds(fan: Fan, first: int, last: int, seconds: bytes) -> None:
     """How long items first..last-1 took: float32 little-endian, one per item; otherwise it is not known."""
     if len(seconds) == 4 * (last - first):
-        memoryview(fan.seconds).cast("B")[4 * first : 4 * last] = seconds
+        fan.seconds[4 * first : 4 * last] = seconds
 
 
 def end_if_done(core: Core, scope: Scope, node: int) -> None:

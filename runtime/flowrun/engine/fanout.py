@@ -6,8 +6,6 @@ The length follows from the bytes of the source, which may be references. Where 
 
 from __future__ import annotations
 
-from array import array
-
 from flowrun import wire
 from flowrun.sequences import Source, of_bytes
 
@@ -61,7 +59,7 @@ def _start(core: Core, scope: Scope, node: int, source: Source[bytes]) -> None:
         return
     scope.states[node] = RUNNING
     scope.began = entered(scope.began, node, core.now)
-    scope.fans = entered(scope.fans, node, Fan(total, bytearray(total), array("f", bytes(4 * total))))
+    scope.fans = entered(scope.fans, node, Fan(total, bytearray(total), bytearray(4 * total)))
     expand_items(core, scope, node, total)
     note(core, scope, node)
     pump(core, scope, node)

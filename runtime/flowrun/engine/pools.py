@@ -11,25 +11,35 @@ import heapq
 
 import msgspec
 
-from .state import Scope
-
 __all__ = ["Pool", "Pools", "Waiting"]
 
 
-class Waiting(msgspec.Struct, order=True):
+class Waiting(msgspec.Struct, order=True, array_like=True):
     """A node that asked for slots of a pool."""
 
     #: negative, so that the smallest comes first
     priority: int
     place: int
-    scope: Scope = msgspec.field(default=None)  # type: ignore[assignment]
-    node: int = -1
+    run: str
+    scope: int
+    node: int
 
 
-class Pool(msgspec.Struct):
+class Pool(msgspec.Struct, array_like=True):
     slots: int
     taken: int = 0
     waiting: list[Waiting] = msgspec.field(default_factory=list)
+
+
+class _State(msgspec.Struct, array_like=True):
+    """As it is packed."""
+
+    pools: dict[str, Pool]
+    asked: int
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_State)
 
 
 class Pools:
@@ -47,9 +57,9 @@ class Pools:
         else:
             pool.slots = slots
 
-    def ask(self, name: str, priority: int, scope: Scope, node: int) -> None:
+    def ask(self, name: str, priority: int, run: str, scope: int, node: int) -> None:
         self._asked += 1
-        entry = Waiting(-priority, self._asked, scope, node)
+        entry = Waiting(-priority, self._asked, run, scope, node)
         heapq.heappush(self.by_name[name].waiting, entry)
 
     def first(self, name: str) -> Waiting | None:
@@ -73,3 +83,12 @@ class Pools:
 
     def give_back(self, name: str, slots: int) -> None:
         self.by_name[name].taken -= slots
+
+    # ---- a part of a snapshot
+
+    def pack(self) -> bytes:
+        return _encoder.encode(_State(self.by_name, self._asked))
+
+    def restore(self, data: bytes) -> None:
+        state = _decoder.decode(data)
+        self.by_name, self._asked = state.pools, state.asked

@@ -49,7 +49,7 @@ def pump(core: Core, scope: Scope, node: int) -> None:
         grant(core, scope, node, count)
     elif not scope.fans[node].asked:
         scope.fans[node].asked = True
-        core.pools.ask(_pool(scope, settings.pool), settings.priority, scope, node)
+        core.pools.ask(_pool(scope, settings.pool), settings.priority, scope.run.id, scope.id, node)
         core.agenda.append((SERVE, scope, node, settings.pool))
 
 

@@ -81,10 +81,11 @@ def _item_rows(scope: Scope, node: int) -> Iterator[StepRecord]:
     task = block.nodes[block.params]
     assert isinstance(task, TaskNode)
     attempts, failures = fan.attempts, fan.failures
+    took = memoryview(fan.seconds).cast("f")
     for index, state in enumerate(fan.states):
         started = state != CANCELLED
         number = attempts.get(index, int(started))
-        seconds = round(fan.seconds[index], 6) if started else None
+        seconds = round(took[index], 6) if started else None
         yield StepRecord(task.name, index, NAMES[state], number, seconds, failures.get(index))
 
 

@@ -16,12 +16,13 @@ __all__ = ["end", "submit"]
 
 def submit(core: Core, event: Submit, seq: int) -> None:
     """Starts a run. The same submission twice is one run."""
-    if event.run in core.runs or event.run in core.past:
+    if core.is_known(event.run):
         core.ignore(f"run {event.run} was submitted again")
         return
     tables = core.tables.get(event.plan)
     run = Run(event.run, tables, event.plan, seq, core.now)
-    core.runs[event.run] = run
+    run.trigger, run.client, run.priority, run.keyed = event.trigger, event.client, event.priority, bool(event.key)
+    core.add_run(run)
     if tables is None:
         why = core.refused.get(event.plan, "it was not loaded")
         _refuse(core, run, "NotFound", f"the run's plan cannot be used: {why}")

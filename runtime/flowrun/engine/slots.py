@@ -15,7 +15,10 @@ __all__ = ["give_back", "serve"]
 def serve(core: Core, name: str) -> None:
     """Grants in the queue's order, until the first does not fit."""
     while (entry := core.pools.first(name)) is not None:
-        scope, node = entry.scope, entry.node
+        scope, node = core.find_scope(entry.run, entry.scope), entry.node
+        if scope is None:
+            core.pools.drop_first(name)
+            continue
         if isinstance(scope.graph.nodes[node], EachNode):
             done = _serve_items(core, name, scope, node)
         else:
@@ -27,7 +30,7 @@ def serve(core: Core, name: str) -> None:
 def _serve_node(core: Core, name: str, scope: Scope, node: int) -> bool:
     """False: it must wait."""
     settings = settings_of(scope.graph.plan, scope.graph.nodes[node])
-    waits = scope.states[node] == QUEUED and scope.id in scope.run.scopes
+    waits = scope.states[node] == QUEUED
     if waits and core.pools.weight(name, settings.slots) > core.pools.free(name):
         return False
     core.pools.drop_first(name)

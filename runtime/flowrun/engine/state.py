@@ -8,7 +8,6 @@ Most scopes need few of their tables: one that was never written is `EMPTY`, whi
 from __future__ import annotations
 
 import struct
-from array import array
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
@@ -88,20 +87,23 @@ class Attempt(_Part, gc=False):
     returned_by: str = ""
 
 
+_BLOCK = struct.Struct("=4q")
+
+
 class Blocks(_Part):
     """Values of items as they came: bytes in one buffer, and per block of them four numbers. No object per item."""
 
     data: bytearray = msgspec.field(default_factory=bytearray)
-    #: first item, number of items that have a value, start in `data`, size; per block
-    index: array[int] = msgspec.field(default_factory=lambda: array("q"))
+    #: first item, number of items that have a value, start in `data`, size; per block, as int64
+    index: bytearray = msgspec.field(default_factory=bytearray)
 
     def add(self, first: int, count: int, value: bytes) -> None:
-        self.index.extend((first, count, len(self.data), len(value)))
+        self.index += _BLOCK.pack(first, count, len(self.data), len(value))
         self.data += value
 
     def gather(self) -> tuple[int, bytes]:
         """The number of values, and the values in the order of their items."""
-        index = self.index
+        index = memoryview(self.index).cast("q")
         data = memoryview(self.data)
         starts = sorted(range(0, len(index), 4), key=index.__getitem__)
         parts = [data[index[i + 2] : index[i + 2] + index[i + 3]] for i in starts]
@@ -114,8 +116,8 @@ class Fan(_Part):
     total: int
     #: state per item
     states: bytearray
-    #: seconds per item, as float32
-    seconds: array[float]
+    #: seconds per item, as float32 little-endian
+    seconds: bytearray
     #: items from here on have not been started; never goes back
     cursor: int = 0
     #: items that are to be started again, in order
@@ -227,9 +229,9 @@ class Scope(msgspec.Struct, eq=False):
     errors: dict[int, Failure] = EMPTY
     #: of nodes whose attempts are more than the first
     attempts: dict[int, Attempt] = EMPTY
-    #: seconds that the last attempt of each node took: float32 little-endian, NaN where it is not known; b"" if no
-    #: attempt has ended
-    seconds: bytearray | bytes = b""
+    #: seconds that the last attempt of each node took: float32 little-endian, NaN where it is not known; None if that
+    #: is so of all
+    seconds: bytearray | None = None
     #: when nodes began that have scopes of their own, or may expire, milliseconds since 1970
     began: dict[int, int] = EMPTY
     fans: dict[int, Fan] = EMPTY
@@ -265,20 +267,20 @@ _UNKNOWN_SECONDS = struct.pack("<f", float("nan"))
 
 def put_seconds(scope: Scope, node: int, seconds: bytes) -> None:
     """How long the node's last attempt took, as float32 little-endian."""
-    if not scope.seconds:
+    if scope.seconds is None:
         scope.seconds = bytearray(_UNKNOWN_SECONDS * scope.graph.size)
-    scope.seconds[4 * node : 4 * node + 4] = seconds  # type: ignore[index]
+    scope.seconds[4 * node : 4 * node + 4] = seconds
 
 
 def seconds_of(scope: Scope, node: int) -> float | None:
     """How long the node's last attempt took; None if that is not known."""
-    if not scope.seconds:
+    if scope.seconds is None:
         return None
     (seconds,) = struct.unpack_from("<f", scope.seconds, 4 * node)
     return None if seconds != seconds else round(seconds, 6)
 
 
-class Timer(_Part, frozen=True, gc=False):
+class Timer(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What a timer of a run is for."""
 
     #: "retry", "deadline", "items", "limit", "round", "flow"

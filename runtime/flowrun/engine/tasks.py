@@ -71,7 +71,7 @@ def _ask(core: Core, scope: Scope, node: int, settings: StepSettings) -> None:
         grant(core, scope, node, settings)
         return
     scope.states[node] = QUEUED
-    core.pools.ask(scope.graph.plan.pools[settings.pool].name, settings.priority, scope, node)
+    core.pools.ask(scope.graph.plan.pools[settings.pool].name, settings.priority, scope.run.id, scope.id, node)
     core.agenda.append((SERVE, scope, node, settings.pool))
     note(core, scope, node)
 

@@ -1,0 +1,89 @@
+"""Runs and the rest of the state as bytes, and back: `restore(pack(state))` is the same state.
+
+A run is packed by itself, so that a snapshot writes only those that changed. What its scopes hold is written as it
+is, in the order of `Scope`'s fields; where a scope points to a table of its plan stands (flow, block). A packed run
+begins with a *head*, which tells what can be known of it without unpacking the rest: 100,000 runs that wait are kept
+packed, and a new coordinator reads their heads only.
+"""
+
+from __future__ import annotations
+
+import operator
+import typing
+from typing import Any
+
+import msgspec
+
+from .graph import Tables
+from .state import GRANTED, RUNNING, Run, Scope, Timer
+
+__all__ = ["Head", "head_of", "pack_run", "unpack_run"]
+
+
+class Head(msgspec.Struct, array_like=True, frozen=True):
+    """How a packed run begins."""
+
+    id: str
+    plan: str
+    state: int
+    #: some of its work may be dispatched
+    has_work: bool
+    timers: dict[str, Timer]
+
+    @property
+    def ended(self) -> bool:
+        return self.state != RUNNING
+
+
+#: fields of a run that are written as they are, after those of the head
+_RUN_FIELDS = (
+    "seq", "submitted_ms", "trigger", "client", "priority", "keyed", "next_scope", "flow", "result", "error",
+    "failed_step", "ended_ms",
+)  # fmt: skip
+_SCOPE_FIELDS = tuple(name for name in Scope.__struct_fields__ if name not in ("run", "graph"))
+
+
+def _types(kind: type, fields: tuple[str, ...]) -> list[Any]:
+    hints = typing.get_type_hints(kind)
+    return [hints[name] for name in fields]
+
+
+_encoder = msgspec.msgpack.Encoder()
+_head_decoder = msgspec.msgpack.Decoder(Head)
+#: (flow, block, fields)
+_Scope = tuple[(str, int, *_types(Scope, _SCOPE_FIELDS))]  # type: ignore[misc]
+#: (head, fields, scopes)
+_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(
+    tuple[(*_types(Head, Head.__struct_fields__), tuple[tuple(_types(Run, _RUN_FIELDS))], list[_Scope])],  # type: ignore[misc]
+)
+_run_fields = operator.attrgetter(*_RUN_FIELDS)
+_scope_fields = operator.attrgetter(*_SCOPE_FIELDS)
+
+
+def pack_run(run: Run) -> bytes:
+    """The bytes of a run: O(its size)."""
+    # an ended run has no scopes but its body, which its record is made of
+    scopes = list(run.scopes.values()) or ([run.body] if run.body is not None else [])
+    has_work = any(GRANTED in scope.states or scope.fans for scope in run.scopes.values())
+    packed = [(scope.graph.flow, scope.graph.block, *_scope_fields(scope)) for scope in scopes]
+    return _encoder.encode((run.id, run.plan, run.state, has_work, run.timers, _run_fields(run), packed))
+
+
+def head_of(data: bytes) -> Head:
+    return _head_decoder.decode(data)
+
+
+def unpack_run(data: bytes, tables: Tables | None) -> Run:
+    """The run. `tables` are those of its plan; None: the plan cannot be had, and the run never began."""
+    name, plan, state, _, timers, fields, scopes = _decoder.decode(data)
+    run = Run(name, tables, plan, 0, 0)
+    run.state, run.timers = state, timers
+    for field, value in zip(_RUN_FIELDS, fields, strict=True):
+        setattr(run, field, value)
+    for flow, block, *values in scopes:
+        scope = Scope(run, run.graph(flow, block), *values)
+        if scope.parent < 0:
+            run.body = scope
+        if not run.ended:
+            run.scopes[scope.id] = scope
+    return run
