@@ -13,12 +13,10 @@ import asyncio
 import datetime as dt
 import hashlib
 
-import msgspec
-from nats.aio.msg import Msg
-
 from flowrun import names
 from flowrun.errors import StoreError
 
+from . import direct
 from .connection import Connection
 from .publisher import Publisher
 
@@ -56,8 +54,7 @@ class Blobs:
         head = await self._get(subject)
         if head is None:
             return False
-        written = msgspec.convert((head.headers or {})["Nats-Time-Stamp"], dt.datetime)
-        age = dt.datetime.now(dt.UTC) - written
+        age = dt.datetime.now(dt.UTC) - head.time
         return abs(age.total_seconds()) < self._connection.settings.blob_renewal
 
     async def get(self, digest: str) -> bytes:
@@ -66,7 +63,7 @@ class Blobs:
         head = await self._get(subject)
         if head is None:
             raise StoreError(f"the blob store of {self._connection.url} does not have {digest}")
-        chunks = int((head.headers or {}).get(_CHUNKS, "0"))
+        chunks = int(head.header(_CHUNKS) or 0)
         data = head.data
         if chunks:
             data = b"".join(await asyncio.gather(*(self._get_chunk(f"{subject}.{i}") for i in range(chunks))))
@@ -83,11 +80,5 @@ class Blobs:
             msg = await self._get(subject)
         return b"" if msg is None else msg.data
 
-    async def _get(self, subject: str) -> Msg | None:
-        return await direct_get(self._connection, names.blob_stream(self._env), subject)
-
-
-async def direct_get(connection: Connection, stream: str, subject: str) -> Msg | None:
-    """A stream's last message of a subject, or None."""
-    msg = await connection.request(f"$JS.API.DIRECT.GET.{stream}.{subject}")
-    return None if (msg.headers or {}).get("Status") == "404" else msg
+    async def _get(self, subject: str) -> direct.Stored | None:
+        return await direct.get(self._connection, names.blob_stream(self._env), last_by_subj=subject)

@@ -14,12 +14,10 @@ import msgspec
 
 from flowrun import names
 
-from .connection import ApiError, Connection, api_error
+from .api import NO_MESSAGE, NO_STREAM, ApiError, api_error
+from .connection import Connection
 
 __all__ = ["collect_blobs"]
-
-_NO_MESSAGE = 10037
-_NO_STREAM = 10059
 
 
 class _State(msgspec.Struct, frozen=True):
@@ -50,7 +48,7 @@ class _Found(msgspec.Struct, frozen=True):
 async def collect_blobs(connection: Connection, env: str, keep_seconds: float) -> None:
     """Removes blobs that neither a record of the last `keep_seconds` nor an inbox refers to."""
     stream = names.blob_stream(env)
-    answer = await _api(connection, f"STREAM.INFO.{stream}", None, ignore=_NO_STREAM)
+    answer = await _api(connection, f"STREAM.INFO.{stream}", None, ignore=NO_STREAM)
     if answer is None:
         return
     blobs = msgspec.json.decode(answer, type=_Info)
@@ -80,7 +78,7 @@ async def _inboxes(connection: Connection, env: str) -> list[_Info]:
 async def _first_since(connection: Connection, stream: str, time: dt.datetime) -> int | None:
     """The sequence of the first message that was written then or later."""
     body = {"start_time": time, "next_by_subj": ">"}
-    answer = await _api(connection, f"STREAM.MSG.GET.{stream}", body, ignore=_NO_MESSAGE)
+    answer = await _api(connection, f"STREAM.MSG.GET.{stream}", body, ignore=NO_MESSAGE)
     return None if answer is None else msgspec.json.decode(answer, type=_Found).message.seq
 
 

@@ -1,5 +1,9 @@
 """One connection to a NATS server: the first try fails fast, a lost connection comes back by itself, for ever.
 
+nats-py reconnects by itself in most cases. In the others (the server ends the connection with an error, says nothing
+any more, or an error ended nats-py's own loops) the client is dropped and a new one takes its place underneath, with
+the same subscriptions; whoever uses the connection sees a reconnect in either case.
+
 Errors become ours here: TransportError says what cannot be reached and what to do, StoreError says that the server's
 disk does not take more. A request is repeated until the server's answer comes or `Settings.patience` is over, so it
 must be one that may be made twice.
@@ -8,178 +12,381 @@ must be one that may be made twice.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import re
-from collections.abc import Awaitable, Callable
-from typing import Any
-from urllib.parse import urlsplit
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import msgspec
 from nats import errors as nats_errors
 from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
+from nats.aio.subscription import Subscription as ClientSubscription
+from nats.aio.transport import TcpTransport
 
-from flowrun.errors import FlowError, StoreError, TransportError
+from flowrun.errors import TransportError
 from flowrun.settings import MINIMUM_SERVER, Settings
 
-__all__ = ["ApiError", "Connection", "api_error"]
+from .api import ApiError, checked_url
+from .protocol import Handler, Inbound, publication, status
+
+__all__ = ["Connection", "Message", "Subscription"]
 
 log = logging.getLogger("flow.nats")
 
-#: JetStream's error codes that mean a full or broken disk
-_STORE_CODES = {10023, 10047, 10077, 10028}
-#: … that JetStream is not enabled, on the server or for the account
-_DISABLED_CODES = {10039, 10076, 10035}
 #: a server that just started answers "no responders" for a moment, in seconds
 _NO_RESPONDERS_PATIENCE = 2.0
+#: how often the connection is looked after, in seconds
+_WATCH_SECONDS = 1.0
+#: looks in a row at which the server had not said a word, although it was asked to, before it counts as dead
+_SILENT_LOOKS = 5
+#: writers wait while more than this is on its way, in bytes
+_BUFFER_BYTES = 8 * 1024 * 1024
 
 
-class ApiError(msgspec.Struct, frozen=True):
-    """What JetStream answers instead of a result."""
-
-    code: int = 0
-    err_code: int = 0
-    description: str = ""
+class Message(NamedTuple):
+    headers: bytes
+    data: bytes
 
 
 class _Answer(msgspec.Struct, frozen=True):
     error: ApiError | None = None
 
 
-def api_error(error: ApiError, what: str, url: str) -> FlowError:
-    """The error of ours for one of JetStream's."""
-    if error.err_code in _DISABLED_CODES:
-        return TransportError(f"JetStream is not enabled on {url}: start the server with `nats-server -js`")
-    if error.err_code in _STORE_CODES or "no space" in error.description:
-        return StoreError(
-            f"the store of the NATS server {url} does not take more ({error.description}): "
-            "free disk space, or raise JetStream's storage limit"
-        )
-    return TransportError(f"{url} refuses {what}: {error.description} (JetStream error {error.err_code})")
+_answer_decoder = msgspec.json.Decoder(_Answer)
+
+
+class _AskAgain(Exception):
+    """The connection was made anew: the answer that was waited for does not come."""
+
+
+class Subscription:
+    """Made by `Connection.subscribe`."""
+
+    def __init__(self, connection: Connection, subject: str, handler: Handler) -> None:
+        self._connection, self.subject, self.handler = connection, subject, handler
+
+    def unsubscribe(self) -> None:
+        self._connection._unsubscribe(self)
 
 
 class Connection:
     """Made by `Connection.open`."""
 
-    def __init__(self, client: Client, url: str, settings: Settings) -> None:
-        self.client = client
+    def __init__(self, url: str, settings: Settings, name: str) -> None:
         #: without user and password, for messages
-        self.url = url
+        self.url = checked_url(url)
         self.settings = settings
         #: called after each reconnect: what the server had in hand for us is gone
         self.on_reconnect: list[Callable[[], None]] = []
-        #: called once when the connection is gone for good
-        self.on_lost: list[Callable[[FlowError], None]] = []
-        self._last_error: Exception | None = None
+        #: loop time of the last reconnect; None: there was none
+        self.reconnected_at: float | None = None
         #: what the server last said that this user may not do
         self.denied: str | None = None
+        self._servers, self._name = url.split(","), name
+        self._client = Client()
+        self._inbound = Inbound(self._client)
+        self._subscriptions: dict[Subscription, int] = {}
+        self._out: list[bytes] = []
+        self._loop = asyncio.get_running_loop()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._numbers = itertools.count()
+        self._inbox = f"{self._client.new_inbox()}."
+        self._answers: dict[bytes, Callable[[bytes, bytes], None]] = {}
+        self._asking: set[asyncio.Future[Any]] = set()
+        self._connected = asyncio.Event()
+        self._last_error: Exception | None = None
         self._closing = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._replacing: asyncio.Task[None] | None = None
 
     @classmethod
     async def open(cls, url: str, settings: Settings, name: str) -> Connection:
         """Connects within `connect_timeout`, or raises TransportError naming the URL."""
-        client = Client()
-        self = cls(client, _checked(url), settings)
+        self = cls(url, settings, name)
         try:
-            async with asyncio.timeout(settings.connect_timeout):
-                await client.connect(
-                    url.split(","),
-                    name=name,
-                    connect_timeout=1,
-                    reconnect_time_wait=0.05,  # type: ignore[arg-type]
-                    max_reconnect_attempts=1,
-                    ping_interval=20,
-                    pending_size=4 * 1024 * 1024,
-                    error_cb=self._error,
-                    disconnected_cb=self._disconnected,
-                    reconnected_cb=self._reconnected,
-                    closed_cb=self._closed,
-                )
+            await self._connect()
         except (TimeoutError, OSError, ValueError, nats_errors.Error) as error:
-            await self._shut()
+            self._closing = True
+            await _shut(self._client)
             raise self._unreachable(self._last_error or error) from error
         if self._version() < MINIMUM_SERVER:
-            await self._shut()
+            await self.close()
             raise TransportError(
-                f"{self.url} runs nats-server {client._server_info['version']}, and "
+                f"{self.url} runs nats-server {self._client._server_info['version']}, and "
                 f"{MINIMUM_SERVER[0]}.{MINIMUM_SERVER[1]} or later is needed: upgrade the server"
+            )
+        self.subscribe(f"{self._inbox}*", self._on_answer)
+        self._connected.set()
+        self._spawn(self._watch())
+        return self
+
+    async def _connect(self) -> None:
+        client = self._client
+        client._ps = self._inbound
+        async with asyncio.timeout(self.settings.connect_timeout):
+            await client.connect(
+                self._servers,
+                name=self._name,
+                connect_timeout=1,
+                reconnect_time_wait=0.05,  # type: ignore[arg-type]
+                max_reconnect_attempts=1,
+                ping_interval=3600,  # `_watch` does it
+                error_cb=self._error,
+                disconnected_cb=self._disconnected,
+                reconnected_cb=self._reconnected,
+                closed_cb=self._closed,
             )
         # from now on it never gives up
         client.options["max_reconnect_attempts"] = -1
-        client.options["reconnect_time_wait"] = settings.reconnect_wait
-        return self
+        client.options["reconnect_time_wait"] = self.settings.reconnect_wait
 
     def _version(self) -> tuple[int, int]:
-        found = re.match(r"(\d+)\.(\d+)", self.client._server_info.get("version", ""))
+        found = re.match(r"(\d+)\.(\d+)", self._client._server_info.get("version", ""))
         return (int(found[1]), int(found[2])) if found else MINIMUM_SERVER
 
     @property
     def max_payload(self) -> int:
         """The largest message the server takes, in bytes."""
-        return self.client.max_payload
+        return self._client.max_payload
 
     @property
     def connected(self) -> bool:
-        return self.client.is_connected
+        return self._client.is_connected
 
-    async def subscribe(self, subject: str, handler: Callable[[Msg], Awaitable[None]]) -> Subscription:
-        """Nothing is dropped for want of room: who asks for messages limits how many are on their way."""
-        with _translated(self):
-            return await self.client.subscribe(subject, cb=handler, pending_msgs_limit=0, pending_bytes_limit=0)
+    # ---- out
 
-    async def send(self, subject: str, data: bytes = b"", reply: str = "") -> None:
+    def write(self, chunk: bytes) -> None:
+        """Sends what `publication` made, with all else that is written in this turn of the loop. It is lost if there
+        is no connection."""
+        if not self._out:
+            self._loop.call_soon(self._flush)
+        self._out.append(chunk)
+
+    def send(self, subject: str, data: bytes = b"", reply: str = "") -> None:
         """Sends and forgets."""
-        with _translated(self):
-            await self.client.publish(subject, data, reply=reply)
+        self.write(publication(subject, data, reply))
+
+    def _flush(self) -> None:
+        out, client = self._out, self._client
+        self._out = []
+        transport = client._transport
+        if not client.is_connected or transport is None:
+            return
+        try:
+            if isinstance(transport, TcpTransport):
+                transport.write(b"".join(out))  # type: ignore[no-untyped-call]
+                stream = transport._io_writer
+                if stream is not None and stream.transport.get_write_buffer_size() > _BUFFER_BYTES:
+                    self._make_room(transport)
+            else:
+                client._pending += out
+                client._pending_data_size += sum(map(len, out))
+                self._spawn(_flushed(client))
+        except (OSError, RuntimeError) as error:
+            log.debug("%s is not there: %s", self.url, error)
+
+    def _make_room(self, transport: TcpTransport) -> None:
+        if self._room.is_set():
+            self._room.clear()
+            self._spawn(self._drain(transport))
+
+    async def _drain(self, transport: TcpTransport) -> None:
+        try:
+            await transport.drain()  # type: ignore[no-untyped-call]
+        except (OSError, RuntimeError) as error:
+            log.debug("%s is gone: %s", self.url, error)
+        finally:
+            self._room.set()
+
+    @property
+    def crowded(self) -> bool:
+        """Too much is on its way: whoever has much to write awaits `room` first."""
+        return not self._room.is_set()
+
+    async def room(self) -> None:
+        await self._room.wait()
 
     async def flush(self) -> None:
-        """Returns when the server has taken in what was sent, subscriptions among it."""
+        """Returns when the server has taken in what was sent, subscriptions among it. Raises TransportError."""
+        if self._out:
+            self._flush()
         # nats-py's read loop ends when the answer to a flush comes that was cancelled: so it goes on without us
-        flushed = asyncio.ensure_future(self.client.flush())
+        flushed = asyncio.ensure_future(self._client.flush())
         flushed.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
-        with _translated(self):
+        try:
             await asyncio.shield(flushed)
+        except (nats_errors.Error, OSError) as error:
+            raise self.failed(error) from error
 
-    async def request(self, subject: str, data: bytes = b"") -> Msg:
-        """The answer to a request that may be repeated."""
-        loop = asyncio.get_running_loop()
-        start = loop.time()
+    # ---- in
+
+    def new_inbox(self) -> str:
+        """A subject of our own."""
+        return self._client.new_inbox()
+
+    def subscribe(self, subject: str, handler: Handler) -> Subscription:
+        """`handler` gets every message, over reconnects too. Nothing is dropped for want of room: who asks for
+        messages limits how many are on their way."""
+        subscription = Subscription(self, subject, handler)
+        self._resubscribe(subscription)
+        return subscription
+
+    def _resubscribe(self, subscription: Subscription) -> None:
+        client = self._client
+        client._sid += 1
+        sid = self._subscriptions[subscription] = client._sid
+        self._inbound.handlers[b"%d" % sid] = subscription.handler
+        # nats-py makes it again after a reconnect
+        client._subs[sid] = ClientSubscription(client, sid, subscription.subject)
+        self.write(f"SUB {subscription.subject}  {sid}\r\n".encode())
+
+    def _unsubscribe(self, subscription: Subscription) -> None:
+        sid = self._subscriptions.pop(subscription, None)
+        if sid is not None:
+            self._inbound.handlers.pop(b"%d" % sid, None)
+            self._client._subs.pop(sid, None)
+            self.write(f"UNSUB {sid}\r\n".encode())
+
+    # ---- requests
+
+    async def request(self, subject: str, data: bytes = b"", headers: bytes = b"") -> Message:
+        """The answer to a request that may be repeated. Raises TransportError."""
+        [answer] = await self.request_many(subject, data, lambda _: True, headers)
+        return answer
+
+    async def request_many(
+        self, subject: str, data: bytes, is_last: Callable[[Message], bool], headers: bytes = b""
+    ) -> list[Message]:
+        """All answers to a request that may be repeated, up to and with the last. Raises TransportError."""
+        start = self._loop.time()
         while True:
             problem: Exception
+            patience = self.settings.patience
             try:
-                return await self.client.request(subject, data, timeout=self.settings.answer_timeout)
+                return await self._ask(subject, data, is_last, headers)
             except nats_errors.NoRespondersError as error:
                 problem, patience = error, _NO_RESPONDERS_PATIENCE
-            except (nats_errors.Error, OSError) as error:
-                problem, patience = error, self.settings.patience
-            if self.client.is_closed or self.denied or loop.time() - start >= patience:
-                raise self._failed(subject, problem) from problem
-            await asyncio.sleep(0.1)
+            except TimeoutError as error:
+                problem = error
+            except _AskAgain:
+                continue
+            if self._closing or self.denied or self._loop.time() - start >= patience:
+                raise self.failed(problem, subject) from problem
+            await asyncio.sleep(0.1 if self.connected else 0.02)
+
+    async def _ask(
+        self, subject: str, data: bytes, is_last: Callable[[Message], bool], headers: bytes
+    ) -> list[Message]:
+        async with asyncio.timeout(self.settings.answer_timeout):
+            if not self.connected:
+                await self._connected.wait()
+            answers: list[Message] = []
+            done: asyncio.Future[None] = self._loop.create_future()
+
+            def on_answer(headers: bytes, data: bytes) -> None:
+                answers.append(Message(headers, data))
+                if not done.done() and is_last(answers[-1]):
+                    done.set_result(None)
+
+            token = str(next(self._numbers))
+            key = token.encode()
+            self._answers[key] = on_answer
+            self._asking.add(done)
+            try:
+                self.write(publication(subject, data, self._inbox + token, headers))
+                await done
+            finally:
+                del self._answers[key]
+                self._asking.discard(done)
+        if status(answers[0].headers) == b"503" and not answers[0].data:
+            raise nats_errors.NoRespondersError
+        return answers
+
+    def _on_answer(self, subject: bytes, reply: bytes, headers: bytes, data: bytes) -> None:
+        on_answer = self._answers.get(subject[len(self._inbox) :])
+        if on_answer is not None:
+            on_answer(headers, data)
 
     async def api(self, subject: str, body: Any = None) -> bytes | ApiError:
         """A request to JetStream's API, `subject` without its prefix: the answer's JSON, or the error it names."""
         data = b"" if body is None else msgspec.json.encode(body)
         answer = (await self.request(f"$JS.API.{subject}", data)).data
-        return msgspec.json.decode(answer, type=_Answer).error or answer
+        return _answer_decoder.decode(answer).error or answer
+
+    # ---- life
 
     async def close(self) -> None:
-        if self.client.is_connected:
+        if self.connected and not self._closing:
             try:
                 async with asyncio.timeout(1.0):
-                    await self.client.flush()
-            except (TimeoutError, OSError, nats_errors.Error):
+                    await self.flush()
+            except (TimeoutError, TransportError):
                 log.debug("closing without a last flush")
-        await self._shut()
-
-    async def _shut(self) -> None:
         self._closing = True
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        for asking in self._asking:
+            if not asking.done():
+                asking.set_exception(TimeoutError("this connection is closed"))
+        await _shut(self._client)
+
+    def _spawn(self, coro: Any) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.create_task(coro)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _watch(self) -> None:
+        """Notices a server that says nothing any more, and a client that cannot go on."""
+        heard, silent, down = -1, 0, 0
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            client = self._client
+            if self._replacing is not None:
+                heard, silent, down = -1, 0, 0
+            elif not self.connected:
+                task = client._reconnection_task
+                down = down + 1 if task is None or task.done() else 0
+                if down > 1:
+                    self._replace("its client gave up")
+            elif self._inbound.heard != heard:
+                heard, silent, down = self._inbound.heard, 0, 0
+            else:
+                silent += 1
+                if silent > _SILENT_LOOKS:
+                    self._replace("it does not answer")
+                else:
+                    await _ping(client)
+
+    def _replace(self, why: str) -> None:
+        """Goes on with a new client, as after a reconnect."""
+        if self._replacing is None and not self._closing:
+            log.warning("the connection to %s is lost (%s), trying again", self.url, why)
+            self._connected.clear()
+            self._replacing = self._spawn(self._renew())
+
+    async def _renew(self) -> None:
         try:
-            await self.client.close()
-        except (OSError, RuntimeError):  # uvloop says RuntimeError
-            # it tried to send what was left over a broken connection, and left the socket open
-            if self.client._transport is not None:
-                self.client._transport.close()  # type: ignore[no-untyped-call]
+            self._spawn(_shut(self._client))
+            while True:
+                self._client = Client()
+                self._inbound = Inbound(self._client)
+                try:
+                    await self._connect()
+                    break
+                except (TimeoutError, OSError, ValueError, RuntimeError, nats_errors.Error) as error:
+                    log.debug("nats: %s", error or type(error).__name__)
+                    await _shut(self._client)
+                    await asyncio.sleep(self.settings.reconnect_wait)
+            for subscription in list(self._subscriptions):
+                self._resubscribe(subscription)
+        finally:
+            self._replacing = None
+        await self._reconnected()
 
     # ---- what the client tells
 
@@ -190,25 +397,30 @@ class Connection:
         log.debug("nats: %s", error or type(error).__name__)
 
     async def _disconnected(self) -> None:
-        if not self._closing:
+        if not self._closing and self._replacing is None and not self._client.is_closed:
+            self._connected.clear()
             log.warning("the connection to %s is lost, trying again", self.url)
 
     async def _reconnected(self) -> None:
         log.info("connected to %s again", self.url)
+        self.reconnected_at = self._loop.time()
+        self._connected.set()
+        self._room.set()
+        for asking in self._asking:
+            if not asking.done():
+                asking.set_exception(_AskAgain())
         for callback in list(self.on_reconnect):
             callback()
 
     async def _closed(self) -> None:
-        if not self._closing:
-            error = self._failed("the connection", self.client.last_error or self._last_error)
-            for callback in list(self.on_lost):
-                callback(error)
+        if self._client.is_closed:
+            self._replace(str(self._client.last_error or "the server closed it").removeprefix("nats: "))
 
     # ---- errors
 
     def _unreachable(self, problem: Exception) -> TransportError:
         text = str(problem)
-        asked = self.client._server_info.get("auth_required", False)
+        asked = self._client._server_info.get("auth_required", False)
         if "authorization" in text.lower() or (asked and isinstance(problem, ConnectionError)):
             return TransportError(f"{self.url} does not accept this user: check the user and password of the URL")
         if isinstance(problem, TimeoutError | asyncio.TimeoutError) or not text:
@@ -218,7 +430,8 @@ class Connection:
             "check the URL and that the server runs"
         )
 
-    def _failed(self, what: str, problem: Exception | None) -> TransportError:
+    def failed(self, problem: Exception, what: str = "") -> TransportError:
+        """The error of ours for one of the client's."""
         if self.denied:
             return TransportError(f"{self.url} denies this user what the runtime needs: {self.denied}")
         if isinstance(problem, nats_errors.NoRespondersError):
@@ -227,38 +440,29 @@ class Connection:
             return TransportError(f"JetStream is not enabled on {self.url}: start the server with `nats-server -js`")
         return TransportError(f"the NATS server {self.url} does not answer: {problem or type(problem).__name__}")
 
-    def failed(self, problem: Exception) -> TransportError:
-        """The error of ours for one of the client's."""
-        return self._failed("", problem)
+
+async def _shut(client: Client) -> None:
+    """Ends a client, and does not wait for a server that does not read."""
+    transport = client._transport
+    if isinstance(transport, TcpTransport) and transport._io_writer is not None:
+        stream = transport._io_writer.transport
+        if stream.get_write_buffer_size() and not client.is_connected:
+            stream.abort()
+    try:
+        async with asyncio.timeout(1.0):
+            await client.close()
+    except (TimeoutError, OSError, RuntimeError, nats_errors.Error):  # uvloop says RuntimeError
+        # it tried to send what was left over a broken connection, and left the socket open
+        if client._transport is not None:
+            client._transport.close()  # type: ignore[no-untyped-call]
 
 
-class _translated:
-    """Turns the client's errors into TransportError."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, nats_errors.Error | OSError):
-            raise self._connection.failed(error) from error
+async def _ping(client: Client) -> None:
+    try:
+        await client._send_ping()
+    except (OSError, RuntimeError, nats_errors.Error) as error:
+        log.debug("nats: %s", error)
 
 
-def _checked(urls: str) -> str:
-    """The URLs without user and password. Raises TransportError for one that is none."""
-    shown = []
-    for url in urls.split(","):
-        split = urlsplit(url if "://" in url else f"nats://{url}")
-        address = split.netloc.rpartition("@")[2]
-        try:
-            usable = split.scheme in ("nats", "tls", "ws", "wss") and split.hostname and split.port != 0
-        except ValueError:  # the port is no number
-            usable = False
-        if not usable:
-            raise TransportError(
-                f"`{split.scheme}://{address}` is no URL of a NATS server: check the URL, as in nats://127.0.0.1:4222"
-            )
-        shown.append(f"{split.scheme}://{address}")
-    return ",".join(shown)
+async def _flushed(client: Client) -> None:
+    await client._flush_pending()

@@ -1,29 +1,29 @@
 """Writes to streams, many messages in flight, each acknowledged by the server.
 
-One subscription takes all acknowledgements: the last token of a message's reply subject says which message it is.
-What was in the socket when a connection broke is gone, and nobody says so: so every message that waits is sent again
-after a reconnect, and when its acknowledgement is late, always with the same `Nats-Msg-Id`, by which the server drops
-the copy. Order is kept only between messages that were awaited one after the other.
+A message's bytes are built once and handed to the connection, which sends all that is written in one turn of the loop
+together; there is no task per message. One subscription takes all acknowledgements: the last token of a message's
+reply subject says which message it is. What was in the socket when a connection broke is gone, and nobody says so: so
+every message that waits is sent again after a reconnect, and when its acknowledgement is late, always with the same
+`Nats-Msg-Id`, by which the server drops the copy. Order is kept only between messages that were awaited one after the
+other.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
-from dataclasses import dataclass
+import re
+from collections import deque
 
 import msgspec
-from nats import errors as nats_errors
-from nats.aio.msg import Msg
 
 from flowrun.errors import FlowError, TransportError, ValueTooLarge
 
-from .connection import ApiError, Connection, api_error
+from .api import ApiError, api_error
+from .connection import Connection
+from .protocol import encode_headers, publication
 
-__all__ = ["Publisher"]
-
-log = logging.getLogger("flow.nats")
+__all__ = ["Publisher", "WrongSequence"]
 
 #: how often late acknowledgements are looked for, in seconds
 _SWEEP_SECONDS = 0.5
@@ -31,6 +31,17 @@ _SWEEP_SECONDS = 0.5
 _NO_STREAM_PATIENCE = 2.0
 #: room for headers in a message of the largest size, in bytes
 _HEADER_ROOM = 1_024
+#: JetStream's error codes: the last sequence of a subject is another one; … is about to become another one
+_WRONG_SEQUENCE, _IN_PROGRESS = 10071, 10164
+
+
+class WrongSequence(FlowError):
+    """The last sequence of a subject was not the expected one."""
+
+    def __init__(self, last: int | None) -> None:
+        super().__init__()
+        #: what it is; None: it is about to change, and the same message may be taken in a moment
+        self.last = last
 
 
 class _Ack(msgspec.Struct, frozen=True):
@@ -41,120 +52,162 @@ class _Ack(msgspec.Struct, frozen=True):
 _ack_decoder = msgspec.json.Decoder(_Ack)
 
 
-@dataclass(kw_only=True, slots=True)
 class _Pending:
-    subject: str
-    data: bytes
-    reply: str
-    headers: dict[str, str] | None
-    done: asyncio.Future[int]
-    #: loop times
-    first: float
-    last: float
+    """A message that the server has not acknowledged. Times are the loop's."""
+
+    __slots__ = ("chunk", "done", "first", "last", "subject")
+
+    def __init__(self, subject: str, chunk: bytes, done: asyncio.Future[int], now: float) -> None:
+        self.subject, self.chunk, self.done = subject, chunk, done
+        self.first = self.last = now
 
 
 class Publisher:
     """Made by `Publisher.open`."""
 
-    def __init__(self, connection: Connection, prefix: str) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._prefix = prefix
+        self._loop = asyncio.get_running_loop()
+        self._prefix = f"{connection.new_inbox()}."
         self._numbers = itertools.count()
-        self._pending: dict[str, _Pending] = {}
-        self._gate = asyncio.Semaphore(connection.settings.in_flight)
+        self._pending: dict[bytes, _Pending] = {}
+        self._free = connection.settings.in_flight
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._sweeper: asyncio.Task[None] | None = None
         self._resend_now = asyncio.Event()
-        self._lost: FlowError | None = None
+        self._closed: FlowError | None = None
 
     @classmethod
     async def open(cls, connection: Connection) -> Publisher:
-        prefix = connection.client.new_inbox()
-        self = cls(connection, f"{prefix}.")
-        await connection.subscribe(f"{prefix}.*", self._on_ack)
+        self = cls(connection)
+        connection.subscribe(f"{self._prefix}*", self._on_ack)
         connection.on_reconnect.append(self._resend_now.set)
-        connection.on_lost.append(self._fail_all)
         self._sweeper = asyncio.create_task(self._sweep())
         return self
 
     async def publish(self, subject: str, data: bytes, key: str = "", headers: dict[str, str] | None = None) -> int:
         """The message's sequence once the server has it. `key` becomes its `Nats-Msg-Id`.
 
-        Raises TransportError, StoreError, and ValueTooLarge for a message that the server cannot take.
+        Raises TransportError, StoreError, ValueTooLarge for a message that the server cannot take, and WrongSequence
+        if a header demands one.
         """
+        if self._free <= 0 or self._connection.crowded:
+            await self._room()
+        if headers is None:
+            encoded = b"NATS/1.0\r\nNats-Msg-Id: %b\r\n\r\n" % _line(key) if key else b""
+        else:
+            encoded = encode_headers({**headers, "Nats-Msg-Id": key} if key else headers)
+        return await self._post(subject, data, encoded)
+
+    def _post(self, subject: str, data: bytes, headers: bytes) -> asyncio.Future[int]:
+        if self._closed:
+            raise self._closed
         if len(data) > self._connection.max_payload - _HEADER_ROOM:
             raise ValueTooLarge(
                 f"a message of {len(data):,} bytes is larger than the NATS server takes "
                 f"({self._connection.max_payload:,}): raise its `max_payload`"
             )
-        if key:
-            headers = {**(headers or {}), "Nats-Msg-Id": key}
-        async with self._gate:
-            if self._lost:
-                raise self._lost
-            loop = asyncio.get_running_loop()
-            token = str(next(self._numbers))
-            now = loop.time()
-            pending = _Pending(
-                subject=subject, data=data, reply=self._prefix + token, headers=headers,
-                done=loop.create_future(), first=now, last=now,
-            )  # fmt: skip
-            self._pending[token] = pending
+        token = str(next(self._numbers))
+        chunk = publication(subject, data, self._prefix + token, headers)
+        done: asyncio.Future[int] = self._loop.create_future()
+        self._pending[token.encode()] = _Pending(subject, chunk, done, self._loop.time())
+        self._free -= 1
+        self._connection.write(chunk)
+        return done
+
+    async def _room(self) -> None:
+        """Waits until a message may be sent."""
+        while self._free <= 0 and not self._closed:
+            waiting: asyncio.Future[None] = self._loop.create_future()
+            self._waiting.append(waiting)
             try:
-                await self._send(pending)
-                return await pending.done
-            finally:
-                del self._pending[token]
+                await waiting
+            except asyncio.CancelledError:
+                if waiting.done() and not waiting.cancelled():
+                    self._wake()
+                raise
+        await self._connection.room()
+
+    def _forget(self, token: bytes) -> None:
+        if self._pending.pop(token, None) is not None:
+            self._free += 1
+            self._wake()
+
+    def _wake(self) -> None:
+        while self._waiting:
+            waiting = self._waiting.popleft()
+            if not waiting.done():
+                waiting.set_result(None)
+                return
 
     async def close(self) -> None:
-        self._fail_all(TransportError("this connection is closed"))
+        self._closed = TransportError("this connection is closed")
+        if self._resend_now.set in self._connection.on_reconnect:
+            self._connection.on_reconnect.remove(self._resend_now.set)
+        for pending in self._pending.values():
+            if not pending.done.done():
+                pending.done.set_exception(self._closed)
+        while self._waiting:
+            self._wake()
         if self._sweeper is not None:
             self._sweeper.cancel()
             await asyncio.wait([self._sweeper])
 
-    async def _send(self, pending: _Pending) -> None:
-        """Sends, or leaves it to the sweeper if there is no connection just now."""
-        client = self._connection.client
-        if not client.is_connected:
-            return
-        try:
-            await client.publish(pending.subject, pending.data, reply=pending.reply, headers=pending.headers)
-        except (nats_errors.Error, OSError) as error:
-            log.debug("%s is not sent yet: %s", pending.subject, error)
+    # ---- acknowledgements
 
-    async def _on_ack(self, msg: Msg) -> None:
-        pending = self._pending.get(msg.subject[len(self._prefix) :])
-        if pending is None or pending.done.done():
+    def _on_ack(self, subject: bytes, reply: bytes, headers: bytes, data: bytes) -> None:
+        token = subject[len(self._prefix) :]
+        pending = self._pending.get(token)
+        if pending is None:
             return
-        if not msg.data:
+        done = pending.done
+        if not data and not done.done():
             self._unheard(pending)
-            return
-        ack = _ack_decoder.decode(msg.data)
-        if ack.error is None:
-            pending.done.set_result(ack.seq)
-        elif ack.error.code != 503 or ack.error.err_code in (10023, 10047, 10077):
-            pending.done.set_exception(api_error(ack.error, f"a message to {pending.subject}", self._connection.url))
+            if not done.done():
+                return
+        elif not done.done():
+            ack = _ack_decoder.decode(data)
+            if ack.error is None:
+                done.set_result(ack.seq)
+            elif not self._refused(pending, ack.error):
+                return
+        self._forget(token)
+
+    def _refused(self, pending: _Pending, error: ApiError) -> bool:
+        """False if it is worth another try."""
+        if error.err_code == _WRONG_SEQUENCE:
+            last = re.search(r"\d+$", error.description)
+            pending.done.set_exception(WrongSequence(int(last[0]) if last else None))
+        elif error.err_code == _IN_PROGRESS:
+            pending.done.set_exception(WrongSequence(None))
+        elif error.code != 503 or error.full:
+            pending.done.set_exception(api_error(error, f"a message to {pending.subject}", self._connection.url))
+        else:
+            return False
+        return True
 
     def _unheard(self, pending: _Pending) -> None:
         """No stream took it: the server is starting, and the sweeper tries again; or there is no such stream."""
-        if asyncio.get_running_loop().time() - pending.first > _NO_STREAM_PATIENCE:
+        if self._loop.time() - pending.first > _NO_STREAM_PATIENCE:
             text = f"no stream of {self._connection.url} takes {pending.subject}: was it deleted?"
             pending.done.set_exception(TransportError(text))
         pending.last = 0.0
 
     async def _sweep(self) -> None:
-        loop = asyncio.get_running_loop()
         settings = self._connection.settings
         while True:
             all_of_them = await self._tick()
-            now = loop.time()
-            for pending in list(self._pending.values()):
-                if pending.done.done():
-                    continue
-                if now - pending.first > settings.patience or self._connection.denied:
+            now = self._loop.time()
+            for token, pending in list(self._pending.items()):
+                if pending.done.done():  # nobody waits any more
+                    self._forget(token)
+                elif now - pending.first > settings.patience or self._connection.denied:
                     pending.done.set_exception(self._connection.failed(TimeoutError("no acknowledgement")))
+                    self._forget(token)
                 elif all_of_them or now - pending.last > settings.answer_timeout:
                     pending.last = now
-                    await self._send(pending)
+                    await self._connection.room()
+                    self._connection.write(pending.chunk)
 
     async def _tick(self) -> bool:
         """Waits for the next look; True after a reconnect."""
@@ -166,8 +219,7 @@ class Publisher:
         self._resend_now.clear()
         return True
 
-    def _fail_all(self, error: FlowError) -> None:
-        self._lost = error
-        for pending in self._pending.values():
-            if not pending.done.done():
-                pending.done.set_exception(error)
+
+def _line(key: str) -> bytes:
+    """A key as a header's value; what would end the line is left out of it."""
+    return (key if key.isprintable() else repr(key)).encode()

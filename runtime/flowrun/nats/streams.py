@@ -7,28 +7,33 @@ limits. Requests go straight to JetStream's API, in its JSON, because nats-py kn
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from typing import Any
 
 import msgspec
 
 from flowrun import names
+from flowrun.errors import StoreError
 from flowrun.settings import Settings
 
-from .connection import Connection, api_error
+from .api import NO_STREAM, api_error
+from .connection import Connection
 
 __all__ = [
+    "Purged",
+    "StreamInfo",
     "create_inbox",
     "create_reader",
     "create_shared",
     "create_worker",
     "drop_partition",
-    "last_seq",
-    "purge_work",
+    "purge",
+    "stream_info",
 ]
 
-#: JetStream's codes: the stream is there with other settings; stream, consumer not found
-_NAME_IN_USE = 10058
-_NOT_FOUND = {10059, 10014}
+#: JetStream's codes: the stream is there with other settings; consumer not found
+_NAME_IN_USE, _NO_CONSUMER = 10058, 10014
+_NOT_FOUND = {NO_STREAM, _NO_CONSUMER}
 _SECOND_NS = 1_000_000_000
 #: a reader that asks for nothing is forgotten after this time, in seconds
 _READER_IDLE = 60
@@ -39,12 +44,30 @@ class _Page(msgspec.Struct, frozen=True):
     consumers: list[str] | None = None
 
 
-class _State(msgspec.Struct, frozen=True):
+class StreamState(msgspec.Struct, frozen=True):
+    #: of all subjects
+    first_seq: int
     last_seq: int
+    bytes: int
+    messages: int
+    first_ts: dt.datetime
 
 
-class _Info(msgspec.Struct, frozen=True):
-    state: _State
+class StreamInfo(msgspec.Struct, frozen=True):
+    #: when it was made, as the server writes that
+    created: str
+    state: StreamState
+    #: the server's time
+    ts: dt.datetime
+
+
+class Purged(msgspec.Struct, frozen=True):
+    purged: int = 0
+
+
+class _Consumer(msgspec.Struct, frozen=True):
+    #: messages that it has not handed out yet
+    num_pending: int = 0
 
 
 async def _api(connection: Connection, subject: str, body: Any, what: str, ignore: set[int]) -> bytes | None:
@@ -57,50 +80,110 @@ async def _api(connection: Connection, subject: str, body: Any, what: str, ignor
     raise api_error(answer, what, connection.url)
 
 
-async def _create_stream(connection: Connection, stream: str, subject: str, **settings: Any) -> None:
+# ---- streams --------------------------------------------------------------------------------------------------------
+
+
+async def _create_stream(connection: Connection, stream: str, subjects: list[str], **settings: Any) -> None:
     config = {
         "name": stream,
-        "subjects": [subject],
+        "subjects": subjects,
         "storage": "file",
         "retention": "limits",
         "discard": "old",
-        "num_replicas": 1,
+        "num_replicas": connection.settings.replicas,
         "duplicate_window": 120 * _SECOND_NS,
+        "allow_direct": True,
         **settings,
     }
     await _api(connection, f"STREAM.CREATE.{stream}", config, f"the stream {stream}", {_NAME_IN_USE})
 
 
-async def create_shared(connection: Connection, env: str) -> None:
-    """The streams of an environment: work, results, blobs."""
+async def create_shared(connection: Connection) -> None:
+    """The streams of an environment: work, results, blobs, entries, logs."""
+    settings = connection.settings
+    env = settings.env
     await asyncio.gather(
         _create_stream(
-            connection, names.work_stream(env), names.subjects(env, "work"), retention="workqueue", allow_direct=True
+            connection,
+            names.work_stream(env),
+            [names.subjects(env, "work"), names.subjects(env, "fence")],
+            retention="workqueue",
+            allow_atomic=True,
         ),
         _create_stream(
             connection,
             names.result_stream(env),
-            names.subjects(env, "result"),
+            [names.subjects(env, "result")],
             max_msgs_per_subject=1,
             allow_msg_ttl=True,
-            allow_direct=True,
+            allow_batched=True,
+        ),
+        _create_stream(connection, names.blob_stream(env), [names.subjects(env, "blob")], max_msgs_per_subject=1),
+        _create_stream(
+            connection,
+            names.meta_stream(env),
+            [names.subjects(env, "meta")],
+            max_msgs_per_subject=1,
+            allow_msg_ttl=True,
         ),
         _create_stream(
-            connection, names.blob_stream(env), names.subjects(env, "blob"), max_msgs_per_subject=1, allow_direct=True
+            connection,
+            names.log_stream(env),
+            [names.subjects(env, "log")],
+            max_age=int(settings.keep_logs * _SECOND_NS),
+            max_bytes=settings.log_bytes,
         ),
     )
 
 
-async def create_inbox(connection: Connection, env: str, partition: str) -> None:
-    """The only log of a partition: no limit of age, size or count."""
-    stream, subject = names.inbox_stream(env, partition), names.inbox_subject(env, partition)
-    await _create_stream(connection, stream, subject, allow_direct=True)
+async def create_inbox(connection: Connection, partition: str) -> None:
+    """The only log of a partition: no limit of age, size or count. Delayed events wait in it under other subjects."""
+    env = connection.settings.env
+    await _create_stream(
+        connection,
+        names.inbox_stream(env, partition),
+        [names.inbox_subject(env, partition), names.delayed_filter(env, partition)],
+        allow_msg_schedules=True,
+    )
 
 
-async def create_worker(connection: Connection, settings: Settings, queue: str, partition: str) -> str:
-    """The durable consumer of a queue's work in a partition, shared by all workers; its name."""
-    stream, name = names.work_stream(settings.env), names.work_consumer(queue, partition)
-    subject = names.work_subject(settings.env, queue, "*", partition)
+async def stream_info(connection: Connection, stream: str) -> StreamInfo | None:
+    """None if there is no such stream."""
+    answer = await _api(connection, f"STREAM.INFO.{stream}", None, f"the state of {stream}", {NO_STREAM})
+    return None if answer is None else msgspec.json.decode(answer, type=StreamInfo)
+
+
+async def purge(connection: Connection, stream: str, subjects: str, **limit: int) -> int:
+    """Removes a stream's messages of some subjects: how many. `seq=`: only those below; `keep=`: all but so many."""
+    body = {"filter": subjects, **limit}
+    answer = await _api(connection, f"STREAM.PURGE.{stream}", body, f"to purge {subjects}", {NO_STREAM})
+    return 0 if answer is None else msgspec.json.decode(answer, type=Purged).purged
+
+
+async def drop_partition(connection: Connection, partition: str) -> None:
+    """Removes a partition's inbox, its work and fence, its entries, and the consumers of the group of its name."""
+    env = connection.settings.env
+    inbox, work, meta = names.inbox_stream(env, partition), names.work_stream(env), names.meta_stream(env)
+    await _api(connection, f"STREAM.DELETE.{inbox}", None, f"to delete {inbox}", _NOT_FOUND)
+    ours = names.work_consumer(partition, "")
+    for consumer in await _consumers(connection, work):
+        if consumer.startswith(ours):
+            await _api(connection, f"CONSUMER.DELETE.{work}.{consumer}", None, f"to delete {consumer}", _NOT_FOUND)
+    await asyncio.gather(
+        purge(connection, work, names.work_filter(env, partition)),
+        purge(connection, work, names.fence_subject(env, partition)),
+        purge(connection, meta, names.entry_subject(env, f"lease.{names.token(partition)}")),
+        purge(connection, meta, names.entry_subject(env, f"snapshot.{names.token(partition)}")),
+    )
+
+
+# ---- consumers ------------------------------------------------------------------------------------------------------
+
+
+async def create_worker(connection: Connection, settings: Settings, group: str, lane: str) -> str:
+    """The durable consumer of a lane's work for a group, shared by all its workers; its name."""
+    stream, name = names.work_stream(settings.env), names.work_consumer(group, lane)
+    subject = names.work_subject(settings.env, group, lane, "*", "*")
     config = {
         "durable_name": name,
         "name": name,
@@ -113,49 +196,38 @@ async def create_worker(connection: Connection, settings: Settings, queue: str, 
         "replay_policy": "instant",
     }
     body = {"stream_name": stream, "config": config}
-    await _api(connection, f"CONSUMER.CREATE.{stream}.{name}.{subject}", body, f"the consumer {name}", set())
+    create = f"CONSUMER.CREATE.{stream}.{name}.{subject}"
+    if await _api(connection, create, body, f"the consumer {name}", {NO_STREAM}) is None:
+        await create_shared(connection)  # the server lost its store
+        await _api(connection, create, body, f"the consumer {name}", set())
     return name
 
 
-async def create_reader(connection: Connection, stream: str, name: str, after: int) -> None:
-    """A short-lived consumer that reads a stream from the message after `after`, without acknowledgements."""
-    config = {
+async def create_reader(connection: Connection, stream: str, name: str, subjects: str, after: int | None) -> int:
+    """A short-lived consumer that reads some subjects of a stream from the message after `after` (None: what comes from
+    now on), without acknowledgements. How many messages there are to read already.
+
+    Raises StoreError if there is no such stream.
+    """
+    config: dict[str, Any] = {
         "name": name,
+        "filter_subject": subjects,
         "ack_policy": "none",
         "max_deliver": 1,
-        "deliver_policy": "by_start_sequence",
-        "opt_start_seq": after + 1,
+        "deliver_policy": "new" if after is None else "by_start_sequence",
         "replay_policy": "instant",
         "inactive_threshold": _READER_IDLE * _SECOND_NS,
         "mem_storage": True,
         "num_replicas": 1,
     }
+    if after is not None:
+        config["opt_start_seq"] = after + 1
     body = {"stream_name": stream, "config": config}
-    await _api(connection, f"CONSUMER.CREATE.{stream}.{name}", body, f"a reader of {stream}", set())
-
-
-async def last_seq(connection: Connection, stream: str) -> int:
-    """The sequence of a stream's last message, 0 if it is empty or not there."""
-    answer = await _api(connection, f"STREAM.INFO.{stream}", None, f"the state of {stream}", _NOT_FOUND)
-    return 0 if answer is None else msgspec.json.decode(answer, type=_Info).state.last_seq
-
-
-async def purge_work(connection: Connection, env: str, partition: str) -> None:
-    """Removes a partition's work, also what workers hold."""
-    subject = f"STREAM.PURGE.{names.work_stream(env)}"
-    body = {"filter": names.work_filter(env, partition)}
-    await _api(connection, subject, body, f"to clear the work of {partition}", _NOT_FOUND)
-
-
-async def drop_partition(connection: Connection, env: str, partition: str) -> None:
-    """Removes a partition's inbox, its consumers and its work."""
-    inbox, work = names.inbox_stream(env, partition), names.work_stream(env)
-    await _api(connection, f"STREAM.DELETE.{inbox}", None, f"to delete {inbox}", _NOT_FOUND)
-    ours = names.work_consumer("", partition)
-    for consumer in await _consumers(connection, work):
-        if consumer.endswith(ours):
-            await _api(connection, f"CONSUMER.DELETE.{work}.{consumer}", None, f"to delete {consumer}", _NOT_FOUND)
-    await purge_work(connection, env, partition)
+    create = f"CONSUMER.CREATE.{stream}.{name}.{subjects}"
+    answer = await _api(connection, create, body, f"a reader of {stream}", {NO_STREAM})
+    if answer is None:
+        raise StoreError(f"the stream {stream} is missing on {connection.url}: was it deleted?")
+    return msgspec.json.decode(answer, type=_Consumer).num_pending
 
 
 async def _consumers(connection: Connection, stream: str) -> list[str]:

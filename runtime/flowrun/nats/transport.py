@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-
-from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 from flowrun import names
+from flowrun.errors import Fenced
 from flowrun.settings import Settings
-from flowrun.transport import Record, WorkSource
+from flowrun.transport import Delayed, Entry, Inbox, Record, WorkSource
 
-from . import streams
-from .blobs import Blobs, direct_get
+from . import direct, inbox, streams
+from .blobs import Blobs
 from .collect import collect_blobs
-from .connection import Connection
-from .publisher import Publisher
-from .pull import WorkQueues, read_inbox
+from .connection import Connection, Subscription
+from .delayed import DelayedEvents
+from .entries import Entries
+from .protocol import publication
+from .publisher import Publisher, WrongSequence
+from .reading import Reader, read_records
+from .results import put_results
+from .work import WorkLanes
 
 __all__ = ["NatsTransport"]
-
-#: a note that a run ended may be lost: whoever waits looks for the record as often as this, in seconds
-_LOOK_AGAIN = 2.0
 
 
 class NatsTransport:
@@ -33,7 +33,8 @@ class NatsTransport:
         self._settings = connection.settings
         self._env = connection.settings.env
         self._blobs = Blobs(connection, publisher)
-        self._shared: asyncio.Task[None] | None = None
+        self._entries = Entries(connection, publisher)
+        self._delayed = DelayedEvents(connection, publisher)
 
     @classmethod
     async def connect(cls, url: str, settings: Settings | None = None, name: str = "flow") -> NatsTransport:
@@ -41,38 +42,86 @@ class NatsTransport:
         connection = await Connection.open(url, settings or Settings(), name)
         return cls(connection, await Publisher.open(connection))
 
-    # ---- partitions
+    # ---- inboxes
 
     async def open_partition(self, partition: str) -> None:
-        await asyncio.gather(self._open_shared(), streams.create_inbox(self._connection, self._env, partition))
+        await asyncio.gather(streams.create_shared(self._connection), streams.create_inbox(self._connection, partition))
 
     async def drop_partition(self, partition: str) -> None:
-        await streams.drop_partition(self._connection, self._env, partition)
-
-    async def _open_shared(self) -> None:
-        await streams.create_shared(self._connection, self._env)
+        await streams.drop_partition(self._connection, partition)
 
     async def append(self, partition: str, data: bytes, key: str) -> int:
         return await self._publisher.publish(names.inbox_subject(self._env, partition), data, key)
 
-    def read(self, partition: str, after: int) -> AsyncIterator[list[Record]]:
-        return read_inbox(self._connection, self._env, partition, after)
+    async def append_at(self, partition: str, name: str, data: bytes, at_ms: int) -> None:
+        await self._delayed.put(partition, name, data, at_ms)
 
-    async def last_seq(self, partition: str) -> int:
-        return await streams.last_seq(self._connection, names.inbox_stream(self._env, partition))
+    async def cancel_delayed(self, partition: str, name: str) -> bool:
+        return await self._delayed.cancel(partition, name)
+
+    async def delayed(self, partition: str) -> list[Delayed]:
+        return await self._delayed.all(partition)
+
+    def read(self, partition: str, after: int) -> AsyncIterator[list[Record]]:
+        stream, subject = names.inbox_stream(self._env, partition), names.inbox_subject(self._env, partition)
+        return read_records(Reader(self._connection, stream, subject, after))
+
+    async def inbox(self, partition: str) -> Inbox:
+        return await inbox.read_state(self._connection, partition)
+
+    async def read_one(self, partition: str, seq: int) -> Record | None:
+        return await inbox.read_one(self._connection, partition, seq)
+
+    async def purge_inbox(self, partition: str, before: int) -> None:
+        await inbox.purge_inbox(self._connection, partition, before)
 
     # ---- work
 
-    async def dispatch(self, queue: str, priority: int, partition: str, data: bytes, key: str) -> None:
-        await self._publisher.publish(names.work_subject(self._env, queue, priority, partition), data, key)
+    async def fence(self, partition: str) -> int:
+        subject = names.fence_subject(self._env, partition)
+        token = await self._publisher.publish(subject, b"", f"{self._connection.new_inbox()}")
+        await streams.purge(self._connection, names.work_stream(self._env), subject, keep=1)
+        return token
+
+    async def dispatch(
+        self, group: str, lane: str, priority: int, partition: str, data: bytes, key: str, fence: int
+    ) -> None:
+        subject = names.work_subject(self._env, group, lane, priority, partition)
+        headers = {
+            "Nats-Expected-Last-Subject-Sequence": str(fence),
+            "Nats-Expected-Last-Subject-Sequence-Subject": names.fence_subject(self._env, partition),
+        }
+        try:
+            await self._publisher.publish(subject, data, key, headers)
+        except WrongSequence:
+            raise Fenced() from None
+
+    async def standing_work(self, partition: str) -> list[bytes]:
+        stream, subjects = names.work_stream(self._env), names.work_filter(self._env, partition)
+        return [stored.data for stored in await direct.all_of(self._connection, stream, subjects)]
 
     async def clear_work(self, partition: str) -> None:
-        await streams.purge_work(self._connection, self._env, partition)
+        await streams.purge(self._connection, names.work_stream(self._env), names.work_filter(self._env, partition))
 
-    async def work(self, partition: str, queues: tuple[str, ...]) -> WorkSource:
-        source = WorkQueues(self._connection, self._settings, partition, queues)
-        await source.start()
-        return source
+    async def work(self, group: str, lanes: tuple[str, ...]) -> WorkSource:
+        return await WorkLanes.open(self._connection, self._settings, group, lanes)
+
+    # ---- entries
+
+    async def read_entry(self, key: str) -> Entry | None:
+        return await self._entries.read(key)
+
+    async def write_entry(self, key: str, data: bytes, expected: int | None = None) -> int:
+        return await self._entries.write(key, data, expected)
+
+    async def remove_entry(self, key: str) -> None:
+        await self._entries.remove(key)
+
+    async def entries(self, prefix: str) -> list[Entry]:
+        return await self._entries.all(prefix)
+
+    async def listen_entries(self, prefix: str) -> AsyncIterator[Entry]:
+        return await self._entries.listen(prefix)
 
     # ---- blobs and results
 
@@ -85,36 +134,51 @@ class NatsTransport:
     async def collect_blobs(self, keep_seconds: float) -> None:
         await collect_blobs(self._connection, self._env, keep_seconds)
 
-    async def put_result(self, run: str, data: bytes, keep_seconds: float) -> None:
-        subject = names.result_subject(self._env, run)
-        await self._publisher.publish(subject, data, headers={"Nats-TTL": f"{max(round(keep_seconds), 1)}s"})
-        await self.notify("result", run, data)
+    async def put_results(self, records: Sequence[tuple[str, bytes]], keep_seconds: float) -> None:
+        await put_results(self._connection, self._publisher, records, keep_seconds)
 
     async def get_result(self, run: str) -> bytes | None:
-        found = await direct_get(self._connection, names.result_stream(self._env), names.result_subject(self._env, run))
+        stream, subject = names.result_stream(self._env), names.result_subject(self._env, run)
+        found = await direct.get(self._connection, stream, last_by_subj=subject)
         return None if found is None else found.data
 
-    async def wait_result(self, run: str) -> bytes:
-        notes = await _Notes.open(self._connection, names.note_subject(self._env, "result", run))
+    async def put_log(self, run: str, data: bytes) -> None:
+        if self._connection.crowded:
+            await self._connection.room()
+        if len(data) <= self._connection.max_payload:
+            self._connection.write(publication(names.log_subject(self._env, run), data))
+
+    def read_log(self, run: str) -> AsyncIterator[bytes]:
+        return self._read_log(run)
+
+    async def _read_log(self, run: str) -> AsyncGenerator[bytes, None]:
+        reader = Reader(self._connection, names.log_stream(self._env), names.log_subject(self._env, run), 0)
+        await reader.start()
+        stored = reader.stored
+        if not stored:
+            yield b""
+        batches = reader.batches()
         try:
-            while (found := await self.get_result(run)) is None:
-                try:
-                    async with asyncio.timeout(_LOOK_AGAIN):
-                        return await notes.queue.get()
-                except TimeoutError:
-                    continue
-            return found
+            async for batch in batches:
+                for message, *_ in batch:
+                    yield message.data
+                    stored -= 1
+                    if stored == 0:
+                        yield b""
         finally:
-            await notes.close()
+            await batches.aclose()
 
     # ---- live notes
 
-    async def notify(self, topic: str, run: str, data: bytes) -> None:
+    async def notify(self, topic: str, key: str, data: bytes) -> None:
         if self._connection.connected and len(data) <= self._connection.max_payload:
-            await self._connection.send(names.note_subject(self._env, topic, run), data)
+            self._connection.write(publication(names.note_subject(self._env, topic, key), data))
 
-    async def listen(self, topic: str, run: str) -> AsyncIterator[bytes]:
-        notes = await _Notes.open(self._connection, names.note_subject(self._env, topic, run))
+    async def listen(self, topic: str, key: str) -> AsyncIterator[bytes]:
+        subject = names.note_subject(self._env, topic, key)
+        if topic == "log":
+            subject = names.log_subject(self._env, key) if key != "*" else names.subjects(self._env, "log")
+        notes = _Notes(self._connection, subject)
         await self._connection.flush()
         return notes.iterate()
 
@@ -126,28 +190,16 @@ class NatsTransport:
 class _Notes:
     """Live notes of a subject, as they come."""
 
-    def __init__(self) -> None:
-        self.queue: asyncio.Queue[bytes] = asyncio.Queue()
-        self._subscription: Subscription | None = None
-        self._connection: Connection | None = None
+    def __init__(self, connection: Connection, subject: str) -> None:
+        self._queue: asyncio.Queue[bytes] = asyncio.Queue()
+        self._subscription: Subscription = connection.subscribe(subject, self._on_note)
 
-    @classmethod
-    async def open(cls, connection: Connection, subject: str) -> _Notes:
-        self = cls()
-        self._connection = connection
-        self._subscription = await connection.subscribe(subject, self._on_note)
-        return self
+    def _on_note(self, subject: bytes, reply: bytes, headers: bytes, data: bytes) -> None:
+        self._queue.put_nowait(data)
 
-    async def _on_note(self, msg: Msg) -> None:
-        self.queue.put_nowait(msg.data)
-
-    async def iterate(self) -> AsyncIterator[bytes]:
+    async def iterate(self) -> AsyncGenerator[bytes, None]:
         try:
             while True:
-                yield await self.queue.get()
+                yield await self._queue.get()
         finally:
-            await self.close()
-
-    async def close(self) -> None:
-        if self._subscription is not None and self._connection is not None and not self._connection.client.is_closed:
-            await self._subscription.unsubscribe()
+            self._subscription.unsubscribe()
