@@ -104,7 +104,7 @@ async def test_nothing_is_lost_over_a_killed_server(restartable: Restartable) ->
     settings = Settings(reconnect_wait=0.05, answer_timeout=1.0)
     transport = await NatsTransport.connect(restartable.url, settings)
     await transport.open_partition("p")
-    source = await transport.work("p", ("default",))
+    source = await transport.work("g", ("default",))
     receiving = asyncio.create_task(source.receive(1))
     reading = asyncio.create_task(take(transport, "p", 0, 600))
     for round_ in range(3):
@@ -118,7 +118,7 @@ async def test_nothing_is_lost_over_a_killed_server(restartable: Restartable) ->
         records = await reading
     assert [int(r.data) % 200 for r in sorted(records, key=lambda r: int(r.data))] == sorted(list(range(200)) * 3)
     assert [r.seq for r in records] == list(range(1, 601))
-    await transport.dispatch("default", 5, "p", b"after all", "w")
+    await transport.dispatch("g", "default", 5, "p", b"after all", "w", await transport.fence("p"))
     async with asyncio.timeout(20):
         assert [d.data for d in await receiving] == [b"after all"]
     await source.close()
@@ -254,14 +254,15 @@ async def test_a_closed_source_gives_back_what_it_did_not_hand_out(server: Embed
     settings = Settings(env=f"test{next(_environments)}", ack_wait=30)
     transport = await NatsTransport.connect(server.url, settings)
     await transport.open_partition("p")
-    first = await transport.work("p", ("default",))
+    fence = await transport.fence("p")
+    first = await transport.work("g", ("default",))
     waiting = asyncio.create_task(first.receive(10))
     await asyncio.sleep(0.05)
-    await asyncio.gather(*(transport.dispatch("default", 5, "p", b"%d" % i, f"w{i}") for i in range(5)))
+    await asyncio.gather(*(transport.dispatch("g", "default", 5, "p", b"%d" % i, f"w{i}", fence) for i in range(5)))
     held = await waiting
     await asyncio.sleep(0.1)
     await first.close()
-    second = await transport.work("p", ("default",))
+    second = await transport.work("g", ("default",))
     got: list[bytes] = [d.data for d in held]
     async with asyncio.timeout(5):
         while len(got) < 5:

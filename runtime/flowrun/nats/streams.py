@@ -37,6 +37,8 @@ _NOT_FOUND = {NO_STREAM, _NO_CONSUMER}
 _SECOND_NS = 1_000_000_000
 #: a reader that asks for nothing is forgotten after this time, in seconds
 _READER_IDLE = 60
+#: room for logs without which there is no point, in bytes
+_LEAST_LOGS = 64 * 1024
 
 
 class _Page(msgspec.Struct, frozen=True):
@@ -126,14 +128,27 @@ async def create_shared(connection: Connection) -> None:
             max_msgs_per_subject=1,
             allow_msg_ttl=True,
         ),
-        _create_stream(
-            connection,
-            names.log_stream(env),
-            [names.subjects(env, "log")],
-            max_age=int(settings.keep_logs * _SECOND_NS),
-            max_bytes=settings.log_bytes,
-        ),
+        _create_logs(connection),
     )
+
+
+async def _create_logs(connection: Connection) -> None:
+    """The server sets the room for them aside: where it has not so much, less must do."""
+    settings = connection.settings
+    size = settings.log_bytes
+    while True:
+        try:
+            return await _create_stream(
+                connection,
+                names.log_stream(settings.env),
+                [names.subjects(settings.env, "log")],
+                max_age=int(settings.keep_logs * _SECOND_NS),
+                max_bytes=size,
+            )
+        except StoreError:
+            size //= 4
+            if size < _LEAST_LOGS:
+                raise
 
 
 async def create_inbox(connection: Connection, partition: str) -> None:
