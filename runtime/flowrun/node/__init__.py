@@ -1,0 +1,8 @@
+"""A deployed node: one supervisor (`flowc node`), and below it the processes of its roles.
+
+supervisor (`supervise`: starts, watches, ends; knows nothing of NATS)
+  ├─ leader process (`leader`: coordinators of the partitions that this node leads)
+  └─ worker processes (`flowrun.worker`, with their executors)
+"""
+
+from __future__ import annotations
