@@ -20,7 +20,7 @@ __all__ = [
     "Listing", "LogNote", "Lost", "MessageError", "Outcome", "Presence", "Query", "QuotaDef", "Release", "Results",
     "Revoked", "RunRecord", "RunState", "RunSummary", "StateNote", "StepNote", "StepRecord", "StepState", "Submit",
     "TakeOver", "Terms", "Then", "TimerFired", "Watch", "WorkItem",
-    "ToClient", "pack", "pack_events", "unpack", "unpack_events", "unpack_to_client",
+    "ToClient", "pack", "pack_events", "unpack", "unpack_events", "unpack_known_events", "unpack_to_client",
 ]  # fmt: skip
 
 StepState = Literal["waiting", "ready", "running", "retrying", "success", "failed", "skipped", "upstream_failed",
@@ -193,6 +193,10 @@ class TakeOver(_Wire, frozen=True, tag="takeover"):
     node: str
     #: version of the rules of `decide`
     rules: int
+    #: how long ids of ended runs are remembered from here on, and those of idempotency keys and cancellations of runs
+    #: that are not known: decisions follow from them, so they stand in the inbox
+    remember_ms: int = 150_000
+    keep_ms: int = 604_800_000
 
 
 # ---- permits --------------------------------------------------------------------------------------------------------
@@ -506,6 +510,8 @@ _decoders: dict[Any, msgspec.msgpack.Decoder[Any]] = {
 }
 T = TypeVar("T", Bundle, RunRecord, StateNote, LogNote, Revoked, Cancel, Watch, Query, Presence, Holding)
 _events_decoder: msgspec.msgpack.Decoder[tuple[Event, ...]] = msgspec.msgpack.Decoder(tuple[Event, ...])
+_event_decoder: msgspec.msgpack.Decoder[Event] = msgspec.msgpack.Decoder(Event)
+_parts_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
 #: what a client is told
 ToClient = StateNote | Ended | Listing
 _to_client_decoder: msgspec.msgpack.Decoder[ToClient] = msgspec.msgpack.Decoder(ToClient)
@@ -522,6 +528,31 @@ def unpack_events(data: bytes) -> tuple[Event, ...]:
         return _events_decoder.decode(_plain(data))
     except (msgspec.DecodeError, RecursionError) as error:
         raise MessageError(f"an event is damaged: {error}") from error
+
+
+def unpack_known_events(data: bytes) -> tuple[list[Event], list[str]]:
+    """The events of an inbox's message that can be read, in order, and what is wrong with the others: they are of a kind
+    that a newer version writes, or damaged. Raises MessageError if the message as a whole cannot be read."""
+    plain = _plain(data)
+    try:
+        return list(_events_decoder.decode(plain)), []
+    except (msgspec.DecodeError, RecursionError):
+        return _each_event(plain)
+
+
+def _each_event(plain: bytes) -> tuple[list[Event], list[str]]:
+    events: list[Event] = []
+    problems: list[str] = []
+    try:
+        parts = _parts_decoder.decode(plain)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise MessageError(f"it holds no events ({error})") from error
+    for part in parts:
+        try:
+            events.append(_event_decoder.decode(part))
+        except (msgspec.DecodeError, RecursionError) as error:
+            problems.append(f"an event is of a kind that this version does not know, or damaged ({error})")
+    return events, problems
 
 
 def unpack_to_client(data: bytes) -> ToClient:

@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+from flowc.plan import Node
+
 from . import items, ranges, tasks
-from .core import Core, finish
+from .core import CANCEL, Core, finish
 from .fan import each_node, end_if_done
 from .flows import cancel_flow
-from .state import SUCCESS, Scope, attempt_of
+from .state import CANCELLED, SUCCESS, Scope, attempt_of
 
-__all__ = ["cancel_node", "cancel_scope"]
+__all__ = ["cancel_named", "cancel_node", "cancel_scope"]
+
+
+def cancel_named(core: Core, scope: Scope, name: str) -> str:
+    """Cancels the steps of a body that have this name, or stand in a box of this name; "call.step" is a step of a
+    child run. Gives why nothing was cancelled; "" if something was."""
+    graph = scope.graph
+    found = [i for i in range(graph.params, graph.size) if _has_name(graph.nodes[i], name)]
+    live = [i for i in found if scope.states[i] < SUCCESS and (graph.nodes[i].name == name or i not in graph.teardowns)]
+    for node in live:
+        core.agenda.append((CANCEL, scope, node, CANCELLED))
+    if found:
+        return "" if live else "it has ended"
+    for node, child in scope.children.items():
+        call = graph.nodes[node].name + "."
+        if name.startswith(call):
+            return cancel_named(core, scope.run.scopes[child], name.removeprefix(call))
+    return "no step or box outside of loops has this name, or it is in a child run that does not run"
+
+
+def _has_name(node: Node, name: str) -> bool:
+    return bool(node.name) and (node.name == name or name in node.box)
 
 
 def cancel_scope(core: Core, scope: Scope, state: int) -> None:

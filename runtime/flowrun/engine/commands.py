@@ -97,6 +97,8 @@ class EndRun(msgspec.Struct, frozen=True):
     """The run ended: store `engine.record(run)`, then `engine.forget(run)`."""
 
     run: str
+    #: who is told of it at once; "": nobody
+    client: str = ""
 
 
 class Send(msgspec.Struct, frozen=True):

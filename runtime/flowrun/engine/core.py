@@ -15,6 +15,8 @@ from flowrun.wire import externalise
 
 from .commands import ClearTimer, Command, PutBlob, SetTimer
 from .graph import Tables
+from .marks import Marks
+from .past import Past
 from .pools import Pools
 from .snapshot import head_of, pack_run, unpack_run
 from .state import FAILED, NAMES, NULL, SUCCESS, Run, Scope, Timer, entered, number_of, seconds_of
@@ -62,11 +64,13 @@ class Core:
         #: runs that something happened to since the last `freeze`, and in the time before it
         self._warm: set[str] = set()
         self._cooling: set[str] = set()
-        #: runs that ended and whose record was stored
-        self.past: set[str] = set()
+        #: runs that ended
+        self.past = Past()
+        #: cancellations of runs that have not come yet
+        self.marks = Marks()
         self.pools = Pools()
         #: what a snapshot holds beside the runs: each packs and restores itself
-        self.parts: dict[str, Part] = {"pools": self.pools}
+        self.parts: dict[str, Part] = {"past": self.past, "marks": self.marks, "pools": self.pools}
         #: the largest time stamp seen, milliseconds since 1970
         self.now = 0
         #: the last events that changed nothing, and why

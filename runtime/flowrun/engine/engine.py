@@ -17,10 +17,10 @@ from collections.abc import Iterable, Iterator
 import msgspec
 from flowc.plan import ChildNode, EachNode, Plan
 
-from flowrun.messages import Cancel, Event, Lost, Outcome, Results, RunRecord, Submit, TimerFired, WorkItem
+from flowrun.messages import Cancel, Event, Lost, Outcome, Results, RunRecord, Submit, TakeOver, TimerFired, WorkItem
 
 from . import child, fanout, flows, items, ranges, repeat, runs, slots, starts, tasks
-from .cancel import cancel_node, cancel_scope
+from .cancel import cancel_named, cancel_node, cancel_scope
 from .commands import Changed, Command, Ready, SetTimer
 from .core import CANCEL, CLOSE, OPEN, PROPAGATE, SERVE, START, Core
 from .graph import Tables
@@ -77,6 +77,8 @@ class Engine(Core):
                 self._lose(event)
             case Cancel():
                 self._cancel(event)
+            case TakeOver():
+                self.past.remember_ms, self.past.keep_ms = event.remember_ms, event.keep_ms
         return self._decided()
 
     def _decided(self) -> list[Command]:
@@ -181,9 +183,15 @@ class Engine(Core):
             return
         del run.timers[event.timer]
         scope, node = run.scopes.get(timer.scope), timer.node
+        if timer.kind == "begin":
+            runs.expire(self, run)
         if scope is None:
             return
         match timer.kind:
+            case "delay":
+                starts.delay_over(self, scope, node)
+            case "expires":
+                self._expire(scope, node)
             case "retry":
                 tasks.retry_due(self, scope, node)
             case "items":
@@ -198,6 +206,12 @@ class Engine(Core):
                 limit = (scope.graph.plan.timeout_ms or 0) / 1000
                 flows.time_out(self, scope, f"the run was not done within the flow's `timeout` of {limit:g} s")
 
+    def _expire(self, scope: Scope, node: int) -> None:
+        if isinstance(scope.graph.nodes[node], EachNode):
+            ranges.expire_waiting(self, scope, node)
+        else:
+            tasks.expire_waiting(self, scope, node)
+
     def _deadline(self, scope: Scope, node: int) -> None:
         if isinstance(scope.graph.nodes[node], EachNode):
             ranges.deadline_passed(self, scope, node)
@@ -206,10 +220,14 @@ class Engine(Core):
 
     def _cancel(self, event: Cancel) -> None:
         run = self.find(event.run)
-        if run is None or run.ended or run.body is None:
+        if run is not None and run.body is not None and not run.ended:
+            why = cancel_named(self, run.body, event.step) if event.step else flows.cancel_flow(self, run.body)
+            if why:
+                self.ignore(f"cancellation of {event.step} of {event.run}: {why}")
+        elif self.is_known(event.run) or event.step:
             self.ignore(f"cancellation of {event.run}, which does not run")
         else:
-            flows.cancel_flow(self, run.body)
+            self.marks.add(event.run, self.now, self.past.keep_ms)
 
     # ---- what the shell asks ----------------------------------------------------------------------------------------
 
@@ -251,7 +269,8 @@ class Engine(Core):
         commands are those that other runs get of the event and of what was given back."""
         known = self.find(run)
         self.drop_run(run)
-        self.past.add(run)
+        if run not in self.past:
+            self.past.add(run, self.now, known is not None and known.keyed)
         for scope in known.scopes.values() if known else ():
             for node in range(scope.graph.params, scope.graph.size):
                 slots.give_back(self, scope, node)
@@ -281,17 +300,20 @@ class Engine(Core):
         known = self.peek(run)
         if known is not None and known.ended:
             self.drop_run(run)
-            self.past.add(run)
 
     # ---- snapshots --------------------------------------------------------------------------------------------------
 
     def take_touched(self) -> list[str]:
-        """The runs that changed, came or went since the last call: what the next snapshot writes."""
+        """The runs that changed, came or went since the last call: what the next snapshot writes. Also the names of
+        pieces of the past, which are written as runs are."""
         touched, self.touched = self.touched, set()
-        return sorted(touched)
+        return sorted(touched) + self.past.take_changed()
 
     def pack_run(self, run: str) -> bytes:
-        """A run's bytes; b"" for one that is no more: a snapshot writes that too."""
+        """The bytes of a run that `take_touched` names (or of a piece of the past); b"" for one that is no more: a
+        snapshot writes that too."""
+        if self.past.owns(run):
+            return self.past.pack_piece(run)
         known = self.runs.get(run)
         return pack_run(known) if known is not None else self.frozen.get(run, b"")
 
@@ -307,11 +329,9 @@ class Engine(Core):
         self.now = state.now
         for name, data in state.parts.items():
             self.parts[name].restore(data)
-        for run, data in runs:
-            if data:
-                self.frozen[run] = data
-            else:
-                self.frozen.pop(run, None)
+        self.frozen = {name: data for name, data in dict(runs).items() if data}
+        pieces = {name: self.frozen.pop(name) for name in [*self.frozen] if self.past.owns(name)}
+        self.past.restore_pieces(pieces)
         return {head_of(data).plan for data in self.frozen.values()}
 
 

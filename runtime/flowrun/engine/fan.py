@@ -16,10 +16,13 @@ from flowrun.messages import Failure
 
 from .core import Core, finish, note, store
 from .scopes import count_items
-from .state import CANCELLED, FAILED, NULL, REMOVED, SKIPPED, SUCCESS, Blocks, Fan, Scope
+from .state import CANCELLED, EXPIRED, FAILED, NULL, REMOVED, SKIPPED, SUCCESS, Blocks, Fan, Scope
 
 __all__ = ["each_node", "end_if_done", "items_failed", "items_skipped", "items_succeeded", "items_withdrawn",
            "failure_record", "take_seconds"]  # fmt: skip
+
+
+_FAILURES = (FAILED, EXPIRED)
 
 
 def each_node(scope: Scope, node: int) -> EachNode:
@@ -41,13 +44,15 @@ def items_skipped(core: Core, scope: Scope, node: int, first: int, last: int) ->
     _ended(core, scope, node, scope.fans[node], first, last, SKIPPED)
 
 
-def items_failed(core: Core, scope: Scope, node: int, first: int, last: int, failure: Failure, step: str) -> None:
-    """Items first..last-1 failed for good, in this step."""
+def items_failed(
+    core: Core, scope: Scope, node: int, first: int, last: int, failure: Failure, step: str, state: int = FAILED
+) -> None:
+    """Items first..last-1 failed for good, in this step; `state` is FAILED or EXPIRED."""
     fan = scope.fans[node]
     fan.failed += last - first
     for index in range(first, last):
         fan.failures[index] = failure
-    _ended(core, scope, node, fan, first, last, FAILED)
+    _ended(core, scope, node, fan, first, last, state)
     each = each_node(scope, node)
     if each.on_error == "fail" and not 0 <= fan.first_failed < first:
         fan.first_failed = first
@@ -83,11 +88,11 @@ def _count(core: Core, scope: Scope, node: int, state: int, count: int) -> None:
     fan = scope.fans[node]
     while fan.counted < fan.total and (ended := fan.states[fan.counted]) >= SUCCESS:
         first, last = fan.counted, fan.counted + 1
-        while ended != FAILED and last < fan.total and fan.states[last] == ended:
+        while ended not in _FAILURES and last < fan.total and fan.states[last] == ended:
             last += 1
         fan.counted = last
         count_items(core, scope, node, fan.cancelled or ended if ended == CANCELLED else ended, last - first)
-        if ended == FAILED:
+        if ended in _FAILURES:
             fan.counted = fan.total
             count_items(core, scope, node, REMOVED, fan.total - last)
 
@@ -117,6 +122,7 @@ def end_if_done(core: Core, scope: Scope, node: int) -> None:
         return
     fan.took = (core.now - scope.began[node]) / 1000
     core.clear_timer(scope.run, "deadline", scope, node)
+    core.clear_timer(scope.run, "expires", scope, node)
     for first in fan.waits:
         core.clear_timer(scope.run, "items", scope, node, first)
     fan.waits.clear()

@@ -61,6 +61,8 @@ def _start(core: Core, scope: Scope, node: int, source: Source[bytes]) -> None:
     scope.began = entered(scope.began, node, core.now)
     scope.fans = entered(scope.fans, node, Fan(total, bytearray(total), bytearray(4 * total)))
     expand_items(core, scope, node, total)
+    if each.simple:
+        ranges.arm_expiry(core, scope, node)
     note(core, scope, node)
     pump(core, scope, node)
 

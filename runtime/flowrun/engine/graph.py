@@ -182,9 +182,15 @@ def _teardowns(block: PlanBlock) -> frozenset[int]:
 
 
 def settings_of(plan: Plan, node: Node) -> StepSettings:
-    """The settings of a node; the defaults for one that has none of its own."""
+    """The settings of a node; the defaults for one that has none of its own. An `each` whose items are calls of one
+    task waits for them: for its delay."""
     if isinstance(node, TaskNode | ChildNode):
         return plan.settings[node.settings]
+    if isinstance(node, EachNode) and node.simple:
+        task = plan.blocks[node.body].nodes[plan.blocks[node.body].params]
+        assert isinstance(task, TaskNode)
+        own = plan.settings[task.settings]
+        return StepSettings(delay_ms=own.delay_ms, at_ms=own.at_ms)
     return StepSettings()
 
 

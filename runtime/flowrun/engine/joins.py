@@ -10,7 +10,7 @@ from .core import CANCEL, Core, fail, finish, store
 from .fan import failure_record
 from .outcome import blame_of
 from .scopes import chosen_source
-from .state import CANCELLED, EXPIRED, FAILED, ITEM, NULL, REMOVED, SKIPPED, SUCCESS, Scope, entered
+from .state import BAD, ITEM, NULL, REMOVED, SKIPPED, SUCCESS, Scope, entered
 
 __all__ = ["start_join", "start_merge", "start_outcome"]
 
@@ -75,7 +75,7 @@ def start_outcome(core: Core, scope: Scope, node: int) -> None:
     outcome = scope.graph.nodes[node]
     assert isinstance(outcome, OutcomeNode)
     states = {member: scope.states[member] for member in outcome.watched}
-    failed = [member for member, state in states.items() if state in (FAILED, CANCELLED, EXPIRED)]
+    failed = [member for member, state in states.items() if state in BAD]
     value = NULL
     if outcome.event == "failure":
         holds = bool(failed)

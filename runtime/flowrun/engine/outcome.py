@@ -14,7 +14,7 @@ from flowc.plan import BranchNode, EachNode, JoinNode, MergeNode
 from flowrun.messages import Failure
 
 from .scopes import chosen_source
-from .state import CANCELLED, FAILED, NULL, SKIPPED, SUCCESS, UNTIL, Scope
+from .state import BAD, CANCELLED, FAILED, NULL, SKIPPED, SUCCESS, UNTIL, Scope
 
 __all__ = ["Blame", "Outcome", "blame_of", "outcome_of"]
 
@@ -40,11 +40,11 @@ def outcome_of(scope: Scope) -> Outcome:
     if scope.cancelled:
         return Outcome(CANCELLED)
     graph, states = scope.graph, scope.states
-    node = states.find(FAILED)
+    node = _next_bad(states, 0)
     while node >= 0:
         if not isinstance(graph.nodes[node], MergeNode) and not _is_handled(scope, node):
             return _failed(scope, node)
-        node = states.find(FAILED, node + 1)
+        node = _next_bad(states, node + 1)
     result = graph.result
     if result < 0:
         return Outcome(SUCCESS)
@@ -52,7 +52,12 @@ def outcome_of(scope: Scope) -> Outcome:
         return Outcome(SUCCESS, scope.values[result] or NULL)
     if states[result] == SKIPPED:
         return Outcome(SKIPPED)
-    return _failed(scope, states.find(FAILED))
+    return _failed(scope, _next_bad(states, 0))
+
+
+def _next_bad(states: bytearray, start: int) -> int:
+    """The next node from `start` on that did not end well; -1 if there is none."""
+    return min((at for bad in BAD if (at := states.find(bad, start)) >= 0), default=-1)
 
 
 def _is_handled(scope: Scope, node: int) -> bool:
@@ -106,7 +111,7 @@ def _culprit(scope: Scope, node: int) -> int:
             taken = scope.states[found.branch] == SUCCESS
             source = chosen_source(scope, found) if taken else found.branch
         else:
-            inner = (i for i in range(node) if nodes[i].handler == node and scope.states[i] == FAILED)
+            inner = (i for i in range(node) if nodes[i].handler == node and scope.states[i] in BAD)
             source = next((i for i in inner if not isinstance(nodes[i], MergeNode)), None)
         if source is None or (found.name and isinstance(found, MergeNode)):
             break

@@ -21,12 +21,12 @@ from .core import SERVE, Core, inputs_of, note
 from .fan import each_node, end_if_done, items_failed, items_skipped, items_succeeded, items_withdrawn, take_seconds
 from .retry import wait_ms
 from .scopes import index_of
-from .state import CANCELLED, GRANTED, QUEUED, RETRYING, RUNNING, SUCCESS, Fan, Scope
-from .tasks import MAX_CRASHES, WORKER_DIED
+from .state import CANCELLED, EXPIRED, GRANTED, QUEUED, RETRYING, RUNNING, SUCCESS, Fan, Scope
+from .tasks import MAX_CRASHES, WORKER_DIED, expiry_failure, priority_of
 
 __all__ = [
-    "deadline_passed", "fresh_ranges", "grant", "item_settings", "leave_queue", "lose", "outstanding", "pump",
-    "retry_due", "take_outcome", "wanted", "withdraw",
+    "arm_expiry", "deadline_passed", "expire_waiting", "fresh_ranges", "grant", "item_settings", "leave_queue", "lose",
+    "outstanding", "pump", "retry_due", "take_outcome", "wanted", "withdraw",
 ]  # fmt: skip
 
 #: what every item that has not ended becomes when it is cancelled
@@ -122,10 +122,11 @@ def _ready(scope: Scope, node: int, first: int, last: int) -> Ready:
         plan=run.plan,
         flow=graph.flow,
         lane=lane(settings.queue, settings.executor),
-        priority=settings.priority,
+        priority=priority_of(run, settings),
         order=run.seq,
         alone=first in fan.alone,
         index=index_of(scope),
+        expires_ms=0 if first in fan.attempts else _expires_ms(scope, node),
     )
 
 
@@ -223,6 +224,8 @@ def _apply(core: Core, scope: Scope, node: int, outcome: Outcome, first: int, la
     _release(core, scope, node, last - first)
     if outcome.state == "skipped":
         items_skipped(core, scope, node, first, last)
+    elif outcome.state == "expired":
+        _expire_items(core, scope, node, first, last)
     elif outcome.state == "failed":
         _fail(core, scope, node, first, last, outcome.error or _UNKNOWN)
     elif each_node(scope, node).collects and not _holds(outcome.value, last - first):
@@ -375,12 +378,12 @@ def deadline_passed(core: Core, scope: Scope, node: int) -> None:
         _, first, last = fan.deadlines.pop(0)
         for index in range(first, last):
             if fan.states[index] < SUCCESS:
-                _expire(core, scope, node, index)
+                _overdue(core, scope, node, index)
     _arm_deadline(core, scope, node)
     _go_on(core, scope, node)
 
 
-def _expire(core: Core, scope: Scope, node: int, index: int) -> None:
+def _overdue(core: Core, scope: Scope, node: int, index: int) -> None:
     fan = scope.fans[node]
     settings = item_settings(scope, node)
     if fan.states[index] == GRANTED:
@@ -395,6 +398,38 @@ def _expire(core: Core, scope: Scope, node: int, index: int) -> None:
     items_failed(core, scope, node, index, index + 1, failure, item_node(scope, node).name)
     if each_node(scope, node).on_error == "fail":
         _stop_above(core, scope, node, index, CANCELLED)
+
+
+# ---- expiry ---------------------------------------------------------------------------------------------------------
+
+
+def _expires_ms(scope: Scope, node: int) -> int:
+    """When items expire that have not begun, milliseconds since 1970; 0: never."""
+    expires = item_settings(scope, node).expires_ms
+    return 0 if expires is None else scope.began[node] + expires
+
+
+def arm_expiry(core: Core, scope: Scope, node: int) -> None:
+    """The `each` starts: its items might begin from now on."""
+    expires = item_settings(scope, node).expires_ms
+    if expires is not None:
+        core.set_timer(scope.run, "expires", scope, node, expires)
+
+
+def expire_waiting(core: Core, scope: Scope, node: int) -> None:
+    """Items that still wait to be started expire."""
+    fan = scope.fans[node]
+    first, fan.cursor = fan.cursor, fan.total
+    if scope.states[node] == RUNNING and first < fan.total:
+        _expire_items(core, scope, node, first, fan.total)
+        _go_on(core, scope, node)
+
+
+def _expire_items(core: Core, scope: Scope, node: int, first: int, last: int) -> None:
+    failure = expiry_failure(item_settings(scope, node))
+    items_failed(core, scope, node, first, last, failure, item_node(scope, node).name, EXPIRED)
+    if each_node(scope, node).on_error == "fail":
+        _stop_above(core, scope, node, first, CANCELLED)
 
 
 # ---- the task -------------------------------------------------------------------------------------------------------

@@ -15,13 +15,13 @@ from flowc.plan import ChildNode, TaskNode
 from flowrun.messages import RunRecord, RunState, StepRecord
 
 from .fan import each_node
-from .state import CANCELLED, FAILED, NAMES, SUCCESS, Run, Scope, seconds_of
+from .state import CANCELLED, EXPIRED, FAILED, NAMES, SUCCESS, Run, Scope, seconds_of
 
 __all__ = ["pack_rows", "run_record"]
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[StepRecord])
-_RUN_STATES: dict[int, RunState] = {SUCCESS: "success", FAILED: "failed", CANCELLED: "cancelled"}
+_RUN_STATES: dict[int, RunState] = {SUCCESS: "success", FAILED: "failed", CANCELLED: "cancelled", EXPIRED: "expired"}
 
 
 def run_record(run: Run) -> RunRecord:
@@ -83,7 +83,7 @@ def _item_rows(scope: Scope, node: int) -> Iterator[StepRecord]:
     attempts, failures = fan.attempts, fan.failures
     took = memoryview(fan.seconds).cast("f")
     for index, state in enumerate(fan.states):
-        started = state != CANCELLED
+        started = state not in (CANCELLED, EXPIRED)
         number = attempts.get(index, int(started))
         seconds = round(took[index], 6) if started else None
         yield StepRecord(task.name, index, NAMES[state], number, seconds, failures.get(index))

@@ -38,9 +38,14 @@ class Head(msgspec.Struct, array_like=True, frozen=True):
 #: fields of a run that are written as they are, after those of the head
 _RUN_FIELDS = (
     "seq", "submitted_ms", "trigger", "client", "priority", "keyed", "next_scope", "flow", "result", "error",
-    "failed_step", "ended_ms",
+    "failed_step", "ended_ms", "args", "digest", "expires_ms",
 )  # fmt: skip
 _SCOPE_FIELDS = tuple(name for name in Scope.__struct_fields__ if name not in ("run", "graph"))
+
+
+def _tuple(*kinds: Any) -> Any:
+    """The type of a tuple of these."""
+    return tuple[kinds]  # type: ignore[valid-type]
 
 
 def _types(kind: type, fields: tuple[str, ...]) -> list[Any]:
@@ -51,11 +56,10 @@ def _types(kind: type, fields: tuple[str, ...]) -> list[Any]:
 _encoder = msgspec.msgpack.Encoder()
 _head_decoder = msgspec.msgpack.Decoder(Head)
 #: (flow, block, fields)
-_Scope = tuple[(str, int, *_types(Scope, _SCOPE_FIELDS))]  # type: ignore[misc]
+_scope_type = _tuple(str, int, *_types(Scope, _SCOPE_FIELDS))
 #: (head, fields, scopes)
-_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(
-    tuple[(*_types(Head, Head.__struct_fields__), tuple[tuple(_types(Run, _RUN_FIELDS))], list[_Scope])],  # type: ignore[misc]
-)
+_run_type = _tuple(*_types(Head, Head.__struct_fields__), _tuple(*_types(Run, _RUN_FIELDS)), _tuple(_scope_type, ...))
+_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(_run_type)
 _run_fields = operator.attrgetter(*_RUN_FIELDS)
 _scope_fields = operator.attrgetter(*_SCOPE_FIELDS)
 

@@ -20,14 +20,21 @@ from flowc.plan import (
 from . import fanout, joins, repeat, tasks
 from .core import Core, fail, inputs_of, store
 from .evaluate import ExpressionError, compute
-from .state import Scope
+from .state import DELAYED, Scope
 
-__all__ = ["start"]
+__all__ = ["delay_over", "start"]
 
 
 def start(core: Core, scope: Scope, node: int) -> None:
-    """Nothing holds the node back any more."""
-    _STARTS[type(scope.graph.nodes[node])](core, scope, node)
+    """Its conditions hold: nothing holds the node back any more but a time of its own."""
+    if not tasks.delay(core, scope, node):
+        _STARTS[type(scope.graph.nodes[node])](core, scope, node)
+
+
+def delay_over(core: Core, scope: Scope, node: int) -> None:
+    """Its time has come."""
+    if scope.states[node] == DELAYED:
+        _STARTS[type(scope.graph.nodes[node])](core, scope, node)
 
 
 def _start_expression(core: Core, scope: Scope, node: int) -> None:

@@ -19,7 +19,7 @@ from .graph import Graph, Tables
 __all__ = [
     "Attempt", "Blocks", "Fan", "FlowState", "Loop", "Run", "Scope", "ScopeKind", "Timer",
     "EMPTY", "attempt_of", "entered", "number_of", "put_seconds", "seconds_of",
-    "CLASS", "NAMES", "NULL",
+    "BAD", "CLASS", "NAMES", "NULL",
     "WAITING", "DELAYED", "QUEUED", "GRANTED", "RETRYING", "RUNNING",
     "SUCCESS", "FAILED", "SKIPPED", "UPSTREAM_FAILED", "CANCELLED", "EXPIRED", "REMOVED",
     "FLOW", "HANDLER", "ITEM", "ROUND", "UNTIL",
@@ -41,6 +41,9 @@ NAMES: tuple[StepState, ...] = (
 
 #: how rules count an end: 0 success, 1 failed, 2 skipped, 3 upstream_failed
 CLASS = (-1, -1, -1, -1, -1, -1, 0, 1, 2, 3, 1, 1, -1)
+
+#: ends that are failures unless something handles them
+BAD = (FAILED, CANCELLED, EXPIRED)
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -283,7 +286,7 @@ def seconds_of(scope: Scope, node: int) -> float | None:
 class Timer(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What a timer of a run is for."""
 
-    #: "retry", "deadline", "items", "limit", "round", "flow"
+    #: "begin" (of the run itself: scope -1), "delay", "expires", "retry", "deadline", "items", "limit", "round", "flow"
     kind: str
     scope: int
     node: int
@@ -307,13 +310,19 @@ class Run(msgspec.Struct, eq=False):
     priority: int | None = None
     #: its id was made of an idempotency key
     keyed: bool = False
+    #: of plan and arguments, if it is keyed
+    digest: bytes = b""
+    #: not begun by then, it expires: milliseconds since 1970; 0: it never does
+    expires_ms: int = 0
+    #: while it has not begun
+    args: bytes = b""
     scopes: dict[int, Scope] = msgspec.field(default_factory=dict)
     next_scope: int = 0
     timers: dict[str, Timer] = msgspec.field(default_factory=dict)
     #: the body of the flow, kept for the record when the run has ended
     body: Scope | None = None
     flow: str = ""
-    #: RUNNING, then SUCCESS, FAILED or CANCELLED
+    #: RUNNING, then SUCCESS, FAILED, CANCELLED or EXPIRED
     state: int = RUNNING
     result: bytes = NULL
     error: Failure | None = None

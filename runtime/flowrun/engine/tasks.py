@@ -22,6 +22,8 @@ from .evaluate import ExpressionError, arm_of
 from .retry import wait_ms
 from .scopes import index_of
 from .state import (
+    DELAYED,
+    EXPIRED,
     FAILED,
     GRANTED,
     QUEUED,
@@ -30,6 +32,7 @@ from .state import (
     SKIPPED,
     SUCCESS,
     WAITING,
+    Run,
     Scope,
     attempt_of,
     entered,
@@ -39,8 +42,8 @@ from .state import (
 
 __all__ = [
     "MAX_CRASHES", "WORKER_DIED",
-    "deadline_failure", "deadline_passed", "fail_attempt", "grant", "lose", "ready", "retry_due", "skip", "start",
-    "succeed", "take_outcome", "withdraw",
+    "deadline_failure", "deadline_passed", "delay", "expire_waiting", "expiry_failure", "fail_attempt", "grant", "lose",
+    "priority_of", "ready", "retry_due", "skip", "start", "succeed", "take_outcome", "withdraw",
 ]  # fmt: skip
 
 #: an expression may be evaluated again when its worker died
@@ -54,15 +57,33 @@ WORKER_DIED = Failure(
     message=f"its worker died {MAX_CRASHES} times while it ran this (killed, or out of memory)",
     retryable=False,
 )
+#: of a step that sets none
+_PLAIN_PRIORITY = StepSettings().priority
 _raw = msgspec.msgpack.Decoder(msgspec.Raw)
 
 
 def start(core: Core, scope: Scope, node: int) -> None:
     """The node may run: its first attempt."""
     settings = scope.graph.settings[node]
+    if settings.expires_ms is not None:
+        scope.began = entered(scope.began, node, core.now)
     if settings.deadline_ms is not None:
         core.set_timer(scope.run, "deadline", scope, node, settings.deadline_ms)
     _ask(core, scope, node, settings)
+
+
+def delay(core: Core, scope: Scope, node: int) -> bool:
+    """True: the node waits until its delay is over, or its time has come."""
+    settings = scope.graph.settings[node]
+    if settings.delay_ms is None and settings.at_ms is None:
+        return False
+    wait = max(settings.delay_ms or 0, (settings.at_ms or 0) - core.now)
+    if wait <= 0:
+        return False
+    scope.states[node] = DELAYED
+    core.set_timer(scope.run, "delay", scope, node, wait)
+    note(core, scope, node)
+    return True
 
 
 def _ask(core: Core, scope: Scope, node: int, settings: StepSettings) -> None:
@@ -71,6 +92,8 @@ def _ask(core: Core, scope: Scope, node: int, settings: StepSettings) -> None:
         grant(core, scope, node, settings)
         return
     scope.states[node] = QUEUED
+    if expires_ms := _expires_ms(scope, node):
+        core.set_timer(scope.run, "expires", scope, node, max(0, expires_ms - core.now))
     core.pools.ask(scope.graph.plan.pools[settings.pool].name, settings.priority, scope.run.id, scope.id, node)
     core.agenda.append((SERVE, scope, node, settings.pool))
     note(core, scope, node)
@@ -78,6 +101,8 @@ def _ask(core: Core, scope: Scope, node: int, settings: StepSettings) -> None:
 
 def grant(core: Core, scope: Scope, node: int, settings: StepSettings) -> None:
     """The attempt may be dispatched; its slots are taken."""
+    if settings.expires_ms is not None:
+        core.clear_timer(scope.run, "expires", scope, node)
     if settings.pool is not None:
         name = scope.graph.plan.pools[settings.pool].name
         attempt = attempt_of(scope, node)
@@ -108,11 +133,43 @@ def ready(scope: Scope, node: int) -> Ready:
         plan=run.plan,
         flow=graph.flow,
         lane=graph.lanes[node],
-        priority=settings.priority,
+        priority=priority_of(run, settings),
         order=run.seq,
         alone=attempt is not None and attempt.alone,
         index=index_of(scope),
+        expires_ms=_expires_ms(scope, node),
     )
+
+
+def priority_of(run: Run, settings: StepSettings) -> int:
+    """A step's own priority; of one that sets none, its run's."""
+    return settings.priority if run.priority is None or settings.priority != _PLAIN_PRIORITY else run.priority
+
+
+def _expires_ms(scope: Scope, node: int) -> int:
+    """When the node expires if it has not begun, milliseconds since 1970; 0: never, or it has begun before."""
+    expires = scope.graph.settings[node].expires_ms
+    if expires is None or isinstance(scope.graph.nodes[node], EachNode):
+        return 0
+    attempt = scope.attempts.get(node)
+    failed_before = attempt is not None and attempt.number - attempt.uncounted > 1
+    return 0 if failed_before else scope.began[node] + expires
+
+
+def expire_waiting(core: Core, scope: Scope, node: int) -> None:
+    """Its time to begin is over, and it still waits."""
+    if scope.states[node] == QUEUED:
+        _expire(core, scope, node)
+
+
+def _expire(core: Core, scope: Scope, node: int) -> None:
+    _tidy(core, scope, node)
+    finish(core, scope, node, EXPIRED, error=expiry_failure(scope.graph.settings[node]))
+
+
+def expiry_failure(settings: StepSettings) -> Failure:
+    limit = (settings.expires_ms or 0) / 1000
+    return Failure(type="Expired", message=f"it had not begun within its `expires` of {limit:g} s", retryable=False)
 
 
 def take_outcome(core: Core, scope: Scope, node: int, bundle: str, outcome: Outcome) -> None:
@@ -140,6 +197,8 @@ def take_outcome(core: Core, scope: Scope, node: int, bundle: str, outcome: Outc
             succeed(core, scope, node, outcome.value)
     elif outcome.state == "skipped":
         skip(core, scope, node)
+    elif outcome.state == "expired":
+        _expire(core, scope, node)
     else:
         fail_attempt(core, scope, node, outcome.error or _UNKNOWN)
 
@@ -252,6 +311,8 @@ def _tidy(core: Core, scope: Scope, node: int) -> None:
         core.clear_timer(scope.run, "retry", scope, node)
         core.clear_timer(scope.run, "deadline", scope, node)
         core.clear_timer(scope.run, "limit", scope, node)
+        core.clear_timer(scope.run, "delay", scope, node)
+        core.clear_timer(scope.run, "expires", scope, node)
 
 
 def _release(core: Core, scope: Scope, node: int) -> None:

@@ -226,7 +226,7 @@ def test_what_nobody_knows_is_ignored_and_counted() -> None:
     ):
         assert driver.post(m.Results("b", "w", (outcome,))) == []
     assert driver.post(m.TimerFired("r", "retry/0/1")) == []
-    assert driver.post(m.Cancel("nobody")) == []
+    assert driver.post(m.Cancel("nobody", step="a")) == []
     assert driver.engine.ignored_count == 9
     assert driver.drain().state == "success"
 

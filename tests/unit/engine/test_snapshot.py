@@ -8,7 +8,6 @@ from flowrun import messages as m
 from flowrun.engine import Engine, SetTimer
 from flowrun.engine.snapshot import pack_run
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tests.unit.engine import builders as b
 from tests.unit.engine.driver import Driver, Fail
@@ -128,8 +127,9 @@ def test_several_runs_and_only_those_that_changed() -> None:
     packed = {name: engine.pack_run(name) for name in engine.take_touched()}
     assert sorted(packed) == ["r0", "r1", "r2"]
     driver.post(m.Cancel("r1"))
-    assert engine.take_touched() == ["r1"]
-    packed["r1"] = engine.pack_run("r1")
+    changed = engine.take_touched()
+    assert changed == ["r1", "\0past/0"]
+    packed.update((name, engine.pack_run(name)) for name in changed)
     engine.forget("r1")
     assert engine.take_touched() == ["r1"]
     found = Engine()
@@ -137,6 +137,7 @@ def test_several_runs_and_only_those_that_changed() -> None:
     assert found.restore(engine.pack_rest(), entries) == {"plan"}
     assert [timer.run for timer in found.timers()] == ["r0", "r2"]
     assert not list(found.ended())
+    assert found.is_known("r1")
 
 
 def test_a_run_whose_record_is_not_stored_keeps_it() -> None:
