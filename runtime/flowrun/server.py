@@ -73,11 +73,13 @@ def _version(program: str) -> tuple[int, ...]:
 class EmbeddedServer:
     """A nats-server of one folder: `async with EmbeddedServer(folder) as server: … server.url`.
 
-    `folder` (`.flow` of the project) gets `store/`, `nats.log`, and while it runs a lock and a pid file.
+    `folder` (`.flow` of the project) gets `store/`, `nats.log`, and while it runs a lock and a pid file. `durable`: what
+    was acknowledged also survives the machine's power loss, and not only the server's end; it costs speed.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, durable: bool = False) -> None:
         self.folder = folder.absolute()
+        self._durable = durable
         self.url = ""
         self._lock = FileLock(self.folder / "server.lock", thread_local=False)
         self._process: subprocess.Popen[bytes] | None = None
@@ -200,7 +202,8 @@ class EmbeddedServer:
         store = self.folder / "store"
         store.mkdir(exist_ok=True)
         config = self.folder / "nats.conf"
-        config.write_text(f"max_payload: {MAX_PAYLOAD}\n")
+        sync = "jetstream { sync_interval: always }\n" if self._durable else ""
+        config.write_text(f"max_payload: {MAX_PAYLOAD}\n{sync}")
         command = [
             str(program), "-js", "--config", str(config), "--addr", "127.0.0.1", "--port", "-1",
             "--store_dir", str(store), "--ports_file_dir", str(self.folder),

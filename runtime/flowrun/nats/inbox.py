@@ -7,6 +7,7 @@ here only events count. The last event is never purged: it says how far the inbo
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 
 from flowrun import names
 from flowrun.errors import StoreError
@@ -16,6 +17,8 @@ from . import direct, streams
 from .connection import Connection
 
 __all__ = ["purge_inbox", "read_one", "read_state"]
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 async def read_state(connection: Connection, partition: str) -> Inbox:
@@ -34,6 +37,7 @@ async def read_state(connection: Connection, partition: str) -> Inbox:
         first_seq=first.seq if first else 0,
         last_seq=last.seq if last else 0,
         size=info.state.bytes,
+        now_ms=(info.ts - _EPOCH) // dt.timedelta(milliseconds=1),
     )
 
 

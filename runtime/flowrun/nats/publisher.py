@@ -11,7 +11,6 @@ other.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import re
 from collections import deque
 
@@ -21,9 +20,9 @@ from flowrun.errors import FlowError, TransportError, ValueTooLarge
 
 from .api import ApiError, api_error
 from .connection import Connection
-from .protocol import encode_headers, publication
+from .protocol import encode_headers
 
-__all__ = ["Publisher", "WrongSequence"]
+__all__ = ["Publisher", "WrongSequence", "key_headers"]
 
 #: how often late acknowledgements are looked for, in seconds
 _SWEEP_SECONDS = 0.5
@@ -52,14 +51,17 @@ class _Ack(msgspec.Struct, frozen=True):
 _ack_decoder = msgspec.json.Decoder(_Ack)
 
 
-class _Pending:
+class _Pending(msgspec.Struct, gc=False):
     """A message that the server has not acknowledged. Times are the loop's."""
 
-    __slots__ = ("chunk", "done", "first", "last", "subject")
+    chunk: bytes
+    done: asyncio.Future[int]
+    first: float
+    last: float
 
-    def __init__(self, subject: str, chunk: bytes, done: asyncio.Future[int], now: float) -> None:
-        self.subject, self.chunk, self.done = subject, chunk, done
-        self.first = self.last = now
+    @property
+    def subject(self) -> str:
+        return self.chunk.split(b" ", 2)[1].decode()
 
 
 class Publisher:
@@ -68,10 +70,12 @@ class Publisher:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._loop = asyncio.get_running_loop()
-        self._prefix = f"{connection.new_inbox()}."
-        self._numbers = itertools.count()
-        self._pending: dict[bytes, _Pending] = {}
+        prefix = f"{connection.new_inbox()}."
+        self._prefix, self._prefix_size = prefix.encode(), len(prefix)
+        self._number = 0
+        self._pending: dict[int, _Pending] = {}
         self._free = connection.settings.in_flight
+        self._largest = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._sweeper: asyncio.Task[None] | None = None
         self._resend_now = asyncio.Event()
@@ -80,8 +84,9 @@ class Publisher:
     @classmethod
     async def open(cls, connection: Connection) -> Publisher:
         self = cls(connection)
-        connection.subscribe(f"{self._prefix}*", self._on_ack)
-        connection.on_reconnect.append(self._resend_now.set)
+        connection.subscribe(f"{self._prefix.decode()}*", self._on_ack)
+        connection.on_reconnect.append(self._on_reconnect)
+        self._largest = connection.max_payload - _HEADER_ROOM
         self._sweeper = asyncio.create_task(self._sweep())
         return self
 
@@ -91,31 +96,42 @@ class Publisher:
         Raises TransportError, StoreError, ValueTooLarge for a message that the server cannot take, and WrongSequence
         if a header demands one.
         """
-        if self._free <= 0 or self._connection.crowded:
-            await self._room()
-        if headers is None:
-            encoded = b"NATS/1.0\r\nNats-Msg-Id: %b\r\n\r\n" % _line(key) if key else b""
-        else:
-            encoded = encode_headers({**headers, "Nats-Msg-Id": key} if key else headers)
-        return await self._post(subject, data, encoded)
+        if self.full:
+            await self.room()
+        if key:
+            headers = {**(headers or {}), "Nats-Msg-Id": key}
+        return await self.post(subject, data, encode_headers(headers) if headers else b"")
 
-    def _post(self, subject: str, data: bytes, headers: bytes) -> asyncio.Future[int]:
+    def post(self, subject: str, data: bytes, headers: bytes = b"") -> asyncio.Future[int]:
+        """The same, for whoever sends many: with headers that are encoded, and after a look whether it is `full`."""
         if self._closed:
             raise self._closed
-        if len(data) > self._connection.max_payload - _HEADER_ROOM:
+        if len(data) > self._largest:
             raise ValueTooLarge(
                 f"a message of {len(data):,} bytes is larger than the NATS server takes "
                 f"({self._connection.max_payload:,}): raise its `max_payload`"
             )
-        token = str(next(self._numbers))
-        chunk = publication(subject, data, self._prefix + token, headers)
+        self._number = number = self._number + 1
+        size = len(headers)
+        if size:
+            chunk = b"HPUB %b %b%d %d %d\r\n%b%b\r\n" % (
+                subject.encode(), self._prefix, number, size, size + len(data), headers, data,
+            )  # fmt: skip
+        else:
+            chunk = b"PUB %b %b%d %d\r\n%b\r\n" % (subject.encode(), self._prefix, number, len(data), data)
         done: asyncio.Future[int] = self._loop.create_future()
-        self._pending[token.encode()] = _Pending(subject, chunk, done, self._loop.time())
+        now = self._loop.time()
+        self._pending[number] = _Pending(chunk, done, now, now)
         self._free -= 1
         self._connection.write(chunk)
         return done
 
-    async def _room(self) -> None:
+    @property
+    def full(self) -> bool:
+        """Whoever is about to send awaits `room` first."""
+        return self._free <= 0 or self._connection.crowded
+
+    async def room(self) -> None:
         """Waits until a message may be sent."""
         while self._free <= 0 and not self._closed:
             waiting: asyncio.Future[None] = self._loop.create_future()
@@ -128,9 +144,10 @@ class Publisher:
                 raise
         await self._connection.room()
 
-    def _forget(self, token: bytes) -> None:
-        if self._pending.pop(token, None) is not None:
-            self._free += 1
+    def _forget(self, number: int) -> None:
+        del self._pending[number]
+        self._free += 1
+        if self._waiting:
             self._wake()
 
     def _wake(self) -> None:
@@ -142,8 +159,8 @@ class Publisher:
 
     async def close(self) -> None:
         self._closed = TransportError("this connection is closed")
-        if self._resend_now.set in self._connection.on_reconnect:
-            self._connection.on_reconnect.remove(self._resend_now.set)
+        if self._on_reconnect in self._connection.on_reconnect:
+            self._connection.on_reconnect.remove(self._on_reconnect)
         for pending in self._pending.values():
             if not pending.done.done():
                 pending.done.set_exception(self._closed)
@@ -156,25 +173,25 @@ class Publisher:
     # ---- acknowledgements
 
     def _on_ack(self, subject: bytes, reply: bytes, headers: bytes, data: bytes) -> None:
-        token = subject[len(self._prefix) :]
-        pending = self._pending.get(token)
+        number = int(subject[self._prefix_size :])
+        pending = self._pending.get(number)
         if pending is None:
             return
         done = pending.done
-        if not data and not done.done():
-            self._unheard(pending)
+        if not done.done():
+            ack = _ack_decoder.decode(data) if data else None
+            if ack is None:
+                self._unheard(pending)
+            elif ack.error is None:
+                done.set_result(ack.seq)
+            else:
+                self._refuse(pending, ack.error)
             if not done.done():
                 return
-        elif not done.done():
-            ack = _ack_decoder.decode(data)
-            if ack.error is None:
-                done.set_result(ack.seq)
-            elif not self._refused(pending, ack.error):
-                return
-        self._forget(token)
+        self._forget(number)
 
-    def _refused(self, pending: _Pending, error: ApiError) -> bool:
-        """False if it is worth another try."""
+    def _refuse(self, pending: _Pending, error: ApiError) -> None:
+        """What is worth another try is left to the sweeper."""
         if error.err_code == _WRONG_SEQUENCE:
             last = re.search(r"\d+$", error.description)
             pending.done.set_exception(WrongSequence(int(last[0]) if last else None))
@@ -182,9 +199,6 @@ class Publisher:
             pending.done.set_exception(WrongSequence(None))
         elif error.code != 503 or error.full:
             pending.done.set_exception(api_error(error, f"a message to {pending.subject}", self._connection.url))
-        else:
-            return False
-        return True
 
     def _unheard(self, pending: _Pending) -> None:
         """No stream took it: the server is starting, and the sweeper tries again; or there is no such stream."""
@@ -198,16 +212,22 @@ class Publisher:
         while True:
             all_of_them = await self._tick()
             now = self._loop.time()
-            for token, pending in list(self._pending.items()):
+            for number, pending in list(self._pending.items()):
+                if number not in self._pending:
+                    continue
                 if pending.done.done():  # nobody waits any more
-                    self._forget(token)
+                    self._forget(number)
                 elif now - pending.first > settings.patience or self._connection.denied:
                     pending.done.set_exception(self._connection.failed(TimeoutError("no acknowledgement")))
-                    self._forget(token)
+                    self._forget(number)
                 elif all_of_them or now - pending.last > settings.answer_timeout:
                     pending.last = now
                     await self._connection.room()
                     self._connection.write(pending.chunk)
+
+    def _on_reconnect(self) -> None:
+        self._largest = self._connection.max_payload - _HEADER_ROOM
+        self._resend_now.set()
 
     async def _tick(self) -> bool:
         """Waits for the next look; True after a reconnect."""
@@ -220,6 +240,6 @@ class Publisher:
         return True
 
 
-def _line(key: str) -> bytes:
-    """A key as a header's value; what would end the line is left out of it."""
-    return (key if key.isprintable() else repr(key)).encode()
+def key_headers(key: str, others: bytes = b"NATS/1.0\r\n") -> bytes:
+    """The headers of a message with a key, after `others`; a key that would break its line is written otherwise."""
+    return b"%bNats-Msg-Id: %b\r\n\r\n" % (others, (key if key.isprintable() else repr(key)).encode())

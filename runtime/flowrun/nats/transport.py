@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+import functools
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 
 from flowrun import names
 from flowrun.errors import Fenced
@@ -16,13 +17,28 @@ from .collect import collect_blobs
 from .connection import Connection, Subscription
 from .delayed import DelayedEvents
 from .entries import Entries
-from .protocol import publication
-from .publisher import Publisher, WrongSequence
+from .protocol import encode_headers, publication
+from .publisher import Publisher, WrongSequence, key_headers
 from .reading import Reader, read_records
-from .results import put_results
+from .results import Results
 from .work import WorkLanes
 
 __all__ = ["NatsTransport"]
+
+
+#: subjects that are written to again and again
+_inbox_subject = functools.lru_cache(maxsize=1_000)(names.inbox_subject)
+_work_subject = functools.lru_cache(maxsize=10_000)(names.work_subject)
+
+
+@functools.lru_cache(maxsize=1_000)
+def _fence_headers(env: str, partition: str, fence: int) -> bytes:
+    """The headers of a dispatch, up to its key."""
+    headers = {
+        "Nats-Expected-Last-Subject-Sequence": str(fence),
+        "Nats-Expected-Last-Subject-Sequence-Subject": names.fence_subject(env, partition),
+    }
+    return encode_headers(headers).removesuffix(b"\r\n")
 
 
 class NatsTransport:
@@ -35,6 +51,7 @@ class NatsTransport:
         self._blobs = Blobs(connection, publisher)
         self._entries = Entries(connection, publisher)
         self._delayed = DelayedEvents(connection, publisher)
+        self._results = Results(connection, publisher)
 
     @classmethod
     async def connect(cls, url: str, settings: Settings | None = None, name: str = "flow") -> NatsTransport:
@@ -44,6 +61,10 @@ class NatsTransport:
 
     # ---- inboxes
 
+    @property
+    def on_reconnect(self) -> list[Callable[[], None]]:
+        return self._connection.on_reconnect
+
     async def open_partition(self, partition: str) -> None:
         await asyncio.gather(streams.create_shared(self._connection), streams.create_inbox(self._connection, partition))
 
@@ -51,7 +72,10 @@ class NatsTransport:
         await streams.drop_partition(self._connection, partition)
 
     async def append(self, partition: str, data: bytes, key: str) -> int:
-        return await self._publisher.publish(names.inbox_subject(self._env, partition), data, key)
+        publisher = self._publisher
+        if publisher.full:
+            await publisher.room()
+        return await publisher.post(_inbox_subject(self._env, partition), data, key_headers(key))
 
     async def append_at(self, partition: str, name: str, data: bytes, at_ms: int) -> None:
         await self._delayed.put(partition, name, data, at_ms)
@@ -86,13 +110,12 @@ class NatsTransport:
     async def dispatch(
         self, group: str, lane: str, priority: int, partition: str, data: bytes, key: str, fence: int
     ) -> None:
-        subject = names.work_subject(self._env, group, lane, priority, partition)
-        headers = {
-            "Nats-Expected-Last-Subject-Sequence": str(fence),
-            "Nats-Expected-Last-Subject-Sequence-Subject": names.fence_subject(self._env, partition),
-        }
+        publisher = self._publisher
+        if publisher.full:
+            await publisher.room()
+        headers = key_headers(key, _fence_headers(self._env, partition, fence))
         try:
-            await self._publisher.publish(subject, data, key, headers)
+            await publisher.post(_work_subject(self._env, group, lane, priority, partition), data, headers)
         except WrongSequence:
             raise Fenced() from None
 
@@ -135,7 +158,7 @@ class NatsTransport:
         await collect_blobs(self._connection, self._env, keep_seconds)
 
     async def put_results(self, records: Sequence[tuple[str, bytes]], keep_seconds: float) -> None:
-        await put_results(self._connection, self._publisher, records, keep_seconds)
+        await self._results.put(records, keep_seconds)
 
     async def get_result(self, run: str) -> bytes | None:
         stream, subject = names.result_stream(self._env), names.result_subject(self._env, run)
