@@ -47,14 +47,14 @@ class Child:
         while True:
             born = loop.time()
             code = await self._live()
-            if self._stopping or code in self._finals:
+            if self._told() or code in self._finals:
                 return code
             early = early + 1 if loop.time() - born < _YOUNG else 0
             wait = _WAITS[min(early, len(_WAITS) - 1)]
             log.warning("the %s ended with %s; it is started again in %g s", self.name, _ending(code), wait)
             self.restarts += 1
             await asyncio.sleep(wait)
-            if self._stopping:
+            if self._told():
                 return code
 
     async def _live(self) -> int:
@@ -73,6 +73,9 @@ class Child:
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()
         return process.returncode
+
+    def _told(self) -> bool:
+        return self._stopping
 
     def tell(self, number: signal.Signals) -> None:
         """Passes a signal on; it is not started again from now on."""

@@ -1,4 +1,4 @@
-"""What the processes of a node must know. It travels as JSON over their standard input, for a URL may hold a password."""
+"""What the processes of a node must know. It travels as JSON over their standard input: a URL may hold a password."""
 
 from __future__ import annotations
 
