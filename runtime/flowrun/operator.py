@@ -7,13 +7,14 @@ task in `.flow`.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, overload
 
 import msgspec
 
-__all__ = ["Connection", "Context", "Fail", "Retry", "Skip", "task"]
+__all__ = ["Connection", "Context", "Fail", "Retry", "Skip", "SoftTimeout", "settings_of", "task"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -35,6 +36,14 @@ class Skip(Exception):
 
 class Fail(Exception):
     """Fail this step for good: no more attempts."""
+
+
+class SoftTimeout(Exception):
+    """Raised in a task whose `soft_timeout` is over: it may tidy up, and end well or badly. If it goes on, its `timeout`
+    ends it by force. In an `async def` task it is a cancellation too."""
+
+    def __init__(self, message: str = "the task took longer than its soft_timeout") -> None:
+        super().__init__(message)
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,8 +80,20 @@ def task(**settings: object) -> Callable[[F], F]: ...
 def task(function: Callable[..., Any] | None = None, /, **settings: object) -> Any:
     """Marks a function as a task. The settings are literals, named as in `.flow`; durations as strings ("5m").
 
-    The compiler reads them from the source text, so they have no effect at run time.
+    The compiler reads them from the source text; a client that submits the function by itself reads them here.
     """
     if function is not None:
         return function
-    return lambda decorated: decorated
+
+    def mark(decorated: Callable[..., Any]) -> Callable[..., Any]:
+        with contextlib.suppress(AttributeError, TypeError):  # an object that takes no attributes has no settings
+            decorated.__flow_settings__ = settings  # type: ignore[attr-defined]
+        return decorated
+
+    return mark
+
+
+def settings_of(function: Callable[..., Any]) -> Mapping[str, object]:
+    """What `@task(...)` says of a function."""
+    found: Mapping[str, object] = getattr(function, "__flow_settings__", {})
+    return found

@@ -5,7 +5,7 @@ Time is the event loop's: the in-memory twin runs on a loop whose clock jumps to
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -33,6 +33,8 @@ class Inbox(msgspec.Struct, frozen=True):
     last_seq: int
     #: bytes that it holds
     size: int = 0
+    #: the server's clock when it said so, milliseconds since 1970; 0: it did not say
+    now_ms: int = 0
 
 
 class Delayed(msgspec.Struct, frozen=True):
@@ -86,6 +88,10 @@ class WorkSource(Protocol):
 class Transport(Protocol):
     """All methods raise TransportError when the server cannot be reached, after retries of their own, and StoreError
     when it cannot store."""
+
+    @property
+    def on_reconnect(self) -> list[Callable[[], None]]:
+        """Called each time after the connection was made anew."""
 
     # ---- inboxes
 

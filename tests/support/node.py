@@ -93,7 +93,7 @@ class Node:
             self._transports[1],
             [self._slot() for _ in range(self._slots)],
             worker="test",
-            partition=self.partition,
+            group="nodes",
             queues=self._queues,
             ack_wait=self._settings.ack_wait,
         )

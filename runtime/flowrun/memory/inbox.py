@@ -73,6 +73,7 @@ class MemoryInbox:
             first_seq=self._records[0].seq if self._records else self.last_seq,
             last_seq=self.last_seq,
             size=sum(len(record.data) for record in self._records),
+            now_ms=self._now_ms(),
         )
 
     def append(self, data: bytes, key: str | None) -> int:

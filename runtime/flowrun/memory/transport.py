@@ -125,6 +125,10 @@ class MemoryTransport:
     def _did(self, what: str, where: str, data: bytes = b"", number: int = 0) -> None:
         self.server.did(Effect(self.name, what, where, data, number))
 
+    @property
+    def on_reconnect(self) -> list[Callable[[], None]]:
+        return self.connection.on_reconnect
+
     # ---- inboxes
 
     async def open_partition(self, partition: str) -> None:

@@ -2,8 +2,8 @@
 
 A bundle is acknowledged after its results are in the inbox. One that was handed out before is not executed, for its
 worker may have died of it or may still run: it is reported as lost. While a bundle is executed its lease is kept
-alive, and what has finished is written soon, so that a crash repeats little. A slot takes the next bundle as soon as
-its units have ended; results are written meanwhile.
+alive, and what has finished is written soon, so that a crash repeats little. A slot that is busy with something short
+has its next bundle behind it already.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import asyncio
 import contextlib
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 from flowc import plan as plans
 
@@ -28,20 +30,20 @@ from flowrun.messages import (
     Results,
     Revoked,
     pack,
-    pack_events,
     unpack,
 )
-from flowrun.names import lane
 from flowrun.transport import Delivery, Transport
 
 from .job import Job
+from .leases import Lease, Leases
+from .outbox import Outbox
+from .pace import Pace
+from .pool import Pool
 from .slot import Slot
 from .unwanted import Unwanted
 
 __all__ = ["Agent"]
 
-#: what has finished is written at most this much later, in seconds
-FLUSH_AFTER = 0.03
 #: executors that were not needed so far are started this long after the worker, in seconds
 WARM_AFTER = 0.5
 #: plans that are kept
@@ -51,7 +53,9 @@ NOTES = 1000
 
 
 class Agent:
-    """One worker process. `run` works until `stop` is called; an error of the transport ends it."""
+    """One worker process. `run` works until `stop` is called; an error of the transport ends it.
+
+    `worker` is unique for ever: two lives of a worker have different names."""
 
     def __init__(
         self,
@@ -63,38 +67,74 @@ class Agent:
         queues: tuple[str, ...],
         ack_wait: float = 10.0,
     ) -> None:
-        self._transport = transport
+        self._transport, self._worker = transport, worker
+        self.pools = [
+            Pool(transport, group, queues, kind, [slot for slot in slots if slot.kind == kind], self._deliver)
+            for kind in dict.fromkeys(slot.kind for slot in slots)
+        ]
         self._slots = tuple(slots)
-        self._worker, self._group, self._ack_wait = worker, group, ack_wait
-        self._lanes = tuple(lane(queue, "process") for queue in queues)
-        #: the slot that was used last is used first: it is warm
-        self._free: asyncio.LifoQueue[Slot] = asyncio.LifoQueue()
         self._plans: OrderedDict[str, tuple[plans.Plan, bytes]] = OrderedDict()
         self._unwanted = Unwanted()
+        self._pace = Pace()
         self._notes: asyncio.Queue[LogNote] = asyncio.Queue(NOTES)
-        self._stopping = asyncio.Event()
+        self._leases = Leases(transport, worker, ack_wait, self._lose)
+        self._jobs: dict[Job, tuple[Lease, Slot, Pool]] = {}
+        self._outbox = Outbox(transport, worker, self._reported, self.spawn)
+        self._group: asyncio.TaskGroup | None = None
+        self._finishing, self._stopping, self._ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def run(self) -> None:
         """Raises a group of TransportError (the server stays away) or ExecutorBroken (no executor can be started)."""
-        async with asyncio.TaskGroup() as group:
-            for slot in reversed(self._slots):
-                slot.start(self, self._unwanted)
-                self._free.put_nowait(slot)
-            helpers = [
-                group.create_task(self._pull(group)),
-                group.create_task(self._warm_up()),
-                group.create_task(self._follow("cancel", self._end_run)),
-                group.create_task(self._follow("revoke", self._revoke)),
-                group.create_task(self._send_notes()),
-            ]
-            await self._stopping.wait()
-            for task in helpers:
-                task.cancel()
-            for slot in self._slots:
-                slot.hand_back()
+        self._transport.on_reconnect.append(self._leases.reconnected)
+        try:
+            async with asyncio.TaskGroup() as self._group:
+                for slot in self._slots:
+                    slot.start(self, self._unwanted)
+                pulling = [self.spawn(pool.pull()) for pool in self.pools]
+                helpers = [
+                    self.spawn(self._warm_up()),
+                    self.spawn(self._follow("cancel", self._end_run)),
+                    self.spawn(self._follow("revoke", self._revoke)),
+                    self.spawn(self._send_notes()),
+                    self.spawn(self._leases.keep()),
+                    self.spawn(self._leases.announce()),
+                    self.spawn(self._leases.listen()),
+                ]
+                await self._finishing.wait()
+                for pool, task in zip(self.pools, pulling, strict=True):
+                    await pool.stop(task)
+                await self._finish()
+                await self._outbox.drain()
+                for task in helpers:
+                    task.cancel()
+        finally:
+            self._transport.on_reconnect.remove(self._leases.reconnected)
+
+    async def _finish(self) -> None:
+        """Lets what runs end, until `stop`."""
+        for slot in self._slots:
+            slot.finish()
+        ended = asyncio.create_task(self._ended.wait())
+        stopping = asyncio.create_task(self._stopping.wait())
+        self._look_whether_ended()
+        await asyncio.wait([ended, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        for slot in self._slots:
+            slot.hand_back()
+        await ended
+
+    def _look_whether_ended(self) -> None:
+        """No bundle is left, once no more are taken."""
+        if self._finishing.is_set() and not self._leases.held:
+            self._ended.set()
+
+    def finish(self) -> None:
+        """Takes no more work, hands back what has not begun, and lets `run` return when the rest has ended."""
+        self._finishing.set()
 
     def stop(self) -> None:
         """Takes no more work, hands back what is not finished, and lets `run` return."""
+        self._finishing.set()
         self._stopping.set()
 
     async def close(self) -> None:
@@ -103,6 +143,10 @@ class Agent:
             await slot.close()
 
     # ---- services for slots
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        assert self._group is not None
+        return self._group.create_task(work)
 
     async def get_blob(self, digest: str) -> bytes:
         return await self._transport.get_blob(digest)
@@ -119,23 +163,8 @@ class Agent:
     async def _warm_up(self) -> None:
         """A short run needs one executor, and not the time that it takes to start the others."""
         await asyncio.sleep(WARM_AFTER)
-        for slot in self._slots:
-            await slot.warm_up()
-
-    async def _pull(self, group: asyncio.TaskGroup) -> None:
-        source = await self._transport.work(self._group, self._lanes)
-        try:
-            while True:
-                slots = [await self._free.get()]
-                while not self._free.empty():
-                    slots.append(self._free.get_nowait())
-                deliveries = await source.receive(len(slots))
-                for delivery in deliveries:
-                    group.create_task(self._handle(delivery, slots.pop()))
-                for slot in slots:
-                    self._free.put_nowait(slot)
-        finally:
-            await source.close()
+        for pool in self.pools:
+            await pool.warm_up()
 
     async def _follow(self, topic: str, note: Callable[[bytes], None]) -> None:
         """Live notes about what is no longer wanted."""
@@ -160,40 +189,51 @@ class Agent:
 
     # ---- one bundle
 
-    async def _handle(self, delivery: Delivery, slot: Slot) -> None:
+    def _deliver(self, delivery: Delivery, pool: Pool) -> None:
         try:
             bundle = unpack(delivery.data, Bundle)
         except MessageError as error:
-            self._free.put_nowait(slot)
             print(f"worker: {error}", file=sys.stderr)
             return  # it is not acknowledged: a newer worker may be able to read it
-        if delivery.redelivered:
-            self._free.put_nowait(slot)
-            await self._append(bundle, Lost(bundle.id, bundle.items), "lost")
-            await delivery.ack()
+        if self._leases.own(bundle.id, delivery):
             return
-        keeper = asyncio.ensure_future(self._keep(delivery))
-        try:
-            await self._execute(bundle, slot)
-        finally:
-            keeper.cancel()
-        await delivery.ack()
+        if delivery.fresh:
+            self.spawn(self._after_a_word(delivery, bundle, pool))
+        elif delivery.redelivered:
+            self._report_lost(delivery, bundle)
+        else:
+            self._begin(delivery, bundle, pool)
 
-    async def _execute(self, bundle: Bundle, slot: Slot) -> None:
+    async def _after_a_word(self, delivery: Delivery, bundle: Bundle, pool: Pool) -> None:
+        """The server may have forgotten that another worker holds it: that one says so now, if it lives."""
+        if await self._leases.is_elsewhere(bundle.id):
+            return
+        if delivery.redelivered:
+            self._report_lost(delivery, bundle)
+        else:
+            self._begin(delivery, bundle, pool)
+
+    def _report_lost(self, delivery: Delivery, bundle: Bundle) -> None:
+        event = Lost(bundle.id, bundle.items)
+        self._outbox.tell(bundle.partition, event, f"{bundle.id}/lost", delivery.ack)
+
+    def _begin(self, delivery: Delivery, bundle: Bundle, pool: Pool) -> None:
+        lease = self._leases.hold(delivery, bundle)
+        known = {digest: self._plans[digest] for digest in bundle.plans if digest in self._plans}
+        if len(known) == len(bundle.plans):
+            self._execute(lease, known, pool)
+        else:
+            self.spawn(self._fetch(lease, pool))
+
+    async def _fetch(self, lease: Lease, pool: Pool) -> None:
+        bundle = lease.bundle
         try:
             known = {digest: await self._plan(digest) for digest in bundle.plans}
         except (StoreError, plans.PlanError) as error:
-            self._free.put_nowait(slot)
-            await self._refuse(bundle, Failure("NotFound", f"the plan cannot be had: {error}"))
+            self._refuse(lease, Failure("NotFound", f"the plan cannot be had: {error}"))
             return
-        job = slot.job(bundle, {digest: plan for digest, (plan, _) in known.items()})
-        writer = asyncio.ensure_future(self._write(job))
-        try:
-            await slot.run(job, {digest: data for digest, (_, data) in known.items()})
-        finally:
-            self._free.put_nowait(slot)
-            job.close()
-        await writer
+        if not lease.lost:
+            self._execute(lease, known, pool)
 
     async def _plan(self, digest: str) -> tuple[plans.Plan, bytes]:
         if digest not in self._plans:
@@ -204,34 +244,62 @@ class Agent:
         self._plans.move_to_end(digest)
         return self._plans[digest]
 
-    async def _keep(self, delivery: Delivery) -> None:
-        """Extends the lease of a bundle for as long as it is worked on."""
-        while True:
-            await asyncio.sleep(self._ack_wait / 3)
-            await delivery.progress()
+    def _execute(self, lease: Lease, known: Mapping[str, tuple[plans.Plan, bytes]], pool: Pool) -> None:
+        slot = pool.slot()
+        parsed = {digest: plan for digest, (plan, _) in known.items()}
+        job = slot.make_job(partial(Job, lease.bundle, parsed, data=lease.delivery.data, changed=self._changed))
+        self._jobs[job] = (lease, slot, pool)
+        slot.begin(job, {digest: data for digest, (_, data) in known.items()}, self._pace.expected(lease.bundle))
 
-    async def _write(self, job: Job) -> None:
-        """Writes results to the inbox in order: soon, but many at once."""
-        number = 0
-        while True:
-            await job.changed.wait()
-            if not job.urgent.is_set():
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(job.urgent.wait(), FLUSH_AFTER)
-            outcomes = job.take_outcomes()
-            if not outcomes and job.closed:
-                return
-            if outcomes:
-                await self._append(job.bundle, Results(job.bundle.id, self._worker, outcomes), str(number))
-                number += 1
+    def _changed(self, job: Job) -> None:
+        held = self._jobs.get(job)
+        if held is None:
+            return
+        lease, _, pool = held
+        if not job.pending:
+            pool.has_room()
+        if not self._leases.valid(lease):
+            job.abandoned = True
+        if job.abandoned and not job.pending:
+            self._jobs.pop(job, None)
+            self._release(lease)
+        elif not job.abandoned:
+            self._outbox.changed(job)
 
-    async def _refuse(self, bundle: Bundle, failure: Failure) -> None:
+    async def _reported(self, job: Job) -> None:
+        held = self._jobs.pop(job, None)
+        if held is None:
+            return  # its lease was lost meanwhile
+        lease, _, _ = held
+        self._pace.learn(job)
+        await lease.delivery.ack()
+        self._release(lease)
+
+    def _lose(self, lease: Lease) -> None:
+        """Another worker may have it: nothing that comes of it here counts."""
+        print(f"worker: the lease of {lease.bundle.id} could not be renewed: it is given up", file=sys.stderr)
+        for job, (held, slot, _) in list(self._jobs.items()):
+            if held is lease:
+                slot.abandon(job)
+                self._jobs.pop(job, None)
+        self._look_whether_ended()
+
+    def _release(self, lease: Lease) -> None:
+        self._leases.release(lease)
+        self._look_whether_ended()
+
+    def _refuse(self, lease: Lease, failure: Failure) -> None:
+        bundle = lease.bundle
         outcomes = tuple(
             Outcome(i.run, i.scope, i.node, i.attempt, "failed", error=failure, first=n, last=n + 1 if n >= 0 else -1)
             for i in bundle.items
             for n in (range(i.first, i.last) if i.first >= 0 else (-1,))
         )
-        await self._append(bundle, Results(bundle.id, self._worker, outcomes), "0")
+        self._outbox.tell(
+            bundle.partition, Results(bundle.id, self._worker, outcomes), f"{bundle.id}/refused",
+            partial(self._dealt_with, lease),
+        )  # fmt: skip
 
-    async def _append(self, bundle: Bundle, event: Results | Lost, part: str) -> None:
-        await self._transport.append(bundle.partition, pack_events([event]), f"{bundle.id}/{part}/{self._worker}")
+    async def _dealt_with(self, lease: Lease) -> None:
+        await lease.delivery.ack()
+        self._release(lease)

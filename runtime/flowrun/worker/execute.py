@@ -9,10 +9,10 @@ checks and encodes that. `run` puts both together for a caller who can block. Wh
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from flowc import plan as plans
@@ -36,7 +36,7 @@ __all__ = ["Blobs", "Ended", "Executions", "Prepared", "ended_by", "run"]
 class Ended(msgspec.Struct, frozen=True):
     """How a unit ended."""
 
-    #: SUCCESS, FAILED or SKIPPED of `shared`
+    #: as `shared` has them: SUCCESS, FAILED, SKIPPED, EXPIRED, NOT_RUN
     state: int
     #: the value's bytes; FAILED: a packed Failure
     payload: bytes
@@ -57,6 +57,14 @@ class Prepared(Protocol):
     def env(self) -> Mapping[str, str]:
         """Environment variables that hold while a unit runs."""
 
+    @property
+    def blocks(self) -> bool:
+        """`begin` may take its time: it does not only make a coroutine."""
+
+    @property
+    def soft(self) -> bool:
+        """It has a soft time limit."""
+
     def begin(self, index: int) -> Any:
         """Runs the unit (its position in the range, or -1); gives its value, maybe as an awaitable. May raise."""
 
@@ -64,7 +72,7 @@ class Prepared(Protocol):
         """The value checked and encoded. May raise."""
 
 
-def run(prepared: Prepared, index: int, wait: Callable[[Awaitable[Any]], Any]) -> Ended:
+def run(prepared: Prepared, index: int, wait: Callable[[Any], Any]) -> Ended:
     """One unit from begin to end; `wait` gives the result of an awaitable."""
     try:
         with _environment(prepared.env) if prepared.env else _NOTHING:
@@ -119,33 +127,40 @@ class Executions:
 
     def add(self, digest: str, data: bytes) -> None:
         """Makes a plan known, from its canonical bytes. Raises PlanError."""
-        self._plans[digest] = self._plans.pop(digest) if digest in self._plans else _PlanInUse(plans.decode(data))
+        known = self._plans.pop(digest, None)  # the one given last is dropped last
+        self._plans[digest] = known or _PlanInUse(plans.decode(data))
         while len(self._plans) > self.ROOM:
             del self._plans[next(iter(self._plans))]
 
-    def prepare(self, item: WorkItem, digest: str) -> Prepared:
-        """Never raises: what is wrong becomes the failure of each unit."""
+    def prepare(self, item: WorkItem, digest: str, blobs: Blobs | None = None) -> Prepared:
+        """Never raises: what is wrong becomes the failure of each unit. `blobs`: another store than the usual one."""
+        blobs = blobs or self._blobs
         try:
-            found = self._plans[digest] = self._plans.pop(digest)  # the one used last is dropped last
+            found = self._plans[digest]
+            step = found.steps.get((item.flow, item.block, item.node))
+            if step is not None:  # most often it is the same task again, with other inputs
+                return _Call(step.task, item, Inputs(item.inputs, step.types, blobs.get), blobs)
             plan = found.plan.children[item.flow] if item.flow else found.plan
             node = plan.blocks[item.block].nodes[item.node]
-            inputs = Inputs(item.inputs, _input_types(plan, item.block, node), self._blobs.get)
+            types = _input_types(plan, item.block, node)
+            inputs = Inputs(item.inputs, types, blobs.get)
             if isinstance(node, plans.ValueNode | plans.BranchNode):
-                return _Expression(node, plan.types[node.type], inputs, self._blobs)
+                return _Expression(node, plan.types[node.type], inputs, blobs)
             if isinstance(node, plans.TaskNode):
                 task = self._task(found, plan, item.flow, item.block, item.node)
-                return _Call(task, item, lambda index: inputs, self._blobs)
+                found.steps[item.flow, item.block, item.node] = _Step(task, types)
+                return _Call(task, item, inputs, blobs)
             if isinstance(node, plans.ChildNode):
-                return _Arguments(node, inputs, self._blobs)
+                return _Arguments(node, inputs, blobs)
             assert isinstance(node, plans.EachNode), f"a {type(node).__name__} does not travel"
             if item.first < 0:
-                return _Source(node, inputs, self._blobs)
-            return self._range(found, plan, node, item, inputs)
+                return _Source(node, inputs, blobs)
+            return self._range(found, plan, node, item, inputs, blobs)
         except BaseException as error:  # a module that is imported may raise anything
             return _Broken(error)
 
     def _range(
-        self, found: _PlanInUse, plan: plans.Plan, node: plans.EachNode, item: WorkItem, whole: Inputs
+        self, found: _PlanInUse, plan: plans.Plan, node: plans.EachNode, item: WorkItem, whole: Inputs, blobs: Blobs
     ) -> Prepared:
         at, task = next((i, n) for i, n in enumerate(plan.blocks[node.body].nodes) if isinstance(n, plans.TaskNode))
         types = _input_types(plan, node.body, task)
@@ -154,9 +169,9 @@ class Executions:
 
         def inputs(index: int) -> Inputs:
             params = parts(index) + captured
-            return Inputs([params[i.node] for i in task.inputs], types, self._blobs.get)
+            return Inputs([params[i.node] for i in task.inputs], types, blobs.get)
 
-        return _Call(self._task(found, plan, item.flow, node.body, at), item, inputs, self._blobs)
+        return _RangeCall(self._task(found, plan, item.flow, node.body, at), item, inputs, blobs)
 
     def _task(self, found: _PlanInUse, plan: plans.Plan, flow: str, block: int, node: int) -> TaskStep:
         key = (flow, block, node)
@@ -165,12 +180,22 @@ class Executions:
         return found.tasks[key]
 
 
+class _Step(NamedTuple):
+    """A task node."""
+
+    task: TaskStep
+    #: of its inputs
+    types: list[Type]
+
+
 class _PlanInUse:
-    """A plan, and its task nodes that were used, by flow, block and node."""
+    """A plan, and what was used of it, by flow, block and node."""
 
     def __init__(self, plan: plans.Plan) -> None:
         self.plan = plan
         self.tasks: dict[tuple[str, int, int], TaskStep] = {}
+        #: task nodes that are items by themselves
+        self.steps: dict[tuple[str, int, int], _Step] = {}
 
 
 def _input_types(plan: plans.Plan, block: int, node: plans.Node) -> list[Type]:
@@ -179,10 +204,16 @@ def _input_types(plan: plans.Plan, block: int, node: plans.Node) -> list[Type]:
     return [Optional(kind) if given.optional else kind for given, kind in zip(node.inputs, kinds, strict=True)]
 
 
-class _Broken:
-    """A work item that cannot be executed at all."""
+class _Quick:
+    """What has no function of the user's."""
 
     env: Mapping[str, str] = {}
+    blocks = False
+    soft = False
+
+
+class _Broken(_Quick):
+    """A work item that cannot be executed at all."""
 
     def __init__(self, error: BaseException) -> None:
         self._error = error
@@ -194,10 +225,8 @@ class _Broken:
         raise self._error
 
 
-class _Expression:
+class _Expression(_Quick):
     """A ValueNode or a BranchNode."""
-
-    env: Mapping[str, str] = {}
 
     def __init__(self, node: plans.ValueNode | plans.BranchNode, kind: Type, inputs: Inputs, blobs: Blobs) -> None:
         self._value = node.value if isinstance(node, plans.ValueNode) else node.selector
@@ -212,10 +241,8 @@ class _Expression:
         return _success(values.check(value, self._kind), self._blobs)
 
 
-class _Source:
+class _Source(_Quick):
     """The items of an EachNode whose number only the content of a blob tells, as one list."""
-
-    env: Mapping[str, str] = {}
 
     def __init__(self, node: plans.EachNode, inputs: Inputs, blobs: Blobs) -> None:
         self._node = node
@@ -229,10 +256,8 @@ class _Source:
         return _success(value, self._blobs)
 
 
-class _Arguments:
+class _Arguments(_Quick):
     """The arguments of a ChildNode as a map. Large ones are stored one by one, for the coordinator reads the map."""
-
-    env: Mapping[str, str] = {}
 
     def __init__(self, node: plans.ChildNode, inputs: Inputs, blobs: Blobs) -> None:
         self._args = node.args
@@ -252,14 +277,27 @@ class _Arguments:
 
 
 class _Call:
-    """A call of a task; of a range, one per item."""
+    """A call of a task."""
 
-    def __init__(self, task: TaskStep, item: WorkItem, inputs: Callable[[int], Inputs], blobs: Blobs) -> None:
-        self.env = task.env
+    __slots__ = ("_blobs", "_inputs", "_item", "_task")
+
+    def __init__(self, task: TaskStep, item: WorkItem, inputs: Inputs, blobs: Blobs) -> None:
         self._task, self._item, self._inputs, self._blobs = task, item, inputs, blobs
 
+    @property
+    def env(self) -> Mapping[str, str]:
+        return self._task.env
+
+    @property
+    def blocks(self) -> bool:
+        return self._task.blocks
+
+    @property
+    def soft(self) -> bool:
+        return self._task.soft
+
     def begin(self, index: int) -> Any:
-        return self._task.call(self._inputs(index), self._item, index)
+        return self._task.call(self._inputs, self._item, index)
 
     def end(self, value: Any) -> Ended:
         if self._task.returns is None:
@@ -267,6 +305,20 @@ class _Call:
         return _success(self._task.checked(value), self._blobs)
 
 
+class _RangeCall(_Call):
+    """Calls of a task, one per item of a range."""
+
+    __slots__ = ("_of",)
+
+    def __init__(self, task: TaskStep, item: WorkItem, inputs: Callable[[int], Inputs], blobs: Blobs) -> None:
+        super().__init__(task, item, _NO_INPUTS, blobs)
+        self._of = inputs
+
+    def begin(self, index: int) -> Any:
+        return self._task.call(self._of(index), self._item, index)
+
+
+_NO_INPUTS = Inputs((), (), lambda digest: b"")
 _NOTHING_RETURNED = Ended(SUCCESS, wire.NULL)
 
 

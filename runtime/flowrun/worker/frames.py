@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from typing import Literal
 
 import msgspec
 
-from flowrun.messages import WorkItem
+__all__ = ["Bell", "BlobReply", "Drop", "ExecutorKind", "FrameBuffer", "FromExecutor", "GetBlob", "Interrupt",
+           "JobFrame", "Log", "PlanFrame", "PutBlob", "Ready", "Setup", "ToExecutor", "pack_frame"]  # fmt: skip
 
-__all__ = ["Bell", "BlobReply", "FrameBuffer", "FromExecutor", "GetBlob", "JobFrame", "Log", "PlanFrame", "PutBlob",
-           "Ready", "Setup", "ToExecutor", "pack_frame"]  # fmt: skip
+ExecutorKind = Literal["process", "thread", "async"]
 
 _LENGTH = struct.Struct("<I")
 
@@ -32,6 +33,9 @@ class Setup(_Frame, frozen=True, tag="setup"):
     root: str
     #: more folders for sys.path, relative to `root`
     python: tuple[str, ...] = ()
+    kind: ExecutorKind = "process"
+    #: units that run at the same time; 1 for a process
+    width: int = 1
 
 
 class PlanFrame(_Frame, frozen=True, tag="plan"):
@@ -42,19 +46,34 @@ class PlanFrame(_Frame, frozen=True, tag="plan"):
 
 
 class JobFrame(_Frame, frozen=True, tag="job"):
-    """Items of one bundle. Tokens base, base + 1, … stand for their units: an item, or one position of a range."""
+    """A bundle. Tokens base, base + 1, … stand for its units: an item, one position of a range, a follower of an item.
+    Only the first token of a chain comes down the pipe."""
 
     base: int
-    #: digests, as WorkItem.plan counts them
-    plans: tuple[str, ...]
-    items: tuple[WorkItem, ...]
+    #: a packed Bundle
+    bundle: bytes
 
 
 class BlobReply(_Frame, frozen=True, tag="blob"):
     """The answer to GetBlob or PutBlob."""
 
+    request: int
     data: bytes = b""
     error: str | None = None
+
+
+class Interrupt(_Frame, frozen=True, tag="interrupt"):
+    """To an executor of kind async: the unit is to end, if it still runs."""
+
+    token: int
+    #: SoftTimeout is raised in it
+    soft: bool
+
+
+class Drop(_Frame, frozen=True, tag="drop"):
+    """Followers that are not to be run."""
+
+    tokens: tuple[int, ...]
 
 
 # ---- from the executor
@@ -77,15 +96,17 @@ class Log(_Frame, frozen=True, tag="log"):
 
 
 class GetBlob(_Frame, frozen=True, tag="get"):
+    request: int
     digest: str
 
 
 class PutBlob(_Frame, frozen=True, tag="put"):
+    request: int
     digest: str
     data: bytes
 
 
-ToExecutor = Setup | PlanFrame | JobFrame | BlobReply
+ToExecutor = Setup | PlanFrame | JobFrame | BlobReply | Interrupt | Drop
 FromExecutor = Ready | Bell | Log | GetBlob | PutBlob
 
 _encoder = msgspec.msgpack.Encoder()

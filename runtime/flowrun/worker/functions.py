@@ -9,6 +9,7 @@ that. A parameter annotated with `Context` receives the facts of the attempt.
 from __future__ import annotations
 
 import sys
+import threading
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -24,6 +25,8 @@ from .failures import TaskFailed, from_exception, mismatch, not_found
 __all__ = ["Function", "Functions"]
 
 _PASSED_AS_THEY_ARE = (Any, object, None, type(None))
+#: `inspect.CO_COROUTINE`, without the time that importing `inspect` takes
+_CO_COROUTINE = 0x80
 
 
 class Function(msgspec.Struct, frozen=True):
@@ -35,6 +38,8 @@ class Function(msgspec.Struct, frozen=True):
     context: str | None
     #: the annotation of each parameter whose values may need conversion
     wanted: Mapping[str, Any]
+    #: an `async def`
+    is_async: bool
 
     def convert(self, name: str, value: Any) -> Any:
         """The value as the parameter's annotation wants it. Raises TaskFailed (TypeMismatch)."""
@@ -58,13 +63,15 @@ class Functions:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._known: dict[str, Function] = {}
+        self._lock = threading.Lock()  # two threads must not run a file twice
 
     def get(self, target: str) -> Function:
         """Raises TaskFailed: NotFound, or what the module raised when it was imported."""
-        function = self._known.get(target)
-        if function is None:
-            function = self._known[target] = self._load(target)
-        return function
+        with self._lock:
+            function = self._known.get(target)
+            if function is None:
+                function = self._known[target] = self._load(target)
+            return function
 
     def _load(self, target: str) -> Function:
         where, _, name = target.rpartition(":")
@@ -81,7 +88,7 @@ class Functions:
         wanted = _annotations(call)
         context = next((key for key, kind in wanted.items() if kind is Context), None)
         needed = {k: v for k, v in wanted.items() if k != context and v not in _PASSED_AS_THEY_ARE}
-        return Function(target, call, context, needed)
+        return Function(target, call, context, needed, _is_async(call))
 
     def _module(self, name: str, target: str) -> types.ModuleType:
         import importlib  # not needed by processes that run shell and SQL only
@@ -124,6 +131,12 @@ class Functions:
             del sys.modules[dotted]
             raise _import_failed(error) from error
         return module
+
+
+def _is_async(call: Callable[..., Any]) -> bool:
+    method = call if hasattr(call, "__code__") else type(call).__call__
+    code = getattr(method, "__code__", None)
+    return bool(code is not None and code.co_flags & _CO_COROUTINE)
 
 
 def _origin(module: types.ModuleType) -> str:

@@ -7,56 +7,45 @@ blocks cannot be ended, and one that kills its process kills all.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from flowc.plan import Plan
+from flowc.plan import StepSettings
 
-from flowrun import values
-from flowrun.errors import StoreError
-from flowrun.messages import Bundle, Failure
+from flowrun.messages import Failure, WorkItem
 
+from .awaiting import Awaiting
 from .execute import Ended, Executions, Prepared, ended_by
 from .failures import TaskFailed
+from .frames import ExecutorKind
 from .job import Job
-from .shared import UnitResult
-from .slot import NOT_WANTED, Services
+from .judge import NOT_WANTED
+from .shared import EXPIRED, SUCCESS, UnitResult
+from .slot import Services
+from .unit_blobs import UnitBlobs, fetch_all
+from .units import follower
 from .unwanted import Unwanted
 
 __all__ = ["InlineSlot"]
 
 
-class _Blobs:
-    """What was fetched before a unit runs, and what is to be stored after it."""
-
-    def __init__(self) -> None:
-        self.fetched: dict[str, bytes] = {}
-        self.stored: dict[str, bytes] = {}
-
-    def get(self, digest: str) -> bytes:
-        if digest not in self.fetched:
-            raise StoreError(f"the blob {digest} was not fetched")
-        return self.fetched[digest]
-
-    def put(self, digest: str, data: bytes) -> None:
-        self.stored[digest] = data
-
-
 class InlineSlot:
-    """A slot without a process."""
+    """A slot without a process. `clock` gives the seconds since 1970."""
 
-    def __init__(self, root: Path) -> None:
-        self._blobs = _Blobs()
-        self._executions = Executions(root, self._blobs)
-        self._known: set[str] = set()
+    def __init__(
+        self, root: Path, kind: ExecutorKind = "process", width: int = 1, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.kind, self.width, self._clock = kind, width, clock
+        self.jobs: list[Job] = []
+        self._executions = Executions(root, UnitBlobs())
         self._next_token = 0
-        self._job: Job | None = None
-        self._stopping = False
-        self._task: asyncio.Task[Ended] | None = None
+        self._taking, self._stopping = True, False
+        self._tasks: dict[int, asyncio.Task[Ended]] = {}
 
-    def job(self, bundle: Bundle, plans: Mapping[str, Plan]) -> Job:
-        job = Job(bundle, plans, self._next_token)
+    def make_job(self, make: Callable[[int], Job]) -> Job:
+        job = make(self._next_token)
         self._next_token = job.end
         return job
 
@@ -66,58 +55,67 @@ class InlineSlot:
     async def warm_up(self) -> None:
         """There is nothing to start."""
 
+    async def rest(self) -> None:
+        """There is nothing to end."""
+
     async def close(self) -> None:
         self.hand_back()
 
-    async def run(self, job: Job, plan_data: Mapping[str, bytes]) -> None:
-        self._job = job
-        job.hand_back(job.pending if self._stopping else job.unwanted(self._unwanted, job.pending))
+    def room(self) -> int:
+        return max(0, self.width - len(self.jobs)) if self._taking else 0
+
+    def begin(self, job: Job, plan_data: Mapping[str, bytes], expected: float | None) -> None:
+        self.jobs.append(job)
         for digest, data in plan_data.items():
             self._executions.add(digest, data)
-        prepared: Prepared | None = None
-        item = None
-        try:
-            while job.pending:
-                token = job.pending[0]
-                unit = job.unit(token)
-                if prepared is None or unit.item is not item:
-                    item = unit.item
-                    self._blobs.fetched.clear()
-                    await self._fetch(item.inputs)
-                    prepared = self._executions.prepare(item, job.bundle.plans[item.plan])
-                await self._unit(job, token, prepared)
-        finally:
-            self._job = None
+        self._services.spawn(self._run(job))
 
-    async def _fetch(self, data: tuple[bytes, ...]) -> None:
-        """All that inputs refer to, and what that refers to."""
-        for blob in values.references(data):
-            if blob.digest not in self._blobs.fetched:
-                found = await self._services.get_blob(blob.digest)
-                self._blobs.fetched[blob.digest] = found
-                await self._fetch((found,))
+    async def _run(self, job: Job) -> None:
+        job.hand_back(job.unwanted(self._unwanted, job.pending) if self._taking else [*job.pending])
+        payloads: list[bytes] = []
+        while job.pending and not job.abandoned:
+            token = next(iter(job.pending))
+            item, place = job.units.find(token)
+            if item.first < 0 and place > 0:
+                inputs = [payloads[one] if isinstance(one, int) else one for one in item.then[place - 1].inputs]
+                item = follower(item, place, tuple(inputs))
+            else:
+                payloads.clear()
+            ended = await self._unit(job, token, item)
+            if ended is not None and ended.state == SUCCESS:
+                payloads.append(ended.payload)
+        if job in self.jobs:
+            self.jobs.remove(job)
+        job.hand_back(())  # whoever waits for its end may have looked before the slot was free
 
-    async def _unit(self, job: Job, token: int, prepared: Prepared) -> None:
+    async def _unit(self, job: Job, token: int, item: WorkItem) -> Ended | None:
+        """How it ended; None: it was given up."""
         loop = asyncio.get_running_loop()
-        unit, started = job.unit(token), loop.time()
-        limit = None if unit.timeout_ms is None else unit.timeout_ms / 1000
-        self._task = loop.create_task(_attempt(prepared, unit.index))
-        done, _ = await asyncio.wait([self._task], timeout=limit)
-        if not done:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            message = f"exceeded its timeout of {limit:g}s"
-            ended = ended_by(TaskFailed(Failure("Timeout", message)))
-        elif self._task.cancelled():
-            self._end_cancelled(job, token)
-            return
+        started, begun = self._clock(), loop.time()
+        unit = job.unit(token)
+        if item.expires_ms and started * 1000 > item.expires_ms:
+            ended = Ended(EXPIRED, b"\xc0")
         else:
-            ended = self._task.result()
-        for digest, data in self._blobs.stored.items():
-            await self._services.put_blob(digest, data)
-        self._blobs.stored.clear()
-        seconds = loop.time() - started
-        job.ended([UnitResult(token, ended.state, started, seconds, ended.payload)])
+            task = self._tasks[token] = loop.create_task(self._attempt(item, job.bundle.plans[item.plan], unit.index))
+            try:
+                found = await self._limited(task, unit.settings)
+            finally:
+                del self._tasks[token]
+            if found is None:
+                self._end_cancelled(job, token)
+                return None
+            ended = found
+        job.ended([UnitResult(token, ended.state, started, loop.time() - begun, ended.payload)])
+        return ended
+
+    async def _limited(self, task: asyncio.Task[Ended], settings: StepSettings | None) -> Ended | None:
+        limit = None if settings is None or settings.timeout_ms is None else settings.timeout_ms / 1000
+        done, _ = await asyncio.wait([task], timeout=limit)
+        if not done:
+            task.cancel()
+            await asyncio.wait([task])
+            return ended_by(TaskFailed(Failure("Timeout", f"exceeded its timeout of {limit:g}s")))
+        return None if task.cancelled() else task.result()
 
     def _end_cancelled(self, job: Job, token: int) -> None:
         if token not in job.pending:
@@ -127,31 +125,42 @@ class InlineSlot:
         else:
             job.hand_back([token])
 
+    async def _attempt(self, item: WorkItem, digest: str, index: int) -> Ended:
+        blobs = UnitBlobs()
+        try:
+            await fetch_all(item.inputs, blobs, self._services.get_blob)
+            prepared: Prepared = self._executions.prepare(item, digest, blobs)
+            value: Any = prepared.begin(index)
+            if hasattr(value, "__await__"):
+                value = await Awaiting(value)
+            ended = prepared.end(value)
+            for key, data in blobs.stored.items():
+                await self._services.put_blob(key, data)
+            return ended
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # as in `execute.run`
+            return ended_by(error)
+
     def drop_unwanted(self) -> None:
-        job = self._job
-        if job is None:
-            return
-        running, *waiting = job.pending or (-1,)
-        job.hand_back(job.unwanted(self._unwanted, waiting))
-        if running >= 0 and self._task is not None and job.unwanted(self._unwanted, [running]):
-            self._task.cancel()
+        for job in list(self.jobs):
+            waiting = [token for token in job.heads() if token not in self._tasks]
+            job.hand_back(job.unwanted(self._unwanted, waiting))
+            for token in job.unwanted(self._unwanted, [token for token in self._tasks if token in job.pending]):
+                self._tasks[token].cancel()
+
+    def abandon(self, job: Job) -> None:
+        running = [token for token in self._tasks if token in job.pending]
+        job.abandon()
+        for token in running:
+            self._tasks[token].cancel()
+
+    def finish(self) -> None:
+        self._taking = False
+        for job in list(self.jobs):
+            job.hand_back([token for token in job.heads() if token not in self._tasks])
 
     def hand_back(self) -> None:
-        self._stopping = True
-        if self._job is None:
-            return
-        self._job.hand_back(list(self._job.pending)[1:])
-        if self._task is not None:
-            self._task.cancel()
-
-
-async def _attempt(prepared: Prepared, index: int) -> Ended:
-    try:
-        value: Any = prepared.begin(index)
-        if hasattr(value, "__await__"):
-            value = await value
-        return prepared.end(value)
-    except asyncio.CancelledError:
-        raise
-    except BaseException as error:  # as in `execute.run`
-        return ended_by(error)
+        self.finish()
+        for task in list(self._tasks.values()):
+            task.cancel()

@@ -1,25 +1,24 @@
 """A bundle while it is executed: its units, which of them are still to do, and what is to be reported.
 
-A unit is a work item, or one position of an item that is a range. Tokens are consecutive numbers of units, unique
-for an executor. Whatever ends a unit is told to the job once; neighbouring results of a range become one outcome.
+Whatever ends a unit is told to the job once. Neighbouring results of a range become one outcome. Of a chain, each unit
+has an outcome, up to the first that did not succeed; those behind it have none, unless they are handed back.
 """
 
 from __future__ import annotations
 
-import asyncio
-import bisect
 import struct
-from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
 import msgspec
-from flowc.plan import EachNode, NodeBase, Plan, StepSettings, TaskNode
+from flowc.plan import Plan, StepSettings
 
 from flowrun.messages import Bundle, Failure, Outcome, WorkItem
 
 from .failures import unpack_failure
-from .shared import SKIPPED, SUCCESS, UnitResult
+from .shared import EXPIRED, NOT_RUN, SKIPPED, SUCCESS, UnitResult
+from .steps import step_of
+from .units import Units, follower
 from .unwanted import Unwanted
 
 __all__ = ["Job", "Unit"]
@@ -28,87 +27,158 @@ __all__ = ["Job", "Unit"]
 FULL = 256 * 1024
 #: an outcome of a range is not larger, but for its last value, in bytes
 _LARGE = 128 * 1024
-_State = Literal["success", "failed", "skipped", "returned"]
+_State = Literal["success", "failed", "skipped", "returned", "expired"]
 _SECONDS = struct.Struct("<f")
+_NULL = b"\xc0"
 
 
 class Unit(msgspec.Struct, frozen=True):
     """What a token stands for."""
 
+    #: of a follower, an item of its own
     item: WorkItem
     #: position in the range, or -1
     index: int
     #: name of the step
     step: str
-    timeout_ms: int | None
+    #: None: nothing of the user's is called
+    settings: StepSettings | None
 
 
 class Job:
-    """One bundle in one executor. Its methods are called from the event loop."""
+    """One bundle in one executor. Its methods are called from the event loop. `changed` is called when there is
+    something to report, and once when the last unit has ended."""
 
-    def __init__(self, bundle: Bundle, plans: Mapping[str, Plan], base: int) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        plans: Mapping[str, Plan],
+        base: int = 0,
+        data: bytes = b"",
+        changed: Callable[[Job], None] = lambda job: None,
+    ) -> None:
         self.bundle = bundle
-        self.base = base
-        self._starts: list[int] = []
-        self._about = [_about(item, plans[bundle.plans[item.plan]]) for item in bundle.items]
-        end = base
-        for item in bundle.items:
-            self._starts.append(end)
-            end += max(0, item.last - item.first) if item.first >= 0 else 1
-        self.end = end
+        #: the bundle as it came
+        self.data = data
+        self.units = Units(bundle, base)
+        self.base, self.end = base, self.units.end
+        self._plans = [plans[digest] for digest in bundle.plans]
+        self._changed = changed
         #: tokens whose units have not ended, in the order in which they run
-        self.pending = deque(range(base, end))
+        self.pending: dict[int, None] = dict.fromkeys(range(base, self.end))
+        self._all_settings: list[StepSettings] | None = None
         self._outcomes: list[Outcome] = []
         self._run: _Run | None = None
-        self._size = 0
+        #: of what can be reported, in bytes
+        self.size = 0
         #: token of the unit that ended last
         self.last_ended: int | None = None
-        #: something can be reported
-        self.changed = asyncio.Event()
-        #: what can be reported is not to wait any longer
-        self.urgent = asyncio.Event()
-        #: nothing more will be told
-        self.closed = False
+        #: how long the units took that ended, in seconds, and how many they were
+        self.seconds, self.count = 0.0, 0
+        #: the lease is lost: nothing of it counts any more
+        self.abandoned = False
+        #: messages that told of it
+        self.reported = 0
 
     def unit(self, token: int) -> Unit:
-        at = bisect.bisect_right(self._starts, token) - 1
-        item = self.bundle.items[at]
-        step, settings = self._about[at]
-        index = item.first + token - self._starts[at] if item.first >= 0 else -1
-        return Unit(item, index, step, settings.timeout_ms if settings else None)
+        item, place = self.units.find(token)
+        if item.first < 0 and place > 0:
+            item, place = follower(item, place), 0
+        step, settings = step_of(item, self._plans[item.plan])
+        return Unit(item, place if item.first >= 0 else -1, step, settings)
+
+    # ---- what ends units
 
     def ended(self, results: Iterable[UnitResult]) -> None:
         """Units that the executor finished."""
+        pending, plain = self.pending, not self.units.chains
         for result in results:
-            if self.pending and self.pending[0] == result.token:
-                self.pending.popleft()
-            elif result.token in self.pending:
-                self.pending.remove(result.token)
-            else:
+            token = result.token
+            if token not in pending:
                 continue  # it was given up at the moment when it ended
-            self.last_ended = result.token
-            unit = self.unit(result.token)
+            del pending[token]
+            self.last_ended = token
+            self.seconds += result.seconds
+            self.count += 1
             if result.state == SUCCESS:
-                self._add(unit, "success", result.payload, None, result.started, result.seconds)
+                self._add(token, "success", result.payload, None, result.started, result.seconds)
+                continue
+            if result.state == NOT_RUN:
+                pending[token] = None
+                self._return([token])
             elif result.state == SKIPPED:
-                self._add(unit, "skipped", b"\xc0", None, result.started, result.seconds)
+                self._add(token, "skipped", _NULL, None, result.started, result.seconds)
+            elif result.state == EXPIRED:
+                self._add(token, "expired", _NULL, None, result.started, result.seconds)
             else:
-                self._add(unit, "failed", b"\xc0", unpack_failure(result.payload), result.started, result.seconds)
-        self._tell()
+                failure = unpack_failure(result.payload)
+                self._add(token, "failed", _NULL, failure, result.started, result.seconds)
+            if not plain:
+                self._drop_rest(token)
+        self._changed(self)
 
     def fail(self, token: int, failure: Failure, started: float, seconds: float) -> None:
         """A unit that the executor will not finish. `started`: seconds since 1970."""
-        self.pending.remove(token)
-        self._add(self.unit(token), "failed", b"\xc0", failure, started, seconds)
-        self._tell()
+        del self.pending[token]
+        self._add(token, "failed", _NULL, failure, started, seconds)
+        self._drop_rest(token)
+        self._changed(self)
 
     def hand_back(self, tokens: Iterable[int]) -> None:
-        """Units that were not executed and go to another worker."""
-        gone = set(tokens)
-        self.pending = deque(token for token in self.pending if token not in gone)
-        for token in sorted(gone):
-            self._add(self.unit(token), "returned", b"", None, 0.0, 0.0)
-        self._tell()
+        """Units that were not executed go to another worker, and those behind them in their chains."""
+        self._return(tokens)
+        self._changed(self)
+
+    def _return(self, tokens: Iterable[int]) -> None:
+        for first in sorted(tokens):
+            for token in (first, *self.units.rest(first)):
+                if token in self.pending:
+                    del self.pending[token]
+                    self._add(token, "returned", b"", None, 0.0, 0.0)
+
+    def forget(self, tokens: Iterable[int]) -> None:
+        """Units that somebody else reports, and those behind them in their chains."""
+        for token in tokens:
+            self.pending.pop(token, None)
+            self._drop_rest(token)
+        self._changed(self)
+
+    def abandon(self) -> None:
+        """Nothing of it is reported any more."""
+        self.abandoned = True
+        self.pending.clear()
+        self._outcomes, self._run, self.size = [], None, 0
+        self._changed(self)
+
+    def _drop_rest(self, token: int) -> None:
+        for behind in self.units.rest(token):
+            self.pending.pop(behind, None)
+
+    # ---- what is asked
+
+    def heads(self) -> list[int]:
+        """The pending tokens that are handed out."""
+        return list(self.units.heads(self.pending))
+
+    def settings(self) -> list[StepSettings]:
+        """Of the steps that its items call, without repeats."""
+        if self._all_settings is None:
+            firsts = {(i.plan, i.flow, i.block, i.node, i.first >= 0): i for i in self.bundle.items}
+            firsts |= {
+                (i.plan, i.flow, i.block, then.node, False): follower(i, place)
+                for i in self.bundle.items
+                for place, then in enumerate(i.then, 1)
+            }
+            found = [step_of(item, self._plans[item.plan])[1] for item in firsts.values()]
+            self._all_settings = [settings for settings in found if settings is not None]
+        return self._all_settings
+
+    def orphans(self) -> list[int]:
+        """Pending followers whose predecessor has ended: only the executor that ended it has its value."""
+        if not self.units.chains:
+            return []
+        heads = set(self.heads())
+        return [t for t in self.pending if t not in heads and t - 1 not in self.pending]
 
     def unwanted(self, unwanted: Unwanted, tokens: Iterable[int]) -> list[int]:
         """Those of the tokens whose units are unwanted."""
@@ -117,56 +187,61 @@ class Job:
         units = ((token, self.unit(token)) for token in tokens)
         return [token for token, unit in units if unwanted.holds(unit.item, unit.index)]
 
-    def close(self) -> None:
-        """Nothing more will be told."""
-        self.closed = True
-        self.changed.set()
-        self.urgent.set()
+    # ---- what is reported
 
     def take_outcomes(self) -> tuple[Outcome, ...]:
         """What is to be reported now, in one message; call it until it gives nothing."""
         self._flush()
+        if self.size < FULL:
+            taken, self._outcomes, self.size = tuple(self._outcomes), [], 0
+            return taken
         size, count = 0, 0
         while count < len(self._outcomes) and size < FULL:
             size += _size(self._outcomes[count])
             count += 1
         taken, self._outcomes = tuple(self._outcomes[:count]), self._outcomes[count:]
-        self._size -= min(size, self._size)
-        if not self.closed and not self._outcomes:
-            self._size = 0
-            self.changed.clear()
-            self.urgent.clear()
+        self.size = sum(map(_size, self._outcomes))
         return taken
 
+    @property
+    def reports(self) -> bool:
+        """There is something to report."""
+        return self._run is not None or bool(self._outcomes)
+
     def _add(
-        self, unit: Unit, state: _State, value: bytes, error: Failure | None, started: float, seconds: float
+        self, token: int, state: _State, value: bytes, error: Failure | None, started: float, seconds: float
     ) -> None:
-        run = self._run
-        if run is None or not run.goes_on_with(unit, state, error):
+        item, place = self.units.find(token)
+        if item.first < 0:
+            node, attempt = (item.node, item.attempt) if place == 0 else (item.then[place - 1].node, 1)
             self._flush()
-            run = self._run = _Run(unit, state, error, started)
+            outcome = Outcome(
+                item.run, item.scope, node, attempt, state, value if state == "success" else _NULL, error,
+                int(started * 1000), _SECONDS.pack(seconds),
+            )  # fmt: skip
+            self._outcomes.append(outcome)
+            self.size += 64 + len(value) if error is None else _size(outcome)
+            return
+        run = self._run
+        if run is None or not run.goes_on_with(item, place, state, error):
+            self._flush()
+            run = self._run = _Run(item, place, state, error, started)
         run.values.append(value)
         run.seconds.append(_SECONDS.pack(seconds))
         run.size += len(value) + 4
-        self._size += len(value) + 4
+        self.size += len(value) + 4
 
     def _flush(self) -> None:
         if self._run is not None:
             self._outcomes.append(self._run.outcome())
             self._run = None
 
-    def _tell(self) -> None:
-        if self._run is not None or self._outcomes:
-            self.changed.set()
-            if self._size >= FULL:
-                self.urgent.set()
-
 
 class _Run:
-    """Neighbouring units of a range that ended alike; any other unit stands alone."""
+    """Neighbouring units of a range that ended alike."""
 
-    def __init__(self, unit: Unit, state: _State, error: Failure | None, started: float) -> None:
-        self._unit = unit
+    def __init__(self, item: WorkItem, first: int, state: _State, error: Failure | None, started: float) -> None:
+        self._item, self._first = item, first
         self._state = state
         self._error = error
         self._started = started
@@ -174,31 +249,30 @@ class _Run:
         self.seconds: list[bytes] = []
         self.size = 0
 
-    def goes_on_with(self, unit: Unit, state: _State, error: Failure | None) -> bool:
+    def goes_on_with(self, item: WorkItem, place: int, state: _State, error: Failure | None) -> bool:
         return (
-            unit.item is self._unit.item
+            item is self._item
             and state == self._state
             and error is None
             and self._error is None
-            and unit.index == self._unit.index + len(self.values)
-            and unit.index > 0
+            and place == self._first + len(self.values)
             and self.size < _LARGE
         )
 
     def outcome(self) -> Outcome:
-        item, first = self._unit.item, self._unit.index
+        item = self._item
         return Outcome(
             run=item.run,
             scope=item.scope,
             node=item.node,
             attempt=item.attempt,
             state=self._state,
-            value=b"".join(self.values) if self._state == "success" else b"\xc0",
+            value=b"".join(self.values) if self._state == "success" else _NULL,
             error=self._error,
             started_ms=int(self._started * 1000),
             seconds=b"".join(self.seconds),
-            first=first,
-            last=first + len(self.values) if first >= 0 else -1,
+            first=self._first,
+            last=self._first + len(self.values),
         )
 
 
@@ -206,14 +280,3 @@ def _size(outcome: Outcome) -> int:
     """About so many bytes travel."""
     detail = len(outcome.error.message) + len(outcome.error.detail) if outcome.error else 0
     return 64 + len(outcome.value) + len(outcome.seconds) + detail
-
-
-def _about(item: WorkItem, plan: Plan) -> tuple[str, StepSettings | None]:
-    """Name and settings of the step that an item calls; no settings for what is only evaluated."""
-    plan = plan.children[item.flow] if item.flow else plan
-    node: NodeBase = plan.blocks[item.block].nodes[item.node]
-    if isinstance(node, EachNode) and item.first >= 0:
-        node = next(n for n in plan.blocks[node.body].nodes if isinstance(n, TaskNode))
-    if isinstance(node, TaskNode):
-        return node.name or plan.tasks[node.task].name, plan.settings[node.settings]
-    return node.name, None

@@ -81,19 +81,30 @@ class LogLimit:
         self._held = held
 
 
+class _Stream:
+    """What one attempt writes to one stream."""
+
+    def __init__(self) -> None:
+        self.limit = LogLimit(time.monotonic())
+        #: unfinished lines, by thread: tasks may have several, and `print` writes a line in parts
+        self.lines: dict[int, str] = {}
+
+
 class LogWriter(io.TextIOBase):
-    """sys.stdout and sys.stderr of user code: whole lines go to `emit`, limited and masked.
+    """sys.stdout and sys.stderr of user code: whole lines go to `emit` with the token of the attempt that wrote them
+    (`speaker`), limited and masked.
 
     Its file descriptor is the process's own, for code that asks for one (subprocess).
     """
 
-    def __init__(self, fd: int, mask: Mask, emit: Callable[[str], None]) -> None:
+    def __init__(
+        self, fd: int, mask: Mask, emit: Callable[[int, str], None], speaker: Callable[[], int] = lambda: 0
+    ) -> None:
         self._fd = fd
         self._mask = mask
         self._emit = emit
-        #: unfinished lines, by thread: tasks may have several, and `print` writes a line in parts
-        self._lines: dict[int, str] = {}
-        self._limit: LogLimit | None = None
+        self._speaker = speaker
+        self._streams: dict[int, _Stream] = {}
         self._lock = threading.RLock()
 
     @property
@@ -114,33 +125,34 @@ class LogWriter(io.TextIOBase):
     def write(self, text: str) -> int:
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        thread = threading.get_ident()
+        thread, token = threading.get_ident(), self._speaker()
         with self._lock:
-            if self._limit is None:
-                self._limit = LogLimit(time.monotonic())
-            lines, newline, rest = (self._lines.get(thread, "") + text).rpartition("\n")
+            stream = self._streams.get(token)
+            if stream is None:
+                stream = self._streams[token] = _Stream()
+            lines, newline, rest = (stream.lines.get(thread, "") + text).rpartition("\n")
             if len(rest) > BURST:
                 lines, newline, rest = lines + newline + rest, "", ""
-            self._lines[thread] = rest
+            stream.lines[thread] = rest
             if lines or newline:
-                self._show(lines + newline)
+                self._show(token, stream, lines + newline)
         return len(text)
 
-    def _show(self, text: str) -> None:
-        assert self._limit is not None
-        shown = self._limit.feed(self._mask(text), time.monotonic())
+    def _show(self, token: int, stream: _Stream, text: str) -> None:
+        shown = stream.limit.feed(self._mask(text), time.monotonic())
         if shown:
-            self._emit(shown)
+            self._emit(token, shown)
 
-    def end_attempt(self) -> None:
+    def end_attempt(self, token: int = 0) -> None:
         """Shows what is left; the next attempt starts with a limit of its own."""
-        if self._limit is None:
+        if not self._streams:
             return
         with self._lock:
-            for line in filter(None, self._lines.values()):
-                self._show(line)
-            rest = self._limit.rest()
-            self._limit = None
-            self._lines.clear()
+            stream = self._streams.pop(token, None)
+            if stream is None:
+                return
+            for line in filter(None, stream.lines.values()):
+                self._show(token, stream, line)
+            rest = stream.limit.rest()
             if rest:
-                self._emit(rest)
+                self._emit(token, rest)

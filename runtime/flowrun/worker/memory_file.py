@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["CAPACITY", "START", "create_file"]
+__all__ = ["CAPACITY", "CELLS", "MOST_CELLS", "START", "create_file"]
 
+#: where the cells of running units begin, 16 bytes each, and how many there are
+CELLS, MOST_CELLS = 64, 1024
 #: before the ring of results, in bytes
-START = 64
+START = CELLS + 16 * MOST_CELLS
 #: room for results, in bytes; a record must fit
 CAPACITY = 1 << 20
 

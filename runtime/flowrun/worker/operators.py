@@ -19,20 +19,21 @@ __all__ = ["Operate", "operator_of"]
 Operate = Callable[[Mapping[str, Any], Callable[[], Context]], Any]
 
 
-def operator_of(task: TaskDef, returns: Type | None, functions: Functions, root: Path) -> Operate:
-    """Raises TaskFailed when the task's function cannot be had."""
+def operator_of(task: TaskDef, returns: Type | None, functions: Functions, root: Path) -> tuple[Operate, bool]:
+    """How the task is run, and whether that blocks whoever calls it. Raises TaskFailed when the task's function cannot
+    be had."""
     if task.operator == "python":
         return _python(task, functions)
     if task.operator == "shell":
         from .shell import shell_operator  # shell and SQL cost start-up time, and most executors need neither
 
-        return shell_operator(task, returns)
+        return shell_operator(task, returns), True
     from .sql import sql_operator
 
-    return sql_operator(task, returns, root)
+    return sql_operator(task, returns, root), True
 
 
-def _python(task: TaskDef, functions: Functions) -> Operate:
+def _python(task: TaskDef, functions: Functions) -> tuple[Operate, bool]:
     function = functions.get(task.target)
     call, context = function.call, function.context
 
@@ -43,4 +44,4 @@ def _python(task: TaskDef, functions: Functions) -> Operate:
             return call(**args, **{context: facts()})
         return call(**args)
 
-    return operate
+    return operate, not function.is_async

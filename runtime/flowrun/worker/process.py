@@ -7,6 +7,7 @@ import contextlib
 import os
 import select
 import signal
+from array import array
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +16,7 @@ from typing import Literal
 
 import msgspec
 
-from .frames import FrameBuffer, FromExecutor, ToExecutor, pack_frame
+from .frames import FrameBuffer, FromExecutor, Interrupt, Setup, ToExecutor, pack_frame
 from .shared import SharedMemory
 from .spawn import Spawned
 
@@ -37,13 +38,18 @@ class ExecutorProcess:
     def __init__(
         self,
         spawned: Spawned,
-        on_frame: Callable[[FromExecutor], None],
-        on_output: Callable[[Literal["out", "err"], bytes], None],
-        on_gone: Callable[[], None],
+        setup: Setup,
+        on_frame: Callable[[ExecutorProcess, FromExecutor], None],
+        on_output: Callable[[ExecutorProcess, Literal["out", "err"], bytes], None],
+        on_gone: Callable[[ExecutorProcess], None],
     ) -> None:
         self._spawned = spawned
         self._process = spawned.process
-        self._on_frame, self._on_output, self._on_gone = on_frame, on_output, on_gone
+        self._setup = setup
+        #: units that may run at the same time
+        self.width = setup.width
+        self._on_frame, self._on_output = partial(on_frame, self), partial(on_output, self)
+        self._on_gone = partial(on_gone, self)
         self._transports: list[asyncio.BaseTransport] = []
         self._open_ends = _ENDS
         self._drained = asyncio.Event()
@@ -51,8 +57,14 @@ class ExecutorProcess:
         self.memory = SharedMemory(spawned.memory)
         #: digests of the plans that were sent
         self.plans: set[str] = set()
+        #: it can be talked to
+        self.attached = False
         #: it said that it is ready
         self.ready = False
+        #: what becomes of its units is settled
+        self.settled = False
+        #: tokens that it was given, units that ended in it, and how many may: then it is replaced
+        self.given, self.done, self.most_units = 0, 0, float("inf")
         #: its exit code, negative for a signal; None while it lives
         self.code: int | None = None
 
@@ -77,6 +89,8 @@ class ExecutorProcess:
             lambda: _Output(partial(self._on_output, "err"), self._end_closed), err
         )
         self._transports.append(err_pipe)
+        self.send(self._setup)
+        self.attached = True
 
     def send(self, frame: ToExecutor) -> None:
         if self._socket is not None and self.code is None:
@@ -85,12 +99,15 @@ class ExecutorProcess:
     def offer(self, tokens: deque[int]) -> None:
         """Moves tokens into the pipe, as many as it takes."""
         while tokens and self.code is None:
-            batch = list(islice(tokens, _TOKENS_AT_ONCE))
+            batch = array("Q", islice(tokens, _TOKENS_AT_ONCE))
             try:
-                os.write(self._spawned.tokens[1], b"".join(t.to_bytes(_TOKEN_BYTES, "little") for t in batch))
+                os.write(self._spawned.tokens[1], batch.tobytes())
             except BlockingIOError:
                 return
-            for _ in batch:
+            self.given += len(batch)
+            if len(batch) == len(tokens):
+                tokens.clear()
+            for _ in range(min(len(batch), len(tokens))):
                 tokens.popleft()
 
     def take_back(self) -> list[int]:
@@ -102,7 +119,16 @@ class ExecutorProcess:
             except BlockingIOError:
                 break
             taken += data
+        self.given -= len(taken) // _TOKEN_BYTES
         return [int.from_bytes(taken[i : i + 8], "little") for i in range(0, len(taken), _TOKEN_BYTES)]
+
+    def ask_to_end(self, token: int) -> None:
+        """Raises SoftTimeout in a unit."""
+        if self._setup.kind == "async":
+            self.send(Interrupt(token, soft=True))
+        elif self.code is None:
+            self.memory.ask_soft(token)
+            os.kill(self.pid, signal.SIGUSR1)
 
     def look(self) -> bool:
         """True if it lives. Otherwise what it left behind is killed, and its exit code known."""

@@ -1,11 +1,12 @@
-"""The memory that an executor shares with its agent: which unit runs since when, and a ring of results.
+"""The memory that an executor shares with its agent: which units run since when, and a ring of results.
 
 The executor writes, the agent reads. What the executor has written is there even when it is killed in the next
-instruction, so a crash loses no result and the agent knows which unit was running.
+instruction, so a crash loses no result and the agent knows which units were running.
 
-    0   token of the running unit + 1, 0: none         8   when it started (CLOCK_MONOTONIC, seconds)
+    0   how often the agent asked for attention        8   token of the unit that is asked to end + 1 (SoftTimeout)
     16  end of what was written, in bytes ever         24  end of what was read
-    64… the ring: records of `_RECORD` and a payload, wrapped at the end
+    64… a cell per unit that may run at the same time: its token + 1 (0: none) and since when (CLOCK_MONOTONIC, seconds)
+    …   the ring: records of `_RECORD` and a payload, wrapped at the end
 
 The two processes use no barrier of their own. The agent reads after a frame (the kernel orders memory), after the
 executor's end, or up to where the ring stood at its last look, 20 ms ago.
@@ -15,28 +16,28 @@ from __future__ import annotations
 
 import mmap
 import struct
-import time
 
 import msgspec
 
-from .memory_file import CAPACITY, START
+from .memory_file import CAPACITY, CELLS, START
 
-__all__ = ["FAILED", "SKIPPED", "SUCCESS", "SharedMemory", "UnitResult"]
+__all__ = ["EXPIRED", "FAILED", "NOT_RUN", "SKIPPED", "SUCCESS", "SharedMemory", "UnitResult"]
 
-SUCCESS, FAILED, SKIPPED = range(3)
+#: NOT_RUN: the agent asked for that
+SUCCESS, FAILED, SKIPPED, EXPIRED, NOT_RUN = range(5)
 
 _RUNNING = struct.Struct("<Qd")
 _POSITION = struct.Struct("<Q")
 #: token, state, started (seconds since 1970), how long (seconds), length of the payload
 _RECORD = struct.Struct("<QBdfI")
-_WRITTEN, _READ = 16, 24
+_ATTENTION, _SOFT, _WRITTEN, _READ = 0, 8, 16, 24
 
 
 class UnitResult(msgspec.Struct, frozen=True):
     """How one unit ended."""
 
     token: int
-    #: SUCCESS, FAILED or SKIPPED
+    #: SUCCESS, FAILED, SKIPPED, EXPIRED or NOT_RUN
     state: int
     #: seconds since 1970
     started: float
@@ -56,12 +57,23 @@ class SharedMemory:
 
     # ---- the executor's side
 
-    def begin(self, token: int) -> None:
-        _RUNNING.pack_into(self._map, 0, token + 1, time.monotonic())
+    def begin(self, cell: int, token: int, now: float) -> None:
+        """A unit runs; `now` is time.monotonic()."""
+        _RUNNING.pack_into(self._map, CELLS + 16 * cell, token + 1, now)
 
-    def rest(self) -> None:
+    def rest(self, cell: int) -> None:
         """Nothing runs."""
-        _RUNNING.pack_into(self._map, 0, 0, 0.0)
+        _RUNNING.pack_into(self._map, CELLS + 16 * cell, 0, 0.0)
+
+    def attention(self) -> int:
+        """Grows when there are frames that must be read before a unit of a chain begins."""
+        count: int = _POSITION.unpack_from(self._map, _ATTENTION)[0]
+        return count
+
+    def soft(self) -> int:
+        """Token of the unit that is asked to end, or -1."""
+        token: int = _POSITION.unpack_from(self._map, _SOFT)[0]
+        return token - 1
 
     def write(self, token: int, state: int, started: float, seconds: float, payload: bytes) -> bool:
         """False: there is no room until the agent has read; write it again later."""
@@ -85,10 +97,17 @@ class SharedMemory:
 
     # ---- the agent's side
 
-    def running(self) -> tuple[int, float] | None:
-        """Token of the unit that runs, and when it started (time.monotonic())."""
-        token, started = _RUNNING.unpack_from(self._map, 0)
-        return (token - 1, started) if token else None
+    def running(self, width: int) -> list[tuple[int, float]]:
+        """Tokens of the units that run in the first `width` cells, and when each started (time.monotonic())."""
+        cells = _RUNNING.iter_unpack(self._map[CELLS : CELLS + 16 * width])
+        return [(token - 1, started) for token, started in cells if token]
+
+    def ask_attention(self) -> None:
+        (count,) = _POSITION.unpack_from(self._map, _ATTENTION)
+        _POSITION.pack_into(self._map, _ATTENTION, count + 1)
+
+    def ask_soft(self, token: int) -> None:
+        _POSITION.pack_into(self._map, _SOFT, token + 1)
 
     def look(self) -> list[UnitResult]:
         """Results that had been written when this was called the last time."""

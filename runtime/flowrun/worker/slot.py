@@ -1,45 +1,60 @@
-"""One slot of a worker: runs jobs in an executor process, one after another, and keeps the promises about time.
+"""A slot of a worker, and the one that has an executor process: runs jobs in it, and keeps the promises about time.
 
-While a job runs, the slot looks every `TICK` at the shared memory: what has ended, which unit runs since when. A unit
-beyond its time limit, or no longer wanted, is ended by killing the process; so is nothing else. When the process is
-gone, for whatever reason, the unit that was running gets the failure, all that had ended is kept, and a new process
-goes on with the rest.
+A slot of kind process runs one unit at a time, one of kind thread or async up to `width`. While there are jobs, it
+looks every `TICK` at the shared memory: what has ended, which units run since when. Who breaks a promise, or is no
+longer wanted, is ended (`judge`). When the process is gone, for whatever reason, all that had ended is kept, `blame`
+says what becomes of the units that ran, and a new process goes on with the rest.
 """
 
 from __future__ import annotations
 
 import asyncio
-import signal
-import sys
 import time
 from collections import deque
-from collections.abc import Mapping
-from typing import Literal, Protocol
-
-from flowc.plan import Plan
+from collections.abc import Callable, Coroutine, Mapping
+from itertools import islice
+from typing import Any, Literal, Protocol
 
 from flowrun.errors import FlowError
-from flowrun.messages import Bundle, Failure, LogNote
+from flowrun.messages import LogNote
 
-from .frames import Bell, BlobReply, FromExecutor, GetBlob, JobFrame, Log, PlanFrame, PutBlob, Ready, Setup
-from .job import Job, Unit
-from .logs import LogLimit, Mask
+from .blame import Blame
+from .frames import (
+    Bell,
+    BlobReply,
+    Drop,
+    ExecutorKind,
+    FromExecutor,
+    GetBlob,
+    JobFrame,
+    Log,
+    PlanFrame,
+    PutBlob,
+    Ready,
+    Setup,
+)
+from .job import Job
+from .judge import Judge
+from .output import Output
 from .process import ExecutorProcess
+from .shared import UnitResult
 from .spawn import Spawned, spawn
 from .unwanted import Unwanted
 
-__all__ = ["NOT_WANTED", "ExecutorBroken", "ProcessSlot", "Services", "Slot"]
+__all__ = ["ExecutorBroken", "ProcessSlot", "Services", "Slot"]
 
-#: the end of a unit that ran when its work became unwanted; nobody reads it
-NOT_WANTED = Failure("Cancelled", "it was cancelled while it ran", retryable=False)
-#: between two looks at a running job, in seconds
+#: between two looks at running jobs, in seconds
 TICK = 0.02
-#: a job that takes longer gives back what it has not begun, in seconds
+#: a job that takes longer gives back what it has not begun, in seconds …
 SLOW = 1.0
-#: what was held back of a flood of output is shown after this time, in seconds
-_HELD = 0.25
+#: … and one that waits longer behind another is given back whole
+PATIENCE = 0.25
+#: a job that is expected to end within this time may have the next one behind it, in seconds
+SHORT = 0.05
 #: plans that an executor is sure to have kept
 PLANS = 32
+#: so many processes in a row end before they are ready, and the worker ends
+MOST_FAILED_STARTS = 3
 
 
 class ExecutorBroken(FlowError):
@@ -55,26 +70,48 @@ class Services(Protocol):
 
     def log(self, note: LogNote) -> None: ...
 
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Runs beside the agent; what it raises ends the agent."""
+
 
 class Slot(Protocol):
-    """Runs one job at a time."""
+    """Runs jobs. Nothing waits but what is `async`."""
 
-    def job(self, bundle: Bundle, plans: Mapping[str, Plan]) -> Job: ...
+    kind: ExecutorKind
+    #: units at the same time
+    width: int
+    #: jobs that have not ended
+    jobs: list[Job]
 
     def start(self, services: Services, unwanted: Unwanted) -> None:
         """Before all else."""
 
+    def make_job(self, make: Callable[[int], Job]) -> Job:
+        """A job whose tokens are new to this slot; `make` is given the first."""
+
     async def warm_up(self) -> None:
         """Gets ready for a job, if it is not."""
 
-    async def run(self, job: Job, plan_data: Mapping[str, bytes]) -> None:
-        """Returns when every unit has ended or was handed back."""
+    async def rest(self) -> None:
+        """Ends what it has started, if there is no job, until there is one."""
+
+    def room(self) -> int:
+        """How many bundles it takes now."""
+
+    def begin(self, job: Job, plan_data: Mapping[str, bytes], expected: float | None) -> None:
+        """Executes a job, which tells how it goes. `expected`: how long it will take, in seconds."""
 
     def drop_unwanted(self) -> None:
         """Ends what is unwanted by now."""
 
+    def abandon(self, job: Job) -> None:
+        """Ends a job; nothing of it counts any more."""
+
+    def finish(self) -> None:
+        """Gives back what has not begun; takes no more."""
+
     def hand_back(self) -> None:
-        """Gives back what has not begun, and what is running too, now and in future jobs."""
+        """Gives back all, now and in future."""
 
     async def close(self) -> None: ...
 
@@ -83,270 +120,376 @@ class ProcessSlot:
     """A slot with a process of its own. `spawned`: a process that was started already."""
 
     def __init__(self, setup: Setup, spawned: Spawned | None = None) -> None:
+        self.kind, self.width = setup.kind, setup.width
+        self.jobs: list[Job] = []
         self._setup = setup
         self._spawned = spawned
         self._process: ExecutorProcess | None = None
-        self._starting = asyncio.Lock()
+        #: one that takes over when the process has had its `max_tasks_per_process`
+        self._spare: ExecutorProcess | None = None
+        self._starting: asyncio.Task[None] | None = None
+        self._lock = asyncio.Lock()
         self._next_token = 0
-        self._job: Job | None = None
-        #: it still speaks after its end
-        self._last_job: Job | None = None
+        self._plan_data: dict[str, bytes] = {}
         #: tokens that did not fit into the pipe yet
         self._waiting: deque[int] = deque()
-        #: why the process is killed: the unit, and its failure (None: it is handed back)
-        self._verdict: tuple[int, Failure | None] | None = None
-        self._wake = asyncio.Event()
-        self._failed_starts = 0
-        self._innocent_ends = 0
-        self._mask = Mask()
-        self._limits: dict[tuple[int, str], LogLimit] = {}
+        #: per job: when it came, its first unit began, and how long it is expected to take
+        self._given: dict[Job, float] = {}
+        self._began: dict[Job, float] = {}
+        self._expected: dict[Job, float | None] = {}
+        self._ticking: asyncio.TimerHandle | None = None
         self._requests: set[asyncio.Task[None]] = set()
-        #: when the first unit of the job was seen to run
-        self._began: float | None = None
-        self._last_seen: tuple[int, float] | None = None
-        self._stopping = False
-        self._last_words = ""
-
-    def job(self, bundle: Bundle, plans: Mapping[str, Plan]) -> Job:
-        job = Job(bundle, plans, self._next_token)
-        self._next_token = job.end
-        return job
+        self._failed_starts = 0
+        self._closing = False
+        self._taking, self._stopping = True, False
 
     def start(self, services: Services, unwanted: Unwanted) -> None:
         self._services, self._unwanted = services, unwanted
+        self._output = Output(services.log)
+        self._judge = Judge(self.kind, unwanted)
+        self._blame = Blame()
+
+    def make_job(self, make: Callable[[int], Job]) -> Job:
+        job = make(self._next_token)
+        self._next_token = job.end
+        return job
+
+    # ---- the process
 
     async def warm_up(self) -> None:
         await self._alive()
 
     async def _alive(self) -> ExecutorProcess:
         """A process that lives: the one that is there, or a new one."""
-        async with self._starting:
+        async with self._lock:
             if self._process is not None and self._process.look():
                 return self._process
             if self._process is not None:
                 await self._process.close()
-            try:
-                spawned, self._spawned = self._spawned or spawn(), None
-            except OSError as error:
-                raise ExecutorBroken(f"an executor process cannot be started: {error}") from error
-            self._process = ExecutorProcess(spawned, self._frame, self._output, self._wake.set)
-            await self._process.attach()
-            self._process.send(self._setup)
+            spare, self._spare = self._spare, None
+            self._process = spare if spare is not None and spare.look() else await self._new()
             return self._process
 
+    async def _new(self) -> ExecutorProcess:
+        try:
+            spawned, self._spawned = self._spawned or spawn(), None
+        except OSError as error:
+            raise ExecutorBroken(f"an executor process cannot be started: {error}") from error
+        process = ExecutorProcess(spawned, self._setup, self._frame, self._raw, self._gone)
+        self._process = self._process or process
+        await process.attach()
+        return process
+
+    def _ensure(self) -> None:
+        """Starts a process for the jobs, if none is being started."""
+        if self._starting is None or self._starting.done():
+            self._starting = self._services.spawn(self._start())
+
+    async def _start(self) -> None:
+        process = await self._alive()
+        self._resume(process)
+
+    def _resume(self, process: ExecutorProcess) -> None:
+        """Gives a new process all that is still to do."""
+        self._waiting.clear()
+        for job in list(self.jobs):
+            job.hand_back([*job.pending] if self._stopping else job.unwanted(self._unwanted, job.pending))
+            job.hand_back(job.orphans())
+            if not self._taking and job not in self._began:
+                job.hand_back([*job.pending])
+            self._send(process, job)
+        self._after_results()
+        self._offer(process)
+
+    def _gone(self, process: ExecutorProcess) -> None:
+        if not self._closing:
+            self._services.spawn(self._after_end(process))
+
+    async def _after_end(self, process: ExecutorProcess) -> None:
+        await process.drain()
+        if process is not self._process or process.settled:
+            return
+        process.settled = True
+        self._results(process, process.memory.take())
+        if not process.ready:
+            self._failed_starts += 1
+            if self._failed_starts >= MOST_FAILED_STARTS:
+                words = self._output.last_words[-2000:]
+                raise ExecutorBroken(f"executor processes end before they are ready: {words}")
+        else:
+            self._failed_starts = 0
+            self._blame.settle(process, self.jobs, self._judge)
+            self._judge.clear()
+        if self._stopping:
+            for job in self.jobs:
+                job.hand_back([*job.pending])
+        self._after_results()
+        if self.jobs:
+            self._ensure()
+
     async def close(self) -> None:
+        self._closing = True
         for task in self._requests:
             task.cancel()
-        if self._process is not None:
-            await self._process.close()
+        if self._ticking is not None:
+            self._ticking.cancel()
+        for process in (self._process, self._spare):
+            if process is not None:
+                await process.close()
+        self._process = self._spare = None
 
-    # ---- running a job
+    async def rest(self) -> None:
+        if not self.jobs:
+            await self.close()
+            self._closing = False
 
-    async def run(self, job: Job, plan_data: Mapping[str, bytes]) -> None:
-        self._job = self._last_job = job
-        self._began = None
-        self._limits.clear()
-        try:
-            while job.pending:
-                process = await self._alive()
-                job.hand_back(job.pending if self._stopping else job.unwanted(self._unwanted, job.pending))
-                if not job.pending:
-                    break
-                self._send(process, job, plan_data)
-                await self._watch(process, job)
-                if job.pending:
-                    self._after_end(process, job)
-        finally:
-            self._job = None
+    # ---- jobs
 
-    def _send(self, process: ExecutorProcess, job: Job, plan_data: Mapping[str, bytes]) -> None:
+    def room(self) -> int:
+        if not self._taking:
+            return 0
+        if self.width > 1:
+            units = sum(len(job.pending) for job in self.jobs)
+            size = max(1, units // max(1, len(self.jobs)))
+            return max(0, self.width - units) // size
+        if not self.jobs:
+            return 1
+        expected = self._expected[self.jobs[0]] if len(self.jobs) == 1 else None
+        return 1 if expected is not None and expected < SHORT else 0
+
+    def begin(self, job: Job, plan_data: Mapping[str, bytes], expected: float | None) -> None:
+        self.jobs.append(job)
+        self._given[job], self._expected[job] = time.monotonic(), expected
+        self._plan_data.update(plan_data)
+        self._arm()
+        process = self._process
+        if not self._taking:
+            job.hand_back([*job.pending])
+        else:
+            job.hand_back(job.unwanted(self._unwanted, job.pending))
+        if not job.pending:
+            self._after_results()
+        elif process is not None and process.attached and process.look():
+            self._send(process, job)
+            self._offer(process)
+        else:
+            self._ensure()
+
+    def _send(self, process: ExecutorProcess, job: Job) -> None:
+        if not job.pending:
+            return
         for digest in job.bundle.plans:
             if digest not in process.plans:
                 if len(process.plans) >= PLANS:
                     process.plans.clear()
                 process.plans.add(digest)
-                process.send(PlanFrame(digest, plan_data[digest]))
-        process.send(JobFrame(job.base, job.bundle.plans, job.bundle.items))
-        self._verdict = None
-        self._waiting = deque(job.pending)
-        process.offer(self._waiting)
+                process.send(PlanFrame(digest, self._plan_data[digest]))
+        process.send(JobFrame(job.base, job.data))
+        process.most_units = min(process.most_units, self._judge.most_units(job))
+        self._waiting.extend(job.heads())
 
-    async def _watch(self, process: ExecutorProcess, job: Job) -> None:
-        """Until nothing is pending or the process is gone."""
-        loop = asyncio.get_running_loop()
-        while job.pending and process.code is None:
-            self._wake.clear()
-            timer = loop.call_later(TICK, self._wake.set)
-            await self._wake.wait()
-            timer.cancel()
-            job.ended(process.memory.look())
-            process.offer(self._waiting)
-            if process.look():
-                self._judge(process, job)
-        if process.code is not None:
-            await process.drain()
-            job.ended(process.memory.take())
-
-    def _judge(self, process: ExecutorProcess, job: Job) -> None:
-        """Time limits, what is unwanted, slow bundles."""
-        running = process.memory.running()
-        seen, self._last_seen = self._last_seen, running
-        if running is None or running != seen or running[0] not in job.pending:
-            return  # what is seen once may be half written
-        unit, now = job.unit(running[0]), time.monotonic()
-        self._began = self._began or running[1]
-        if self._verdict is None:
-            if self._unwanted.holds(unit.item, unit.index):
-                self._end_unit(process, running[0], NOT_WANTED)
-            elif unit.timeout_ms is not None and (now - running[1]) * 1000 > unit.timeout_ms:
-                message = f"exceeded its timeout of {_duration(unit.timeout_ms)}"
-                self._end_unit(process, running[0], Failure("Timeout", message))
-        if now - self._began > SLOW and len(job.pending) > 1:
-            self._hand_back_queued(process, job)
-
-    def _end_unit(self, process: ExecutorProcess, token: int, failure: Failure | None) -> None:
-        self._verdict = (token, failure)
-        process.kill()
-
-    def _after_end(self, process: ExecutorProcess, job: Job) -> None:
-        """The process is gone: who is to blame?"""
-        assert process.code is not None
-        running = process.memory.running()
-        if not process.ready:
-            self._failed_starts += 1
-            if self._failed_starts >= 3:
-                raise ExecutorBroken(f"executor processes end before they are ready: {self._last_words[-2000:]}")
+    def _offer(self, process: ExecutorProcess) -> None:
+        """Moves waiting tokens into the pipe, as many as may run there."""
+        if not self._waiting:
             return
-        self._failed_starts = 0
-        if self._verdict is not None:
-            token, failure = self._verdict
-        elif running is not None and running[0] in job.pending:
-            token, failure = running[0], _died(process.code)
+        if not self._judge.has_room(process, self.jobs):
+            process.kill()  # it holds so much memory already that the next attempt would be blamed for it
+            return
+        most = self._blame.most(self._waiting, process.most_units - process.given, self.jobs)
+        if most < len(self._waiting):
+            some = deque(islice(self._waiting, most))
+            process.offer(some)
+            for _ in range(most - len(some)):
+                self._waiting.popleft()
         else:
-            self._innocent_ends += 1
-            token, failure = job.pending[0], _died(process.code)
-            if self._innocent_ends < 3:
-                return  # it ended between two units: none is to blame, as long as that does not go on
-        self._innocent_ends = 0
-        if token not in job.pending:
-            return
-        if failure is None:
-            job.hand_back([token])
-            return
-        seconds = time.monotonic() - running[1] if running is not None else 0.0
-        job.fail(token, failure, time.time() - seconds, seconds)
+            process.offer(self._waiting)
+        if process.given * 2 >= process.most_units and self._spare is None and not self._closing:
+            self._services.spawn(self._prepare_spare())
 
-    def _hand_back_queued(self, process: ExecutorProcess, job: Job) -> None:
-        tokens = [*process.take_back(), *self._waiting]
+    async def _prepare_spare(self) -> None:
+        async with self._lock:
+            if self._spare is None and not self._closing:
+                self._spare = await self._new()
+
+    def _results(self, process: ExecutorProcess, results: list[UnitResult]) -> None:
+        """Tells the jobs, which are in the order of their tokens."""
+        if not results:
+            return
+        process.done += len(results)
+        if len(self.jobs) == 1:
+            self._tell(self.jobs[0], results)
+            return
+        of: dict[Job, list[UnitResult]] = {}
+        job: Job | None = None
+        for result in results:
+            if job is None or not job.base <= result.token < job.end:
+                job = next((j for j in self.jobs if j.base <= result.token < j.end), None)
+            if job is not None:
+                of.setdefault(job, []).append(result)
+        for job, some in of.items():
+            self._tell(job, some)
+
+    def _tell(self, job: Job, results: list[UnitResult]) -> None:
+        self._began.setdefault(job, time.monotonic())
+        job.ended(self._judge.corrected(results))
+
+    def _after_results(self) -> None:
+        """Forgets jobs that have ended."""
+        ended = [job for job in self.jobs if not job.pending]
+        if ended:
+            self.jobs = [job for job in self.jobs if job.pending]
+            for job in ended:
+                self._given.pop(job, None)
+                self._began.pop(job, None)
+                self._expected.pop(job, None)
+                self._output.ended(job)
+        if not self.jobs:
+            self._plan_data.clear()
+
+    def _replace_if_used_up(self, process: ExecutorProcess) -> None:
+        """It has had its `max_tasks_per_process`: the spare one goes on."""
+        if process.done >= process.most_units and process.attached and not process.memory.running(self.width):
+            process.settled = True
+            self._process = None
+            self._services.spawn(process.close())
+            if self.jobs:
+                self._ensure()
+
+    # ---- looking
+
+    def _arm(self) -> None:
+        if self._ticking is None and not self._closing:
+            self._ticking = asyncio.get_running_loop().call_later(TICK, self._tick)
+
+    def _tick(self) -> None:
+        self._ticking = None
+        process = self._process
+        if not self.jobs or self._closing:
+            return
+        self._arm()
+        if process is None or not process.attached or process.code is not None:
+            return
+        self._results(process, process.memory.look())
+        self._after_results()
+        if process.look() and self.jobs:
+            running = self._judge.look(process, self.jobs)
+            for token, started in running:
+                job = next((j for j in self.jobs if j.base <= token < j.end), None)
+                if job is not None:
+                    self._began.setdefault(job, started)
+            self._hand_back_slow(process)
+            self._offer(process)
+            self._after_results()
+        self._replace_if_used_up(process)
+
+    def _hand_back_slow(self, process: ExecutorProcess) -> None:
+        now = time.monotonic()
+        slow = [job for i, job in enumerate(self.jobs) if self._is_slow(job, i, now)]
+        if slow:
+            self._hand_back_queued(process, self.jobs[self.jobs.index(slow[0]) :])
+
+    def _is_slow(self, job: Job, place: int, now: float) -> bool:
+        began = self._began.get(job)
+        if began is not None:
+            return now - began > SLOW and len(job.pending) > 1
+        return place > 0 and now - self._given[job] > PATIENCE
+
+    def _hand_back_queued(self, process: ExecutorProcess | None, jobs: list[Job]) -> None:
+        """What these jobs have not begun."""
+        tokens = deque([*(process.take_back() if process is not None else ()), *self._waiting])
         self._waiting.clear()
-        if tokens:
-            job.hand_back(tokens)
+        for job in jobs:
+            job.hand_back([token for token in tokens if job.base <= token < job.end])
+        rest = [token for token in tokens if not any(job.base <= token < job.end for job in jobs)]
+        self._waiting.extend(rest)
+        if process is not None and rest:
+            self._offer(process)
+        self._after_results()
+
+    # ---- what is no longer wanted
 
     def drop_unwanted(self) -> None:
-        job, process = self._job, self._process
-        if job is None or process is None or not any(map(self._unwanted.concerns, job.bundle.items)):
+        concerned = [job for job in self.jobs if any(map(self._unwanted.concerns, job.bundle.items))]
+        process = self._process
+        if not concerned or process is None or not process.attached:
             return
         tokens = [*process.take_back(), *self._waiting]
-        dropped = set(job.unwanted(self._unwanted, tokens))
-        job.hand_back(dropped)
-        self._waiting = deque(token for token in tokens if token not in dropped)
-        process.offer(self._waiting)
-        self._wake.set()
+        for job in concerned:
+            mine = [token for token in tokens if job.base <= token < job.end]
+            job.hand_back(job.unwanted(self._unwanted, mine))
+            if job.units.chains:
+                self._drop_followers(process, job)
+        self._waiting = deque(token for token in tokens if any(token in job.pending for job in self.jobs))
+        self._offer(process)
+        self._judge.look(process, self.jobs)
+        self._after_results()
+
+    def _drop_followers(self, process: ExecutorProcess, job: Job) -> None:
+        followers = set(job.pending) - set(job.heads())
+        dropped = job.unwanted(self._unwanted, followers)
+        if dropped:
+            process.send(Drop(tuple(dropped)))
+            process.memory.ask_attention()
+
+    def abandon(self, job: Job) -> None:
+        process = self._process
+        if job not in self.jobs:
+            return
+        tokens = [*(process.take_back() if process is not None and process.attached else ()), *self._waiting]
+        self._waiting = deque(token for token in tokens if not job.base <= token < job.end)
+        if process is not None and process.attached:
+            self._judge.end_all(process, [job])
+            self._offer(process)
+        job.abandon()
+        self._after_results()
+
+    def finish(self) -> None:
+        self._taking = False
+        self._hand_back_queued(self._live(), list(self.jobs))
 
     def hand_back(self) -> None:
-        self._stopping = True
-        job, process = self._job, self._process
-        if job is None or process is None:
-            return
-        self._hand_back_queued(process, job)
-        if job.pending and self._verdict is None:
-            self._end_unit(process, job.pending[-1], None)
+        self._taking, self._stopping = False, True
+        process = self._live()
+        self._hand_back_queued(process, list(self.jobs))
+        if process is None:
+            for job in self.jobs:
+                job.hand_back([*job.pending])
+            self._after_results()
+        elif self.jobs:
+            self._judge.hand_back_all(process)
+
+    def _live(self) -> ExecutorProcess | None:
+        process = self._process
+        return process if process is not None and process.attached and process.code is None else None
 
     # ---- what comes from the executor
 
-    def _frame(self, frame: FromExecutor) -> None:
-        process = self._process
-        assert process is not None
+    def _frame(self, process: ExecutorProcess, frame: FromExecutor) -> None:
         if isinstance(frame, Bell):
-            if self._job is not None:
-                self._job.ended(process.memory.take())
-                process.offer(self._waiting)
-                if not self._job.pending:
-                    self._wake.set()
+            if process is self._process:
+                self._results(process, process.memory.take())
+                self._after_results()
+                self._offer(process)
+                if process.done >= process.most_units:
+                    self._replace_if_used_up(process)
         elif isinstance(frame, Ready):
             process.ready = True
         elif isinstance(frame, Log):
-            self._log(frame.token, frame.stream, frame.text)
+            self._output.show(self.jobs, frame.token, frame.stream, frame.text)
         else:
             task = asyncio.ensure_future(self._answer(process, frame))
             self._requests.add(task)
             task.add_done_callback(self._requests.discard)
 
+    def _raw(self, process: ExecutorProcess, stream: Literal["out", "err"], data: bytes) -> None:
+        self._output.raw(process, self.jobs, stream, data)
+
     async def _answer(self, process: ExecutorProcess, frame: GetBlob | PutBlob) -> None:
         try:
             if isinstance(frame, GetBlob):
-                process.send(BlobReply(await self._services.get_blob(frame.digest)))
+                process.send(BlobReply(frame.request, await self._services.get_blob(frame.digest)))
             else:
                 await self._services.put_blob(frame.digest, frame.data)
-                process.send(BlobReply())
+                process.send(BlobReply(frame.request))
         except FlowError as error:
-            process.send(BlobReply(error=str(error)))
-
-    def _output(self, stream: Literal["out", "err"], data: bytes) -> None:
-        """What children of the process wrote, and C code: belongs to the unit that runs, as far as one can say."""
-        process = self._process
-        text = self._mask(data.decode("utf-8", "replace"))
-        if process is None or not process.ready:
-            self._last_words += text
-            return
-        speaker = self._speaker(process)
-        if speaker is None:
-            sys.stderr.write(text)  # before the first job: what a library says when it is imported
-            return
-        now = time.monotonic()
-        key = (speaker, stream)
-        limit = self._limits.setdefault(key, LogLimit(now))
-        self._log(speaker, stream, limit.feed(text, now))
-        if limit.holds:
-            asyncio.get_running_loop().call_later(_HELD, self._show_held, key)
-
-    def _show_held(self, key: tuple[int, str]) -> None:
-        limit = self._limits.get(key)
-        if limit is not None and limit.holds:
-            self._log(*key, limit.rest())
-
-    def _speaker(self, process: ExecutorProcess) -> int | None:
-        """The unit that runs; if none does, the last one: what it wrote may come after its end."""
-        running = process.memory.running()
-        if running is not None:
-            return running[0]
-        job = self._last_job
-        return None if job is None else job.base if job.last_ended is None else job.last_ended
-
-    def _log(self, token: int, stream: str, text: str) -> None:
-        job = self._last_job
-        if job is not None and text and job.base <= token < job.end:
-            self._services.log(_note(job.unit(token), stream, text))
-
-
-def _note(unit: Unit, stream: str, text: str) -> LogNote:
-    index = unit.item.index_of(unit.index)
-    return LogNote(unit.item.run, unit.step, index, unit.item.attempt, stream, text)  # type: ignore[arg-type]
-
-
-def _died(code: int) -> Failure:
-    if code >= 0:
-        message = f"its process exited with code {code} (os._exit, or an exit handler of a library)"
-    else:
-        name = signal.Signals(-code).name if -code in set(signal.Signals) else "a signal without a name"
-        hint = "; was the machine out of memory?" if -code == signal.SIGKILL else ""
-        message = f"its process was killed by signal {-code} ({name}){hint}"
-    return Failure("WorkerDied", message)
-
-
-def _duration(ms: int) -> str:
-    """As the language writes it: 90s, 5m, 250ms."""
-    for unit, size in (("h", 3_600_000), ("m", 60_000), ("s", 1000)):
-        if ms % size == 0:
-            return f"{ms // size}{unit}"
-    return f"{ms}ms"
+            process.send(BlobReply(frame.request, error=str(error)))

@@ -38,6 +38,10 @@ class TaskStep(msgspec.Struct, frozen=True, kw_only=True):
     returns: Type | None
     connections: tuple[ConnectionDef, ...]
     operate: Operate
+    #: calling it may take its time, for it is no `async def`
+    blocks: bool
+    #: it has a soft time limit
+    soft: bool
 
     def call(self, inputs: Inputs, item: WorkItem, index: int) -> Any:
         """Runs one unit (its position in a range, or -1). Raises whatever the task does."""
@@ -76,12 +80,16 @@ def task_step(plan: Plan, block: int, at: int, functions: Functions, root: Path)
     assert isinstance(node, TaskNode), node
     task = plan.tasks[node.task]
     returns = None if task.returns is None else plan.types[task.returns]
+    operate, blocks = operator_of(task, returns, functions, root)
+    settings = plan.settings[node.settings]
     return TaskStep(
         flow=plan.flow,
         name=node.name or task.name,
-        env=dict(plan.settings[node.settings].env),
+        env=dict(settings.env),
         arguments=argument_getters(plan, node, [nodes[i.node].name for i in node.inputs]),
         returns=returns,
         connections=tuple(plan.connections[i] for i in task.uses),
-        operate=operator_of(task, returns, functions, root),
+        operate=operate,
+        blocks=blocks,
+        soft=settings.soft_timeout_ms is not None,
     )

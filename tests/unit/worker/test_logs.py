@@ -164,7 +164,7 @@ def test_a_quiet_task_is_not_limited() -> None:
 
 def test_a_writer_gives_whole_lines_and_the_rest_at_the_end() -> None:
     got: list[str] = []
-    writer = LogWriter(1, Mask({"FLOW_SECRET_A": "secret", "OTHER": "line"}), got.append)
+    writer = LogWriter(1, Mask({"FLOW_SECRET_A": "secret", "OTHER": "line"}), lambda _, text: got.append(text))
     print("one line and sec", end="", file=writer)
     print("ret", file=writer)
     print("end", end="", file=writer)

@@ -1,0 +1,183 @@
+"""The executor of kind async: many units at the same time on one event loop.
+
+`async def` tasks run on the loop. What blocks (a plain function, a command) runs in a thread beside it, so that it does
+not hold up the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from flowrun.errors import StoreError
+from flowrun.messages import Bundle, WorkItem
+
+from .awaiting import Awaiting
+from .core import HAS_EXPIRED, WAS_DROPPED, Core, expired, speaking
+from .execute import Ended, ended_by
+from .frames import BlobReply, GetBlob, Interrupt, PutBlob
+from .shared import SUCCESS
+from .unit_blobs import UnitBlobs, fetch_all
+
+__all__ = ["serve_coroutines"]
+
+_TOKEN_BYTES = 8
+
+
+def serve_coroutines(core: Core, width: int) -> None:
+    """Until the process is killed."""
+    main = _Coroutines(core, width).serve()
+    try:
+        import uvloop  # absent on Windows
+    except ModuleNotFoundError:
+        asyncio.run(main)
+    else:
+        uvloop.run(main)
+
+
+class _Unit:
+    """A unit that runs."""
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[None] | None = None
+        self.awaiting: Awaiting | None = None
+
+
+class _Coroutines:
+    def __init__(self, core: Core, width: int) -> None:
+        self._core = core
+        self._cells = list(range(width))
+        #: by the token that runs
+        self._units: dict[int, _Unit] = {}
+        self._width = width
+        self._listening = False
+
+    async def serve(self) -> None:
+        loop = self._loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(self._width, "flow"))
+        self._core.on_interrupt = self._interrupt
+        loop.add_reader(self._core.link.fileno(), self._frames)
+        self._listen()
+        await loop.create_future()
+
+    def _frames(self) -> None:
+        for frame in self._core.link.arrived():
+            self._core.handle(frame)
+
+    # ---- tokens
+
+    def _listen(self) -> None:
+        """Takes tokens when they come, while there is room."""
+        if not self._listening:
+            self._listening = True
+            self._loop.add_reader(self._core.tokens, self._take)
+
+    def _take(self) -> None:
+        core = self._core
+        while self._cells:
+            try:
+                token = int.from_bytes(os.read(core.tokens, _TOKEN_BYTES), "little")
+            except BlockingIOError:
+                self._listen()
+                return
+            while token >= core.end:
+                core.handle(core.link.receive())
+            bundle, item, place = core.find(token)
+            self._loop.create_task(self._chain(self._cells.pop(), token, bundle, item, place))
+        if self._listening:
+            self._listening = False
+            self._loop.remove_reader(core.tokens)
+
+    # ---- units
+
+    async def _chain(self, cell: int, token: int, bundle: Bundle, item: WorkItem, place: int) -> None:
+        core = self._core
+        digest = bundle.plans[item.plan]
+        ended = await self._unit(cell, token, item, digest, place if item.first >= 0 else -1)
+        payloads = [ended.payload]
+        for _ in item.then:
+            if ended.state != SUCCESS:
+                break
+            token += 1
+            if token in core.dropped:
+                now = time.monotonic()
+                core.write(token, WAS_DROPPED, now, now)
+                break
+            following, digest = core.next_of_chain(bundle, item, payloads)
+            ended = await self._unit(cell, token, following, digest, -1)
+            payloads.append(ended.payload)
+        core.memory.rest(cell)
+        self._cells.append(cell)
+        if not self._listening:
+            self._take()
+        self._loop.call_soon(core.ring)
+
+    async def _unit(self, cell: int, token: int, item: WorkItem, digest: str, index: int) -> Ended:
+        core = self._core
+        started = time.monotonic()
+        core.latest = token
+        speaking.set(token)
+        core.memory.begin(cell, token, started)
+        unit = self._units[token] = _Unit()
+        unit.task = asyncio.current_task()
+        try:
+            ended = HAS_EXPIRED if expired(item) else await self._run(unit, item, digest, index)
+        except BaseException as error:  # what tasks raise, and the cancellation of this unit
+            ended = ended_by(error)
+        del self._units[token]
+        core.write(token, ended, started, time.monotonic())
+        return ended
+
+    async def _run(self, unit: _Unit, item: WorkItem, digest: str, index: int) -> Ended:
+        blobs = UnitBlobs()
+        await fetch_all(item.inputs, blobs, self._get)
+        prepared = self._core.executions.prepare(item, digest, blobs)
+        value = await self._beside(partial(prepared.begin, index)) if prepared.blocks else prepared.begin(index)
+        if hasattr(value, "__await__"):
+            if prepared.soft:
+                value = unit.awaiting = Awaiting(value)
+            value = await value
+        ended = prepared.end(value)
+        for key, data in blobs.stored.items():
+            await self._put(key, data)
+        return ended
+
+    async def _beside(self, work: Any) -> Any:
+        """In a thread. What runs there cannot be cancelled: whoever wants it to end must end the process."""
+        running = asyncio.ensure_future(asyncio.to_thread(work))
+        while not running.done():
+            try:
+                await asyncio.wait([running])
+            except asyncio.CancelledError:
+                continue
+        return running.result()
+
+    def _interrupt(self, frame: Interrupt) -> None:
+        unit = self._units.get(frame.token)
+        if unit is None or unit.task is None:
+            return
+        if not frame.soft:
+            unit.task.cancel()
+        elif unit.awaiting is not None:
+            unit.awaiting.interrupt()
+
+    # ---- blobs
+
+    async def _get(self, digest: str) -> bytes:
+        return await self._request(GetBlob(self._core.request_number(), digest))
+
+    async def _put(self, digest: str, data: bytes) -> None:
+        await self._request(PutBlob(self._core.request_number(), digest, data))
+
+    async def _request(self, frame: GetBlob | PutBlob) -> bytes:
+        answer: asyncio.Future[BlobReply] = self._loop.create_future()
+        self._core.on_reply[frame.request] = lambda reply: None if answer.done() else answer.set_result(reply)
+        self._core.link.send(frame)
+        reply = await answer
+        if reply.error is not None:
+            raise StoreError(reply.error)
+        return reply.data

@@ -1,0 +1,52 @@
+"""An executor's socket to its agent, by its descriptor: the module `socket` takes its time to import."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+
+import msgspec
+
+from .frames import FrameBuffer, FromExecutor, ToExecutor, pack_frame
+
+__all__ = ["Link"]
+
+
+class Link:
+    """Sends from any thread; one thread receives."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._buffer = FrameBuffer()
+        self._frames: deque[ToExecutor] = deque()
+        self._decoder = msgspec.msgpack.Decoder(ToExecutor)
+        self._lock = threading.Lock()
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def send(self, frame: FromExecutor) -> None:
+        data = memoryview(pack_frame(frame))
+        with self._lock:
+            while data:
+                data = data[os.write(self._fd, data) :]
+
+    def receive(self) -> ToExecutor:
+        """Waits for a frame; ends the process when the agent is gone."""
+        while not self._frames:
+            self._read()
+        return self._frames.popleft()
+
+    def arrived(self) -> list[ToExecutor]:
+        """All frames that are there, when the descriptor is readable."""
+        self._read()
+        frames = list(self._frames)
+        self._frames.clear()
+        return frames
+
+    def _read(self) -> None:
+        data = os.read(self._fd, 1 << 18)
+        if not data:
+            os._exit(0)
+        self._frames.extend(map(self._decoder.decode, self._buffer.feed(data)))
