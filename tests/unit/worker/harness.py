@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import textwrap
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
@@ -35,6 +36,7 @@ class Worker:
         self.logs: list[LogNote] = []
         self.fence = 0
         self._seen = 0
+        self._came: deque[Results | Lost] = deque()
 
     async def submit(self, plan: plans.Plan, items: Sequence[WorkItem], bundle: str | None = None) -> Bundle:
         data = plans.encode(plan)
@@ -46,12 +48,14 @@ class Worker:
 
     async def events(self) -> AsyncIterator[Results | Lost]:
         """What the worker writes to the inbox, from where the last reader stopped."""
-        async for records in self.transport.read("p", self._seen):
-            for record in records:
-                self._seen = record.seq
-                for event in unpack_events(record.data):
-                    assert isinstance(event, Results | Lost)
-                    yield event
+        while True:
+            while self._came:
+                yield self._came.popleft()
+            async for records in self.transport.read("p", self._seen):
+                self._seen = records[-1].seq
+                for record in records:
+                    self._came.extend(event for event in unpack_events(record.data))  # type: ignore[misc]
+                break
 
     async def outcomes(self, units: int, seconds: float = 30.0) -> list[Outcome]:
         """The outcomes of so many units, in the order of the inbox."""
