@@ -256,6 +256,14 @@ class Connection:
         [answer] = await self.request_many(subject, data, lambda _: True, headers)
         return answer
 
+    async def request_once(self, subject: str, data: bytes, headers: bytes) -> Message | None:
+        """The answer to a request that must not be made twice; None if there is none in time."""
+        try:
+            [answer] = await self._ask(subject, data, lambda _: True, headers)
+        except (TimeoutError, _AskAgain, nats_errors.NoRespondersError):
+            return None
+        return answer
+
     async def request_many(
         self, subject: str, data: bytes, is_last: Callable[[Message], bool], headers: bytes = b""
     ) -> list[Message]:

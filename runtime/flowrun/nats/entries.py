@@ -7,6 +7,7 @@ nothing, by writing over exactly that message.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 from collections.abc import AsyncGenerator
@@ -28,6 +29,8 @@ _KEY = "Flow-Key"
 _EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 #: a removed entry leaves its message for so long
 _TOMBSTONE = {"Nats-TTL": "60s"}
+#: a check that met another one is made again so often, after this time in seconds
+_TRIES, _AGAIN = 100, 0.01
 
 
 class Entries:
@@ -49,12 +52,17 @@ class Entries:
 
     async def write(self, key: str, data: bytes, expected: int | None) -> int:
         """Raises Conflict."""
-        try:
-            return await self._write(key, data, expected)
-        except WrongSequence as error:
-            if expected == 0 and error.last != 0:
-                return await self._write_over_removed(key, data)
-            raise Conflict(f"the entry {key} was changed by another one") from None
+        for _ in range(_TRIES):
+            try:
+                return await self._write(key, data, expected)
+            except WrongSequence as error:
+                if error.last is None:  # another write is under way, and may fail
+                    await asyncio.sleep(_AGAIN)
+                elif expected == 0:
+                    return await self._write_over_removed(key, data)
+                else:
+                    break
+        raise Conflict(f"the entry {key} was changed by another one") from None
 
     async def _write_over_removed(self, key: str, data: bytes) -> int:
         found = await self._read(key)

@@ -107,10 +107,7 @@ class Publisher:
         if self._closed:
             raise self._closed
         if len(data) > self._largest:
-            raise ValueTooLarge(
-                f"a message of {len(data):,} bytes is larger than the NATS server takes "
-                f"({self._connection.max_payload:,}): raise its `max_payload`"
-            )
+            self.check(data)
         self._number = number = self._number + 1
         size = len(headers)
         if size:
@@ -125,6 +122,14 @@ class Publisher:
         self._free -= 1
         self._connection.write(chunk)
         return done
+
+    def check(self, data: bytes) -> None:
+        """Raises ValueTooLarge for what the server would not take."""
+        if len(data) > self._largest:
+            raise ValueTooLarge(
+                f"a message of {len(data):,} bytes is larger than the NATS server takes "
+                f"({self._connection.max_payload:,}): raise its `max_payload`"
+            )
 
     @property
     def full(self) -> bool:

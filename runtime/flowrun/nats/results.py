@@ -61,8 +61,9 @@ class Results:
         await asyncio.gather(*(self._put(last[i : i + _BATCH], headers) for i in range(0, len(last), _BATCH)))
 
     async def _put(self, records: list[tuple[str, bytes]], headers: bytes) -> None:
-        room = self._connection.max_payload
-        if len(records) > 1 and self._connection.connected and all(len(data) < room for _, data in records):
+        for _, data in records:
+            self._publisher.check(data)
+        if len(records) > 1 and self._connection.connected:
             async with self._gate:
                 if await self._put_fast(records, headers):
                     return

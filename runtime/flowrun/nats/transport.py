@@ -7,7 +7,6 @@ import functools
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 
 from flowrun import names
-from flowrun.errors import Fenced
 from flowrun.settings import Settings
 from flowrun.transport import Delayed, Entry, Inbox, Record, WorkSource
 
@@ -16,9 +15,10 @@ from .blobs import Blobs
 from .collect import collect_blobs
 from .connection import Connection, Subscription
 from .delayed import DelayedEvents
+from .dispatching import Dispatching
 from .entries import Entries
-from .protocol import encode_headers, publication
-from .publisher import Publisher, WrongSequence, key_headers
+from .protocol import publication
+from .publisher import Publisher, key_headers
 from .reading import Reader, read_records
 from .results import Results
 from .work import WorkLanes
@@ -28,17 +28,6 @@ __all__ = ["NatsTransport"]
 
 #: subjects that are written to again and again
 _inbox_subject = functools.lru_cache(maxsize=1_000)(names.inbox_subject)
-_work_subject = functools.lru_cache(maxsize=10_000)(names.work_subject)
-
-
-@functools.lru_cache(maxsize=1_000)
-def _fence_headers(env: str, partition: str, fence: int) -> bytes:
-    """The headers of a dispatch, up to its key."""
-    headers = {
-        "Nats-Expected-Last-Subject-Sequence": str(fence),
-        "Nats-Expected-Last-Subject-Sequence-Subject": names.fence_subject(env, partition),
-    }
-    return encode_headers(headers).removesuffix(b"\r\n")
 
 
 class NatsTransport:
@@ -52,6 +41,7 @@ class NatsTransport:
         self._entries = Entries(connection, publisher)
         self._delayed = DelayedEvents(connection, publisher)
         self._results = Results(connection, publisher)
+        self._dispatching = Dispatching(connection, publisher)
 
     @classmethod
     async def connect(cls, url: str, settings: Settings | None = None, name: str = "flow") -> NatsTransport:
@@ -102,22 +92,12 @@ class NatsTransport:
     # ---- work
 
     async def fence(self, partition: str) -> int:
-        subject = names.fence_subject(self._env, partition)
-        token = await self._publisher.publish(subject, b"", f"{self._connection.new_inbox()}")
-        await streams.purge(self._connection, names.work_stream(self._env), subject, keep=1)
-        return token
+        return await self._dispatching.fence(partition)
 
     async def dispatch(
         self, group: str, lane: str, priority: int, partition: str, data: bytes, key: str, fence: int
     ) -> None:
-        publisher = self._publisher
-        if publisher.full:
-            await publisher.room()
-        headers = key_headers(key, _fence_headers(self._env, partition, fence))
-        try:
-            await publisher.post(_work_subject(self._env, group, lane, priority, partition), data, headers)
-        except WrongSequence:
-            raise Fenced() from None
+        await self._dispatching.put(group, lane, priority, partition, data, key, fence)
 
     async def standing_work(self, partition: str) -> list[bytes]:
         stream, subjects = names.work_stream(self._env), names.work_filter(self._env, partition)
@@ -206,6 +186,7 @@ class NatsTransport:
         return notes.iterate()
 
     async def close(self) -> None:
+        await self._dispatching.close()
         await self._publisher.close()
         await self._connection.close()
 
