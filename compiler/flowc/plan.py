@@ -87,6 +87,8 @@ class ConcurrencyDef(_Data, frozen=True, kw_only=True):
     key: Expr | None = None
     #: what happens when the limit is reached: wait; cancel the oldest that runs; be cancelled; be skipped
     on_conflict: Literal["queue", "cancel_running", "cancel_new", "skip"] = "queue"
+    #: the task whose calls are counted together, wherever they stand; "": the calls of this step alone
+    name: str = ""
 
 
 class StepSettings(_Data, frozen=True, kw_only=True):

@@ -13,11 +13,12 @@ from flowrun.messages import Failure, StepNote
 from flowrun.sequences import Source
 from flowrun.wire import externalise
 
+from .claims import Claims
 from .commands import ClearTimer, Command, PutBlob, SetTimer
 from .graph import Tables
 from .marks import Marks
 from .past import Past
-from .pools import Pools
+from .quotas import Quotas
 from .snapshot import head_of, pack_run, unpack_run
 from .state import FAILED, NAMES, NULL, SUCCESS, Run, Scope, Timer, entered, number_of, seconds_of
 
@@ -26,7 +27,6 @@ __all__ = [
     "CLOSE",
     "OPEN",
     "PROPAGATE",
-    "SERVE",
     "START",
     "Core",
     "Part",
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 #: kinds of entries of the agenda
-PROPAGATE, START, CLOSE, CANCEL, SERVE, OPEN = range(6)
+PROPAGATE, START, CLOSE, CANCEL, OPEN = range(5)
 
 
 class Part(Protocol):
@@ -52,7 +52,9 @@ class Part(Protocol):
 class Core:
     """What the engine knows, and what it wants done."""
 
-    def __init__(self) -> None:
+    def __init__(self, partition: str = "0", partitions: int = 1) -> None:
+        #: its name, and how many partitions share what is limited: named "0", "1", …; 1: it shares nothing
+        self.partition, self.partitions = partition, partitions
         self.tables: dict[str, Tables] = {}
         #: plans that cannot be had, and why
         self.refused: dict[str, str] = {}
@@ -68,9 +70,16 @@ class Core:
         self.past = Past()
         #: cancellations of runs that have not come yet
         self.marks = Marks()
-        self.pools = Pools()
+        #: permits: what is asked for here, and what belongs to this partition
+        self.claims = Claims()
+        self.quotas = Quotas()
         #: what a snapshot holds beside the runs: each packs and restores itself
-        self.parts: dict[str, Part] = {"past": self.past, "marks": self.marks, "pools": self.pools}
+        self.parts: dict[str, Part] = {
+            "past": self.past,
+            "marks": self.marks,
+            "claims": self.claims,
+            "quotas": self.quotas,
+        }
         #: the largest time stamp seen, milliseconds since 1970
         self.now = 0
         #: the last events that changed nothing, and why

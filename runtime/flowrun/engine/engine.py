@@ -19,10 +19,10 @@ from flowc.plan import ChildNode, EachNode, Plan
 
 from flowrun.messages import Cancel, Event, Lost, Outcome, Results, RunRecord, Submit, TakeOver, TimerFired, WorkItem
 
-from . import child, fanout, flows, items, ranges, repeat, runs, slots, starts, tasks
+from . import child, fanout, flows, grants, items, ranges, repeat, runs, starts, tasks
 from .cancel import cancel_named, cancel_node, cancel_scope
 from .commands import Changed, Command, Ready, SetTimer
-from .core import CANCEL, CLOSE, OPEN, PROPAGATE, SERVE, START, Core
+from .core import CANCEL, CLOSE, OPEN, PROPAGATE, START, Core
 from .graph import Tables
 from .outcome import outcome_of
 from .record import pack_rows, run_record
@@ -34,7 +34,7 @@ __all__ = ["Engine"]
 
 
 class Engine(Core):
-    """The state of one partition: its runs, their steps, its pools."""
+    """The state of one partition: its runs, their steps, and what it owns of permits."""
 
     # ---- plans ------------------------------------------------------------------------------------------------------
 
@@ -79,6 +79,9 @@ class Engine(Core):
                 self._cancel(event)
             case TakeOver():
                 self.past.remember_ms, self.past.keep_ms = event.remember_ms, event.keep_ms
+                grants.took_over(self)
+            case _:
+                grants.hear(self, event)
         return self._decided()
 
     def _decided(self) -> list[Command]:
@@ -90,9 +93,10 @@ class Engine(Core):
         return self.commands
 
     def _work_off(self) -> None:
-        agenda = self.agenda
-        while agenda:
-            kind, scope, node, argument = agenda.popleft()
+        while self.agenda or grants.settle(self):
+            if not self.agenda:
+                continue
+            kind, scope, node, argument = self.agenda.popleft()
             if kind == PROPAGATE:
                 propagate(self, scope, node)
             elif kind == START:
@@ -102,8 +106,6 @@ class Engine(Core):
                 self._close(scope)
             elif kind == OPEN:
                 self._open(scope, node)
-            elif kind == SERVE:
-                slots.serve(self, scope.graph.plan.pools[argument].name)
             elif kind == CANCEL and node < 0:
                 cancel_scope(self, scope, argument)
             elif kind == CANCEL:
@@ -173,6 +175,9 @@ class Engine(Core):
             self._work_off()
 
     def _timer(self, event: TimerFired) -> None:
+        if not event.run:
+            grants.timer(self, event.timer)
+            return
         run = self.find(event.run)
         timer = run.timers.get(event.timer) if run else None
         if run is None or timer is None:
@@ -224,6 +229,8 @@ class Engine(Core):
             why = cancel_named(self, run.body, event.step) if event.step else flows.cancel_flow(self, run.body)
             if why:
                 self.ignore(f"cancellation of {event.step} of {event.run}: {why}")
+        elif run is not None and not run.ended and not event.step:
+            runs.cancel(self, run)
         elif self.is_known(event.run) or event.step:
             self.ignore(f"cancellation of {event.run}, which does not run")
         else:
@@ -247,6 +254,7 @@ class Engine(Core):
 
     def timers(self) -> Iterator[SetTimer]:
         """All timers that are set."""
+        yield from grants.timers(self)
         for run in (*self.runs.values(), *map(head_of, self.frozen.values())):
             for name, timer in run.timers.items():
                 yield SetTimer(run.id, name, timer.at_ms)
@@ -272,16 +280,13 @@ class Engine(Core):
         if run not in self.past:
             self.past.add(run, self.now, known is not None and known.keyed)
         for scope in known.scopes.values() if known else ():
-            for node in range(scope.graph.params, scope.graph.size):
-                slots.give_back(self, scope, node)
-            scope.states[:] = bytes((CANCELLED,)) * len(scope.states)  # so that nothing of it waits for slots
+            scope.states[:] = bytes((CANCELLED,)) * len(scope.states)  # so that nothing of it is started
         if known:
             known.scopes.clear()
         self.changes.pop(run, None)
         self.agenda = deque(entry for entry in self.agenda if entry[1].run.id != run)
         self.commands = [command for command in self.commands if getattr(command, "run", "") != run]
-        for pool in self.pools.by_name:
-            slots.serve(self, pool)
+        self.claims.close_run(run)
         return self._decided()
 
     def ended(self) -> Iterable[str]:

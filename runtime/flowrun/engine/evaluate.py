@@ -7,6 +7,7 @@ evaluates it, for the coordinator reads no blobs.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from flowc.plan import Expr, Plan
@@ -17,7 +18,7 @@ from flowrun.expr import Env, ExpressionError, evaluate
 
 from .graph import Graph
 
-__all__ = ["ExpressionError", "arm_of", "compose", "compute", "compute_default"]
+__all__ = ["ExpressionError", "arm_of", "compose", "compute", "compute_default", "compute_key", "kinds_of"]
 
 
 def compute(graph: Graph, node: int, expr: Expr, inputs: tuple[bytes, ...]) -> bytes | None:
@@ -27,13 +28,38 @@ def compute(graph: Graph, node: int, expr: Expr, inputs: tuple[bytes, ...]) -> b
         return composed
     if any(map(wire.may_hold_blobs, inputs)):
         return None
-    types = graph.plan.types
-    nodes = graph.nodes
-    kinds = [
+    return _evaluate(expr, [_decode(data, kind) for data, kind in zip(inputs, kinds_of(graph, node), strict=True)])
+
+
+def kinds_of(graph: Graph, node: int) -> list[Type]:
+    """The types of a node's inputs."""
+    types, nodes = graph.plan.types, graph.nodes
+    return [
         Optional(types[nodes[given.node].type]) if given.optional else types[nodes[given.node].type]
         for given in nodes[node].inputs
     ]
-    return _evaluate(expr, [_decode(data, kind) for data, kind in zip(inputs, kinds, strict=True)])
+
+
+def compute_key(expr: Expr, inputs: Sequence[bytes], kinds: Sequence[Type]) -> bytes:
+    """The value of a concurrency key, over inputs of these types. Raises ExpressionError, also where it is made of a
+    value that only a worker can read."""
+    used = set(_used(expr))
+    if any(wire.may_hold_blobs(inputs[i]) for i in used):
+        raise ExpressionError("it is made of a value above 32 KiB: pass what tells them apart by itself")
+    given = [
+        _decode(data, kind) if i in used else None for i, (data, kind) in enumerate(zip(inputs, kinds, strict=True))
+    ]
+    return _evaluate(expr, given)
+
+
+def _used(expr: Expr) -> Iterator[int]:
+    """The inputs that an expression reads."""
+    if len(expr) == 2 and expr[0] == "in":
+        yield expr[1]
+    elif expr and expr[0] != "lit":
+        for part in expr:
+            if isinstance(part, list):
+                yield from _used(part)
 
 
 def compute_default(plan: Plan, expr: Expr, given: list[bytes]) -> bytes:

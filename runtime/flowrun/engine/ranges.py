@@ -1,8 +1,8 @@
 """A simple `each`: its items are calls of one task, dispatched as ranges.
 
 An item's state is one byte, its duration a float32; its value lies in a buffer as it came. Only what is out of the
-ordinary (another attempt, a failure) is an object. Items are started in order, within `concurrency` and the slots
-of the pool, in ranges as long as that allows; an item that is tried again goes first.
+ordinary (another attempt, a failure) is an object. Items are started in order, within `concurrency` and the
+permits that they have, in ranges as long as that allows; an item that is tried again goes first.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from flowrun import wire
 from flowrun.messages import Failure, Outcome
 from flowrun.names import lane
 
+from . import permits
 from .commands import Ready, Revoke
-from .core import SERVE, Core, inputs_of, note
+from .core import Core, inputs_of, note
 from .fan import each_node, end_if_done, items_failed, items_skipped, items_succeeded, items_withdrawn, take_seconds
 from .retry import wait_ms
 from .scopes import index_of
@@ -25,8 +26,8 @@ from .state import CANCELLED, EXPIRED, GRANTED, QUEUED, RETRYING, RUNNING, SUCCE
 from .tasks import MAX_CRASHES, WORKER_DIED, expiry_failure, priority_of
 
 __all__ = [
-    "arm_expiry", "deadline_passed", "expire_waiting", "fresh_ranges", "grant", "item_settings", "leave_queue", "lose",
-    "outstanding", "pump", "retry_due", "take_outcome", "wanted", "withdraw",
+    "arm_expiry", "deadline_passed", "expire_waiting", "fresh_ranges", "item_settings", "lose",
+    "outstanding", "pump", "retry_due", "take_outcome", "withdraw",
 ]  # fmt: skip
 
 #: what every item that has not ended becomes when it is cancelled
@@ -41,41 +42,27 @@ _UNKNOWN = Failure(type="Unknown", message="the worker gave no reason")
 
 def pump(core: Core, scope: Scope, node: int) -> None:
     """Starts as many items as may run now."""
-    count = wanted(scope, node)
-    if not count:
-        return
     settings = item_settings(scope, node)
-    if settings.pool is None:
-        grant(core, scope, node, count)
-    elif not scope.fans[node].asked:
-        scope.fans[node].asked = True
-        core.pools.ask(_pool(scope, settings.pool), settings.priority, scope.run.id, scope.id, node)
-        core.agenda.append((SERVE, scope, node, settings.pool))
+    if scope.states[node] != RUNNING:
+        permits.close_items(core, scope, node, settings)
+        return
+    priority = priority_of(scope.run, settings)
+    count = permits.for_items(core, scope, node, settings, priority, _wanted(scope, node))
+    if count:
+        _grant(core, scope, node, settings, count)
 
 
-def wanted(scope: Scope, node: int) -> int:
+def _wanted(scope: Scope, node: int) -> int:
     """How many items may start, as far as the `each` itself is concerned."""
     fan = scope.fans[node]
-    if scope.states[node] != RUNNING:
-        return 0
     waiting = len(fan.again) + fan.total - fan.cursor
     limit = each_node(scope, node).concurrency
     return waiting if limit is None else max(0, min(waiting, limit - fan.live))
 
 
-def leave_queue(scope: Scope, node: int) -> None:
-    """Its pool has granted all that it asked for."""
-    scope.fans[node].asked = False
-
-
-def grant(core: Core, scope: Scope, node: int, count: int) -> None:
+def _grant(core: Core, scope: Scope, node: int, settings: StepSettings, count: int) -> None:
     """Starts so many items: those that are tried again, then the next in order."""
     fan = scope.fans[node]
-    settings = item_settings(scope, node)
-    if settings.pool is not None:
-        slots = count * core.pools.weight(_pool(scope, settings.pool), settings.slots)
-        fan.held += slots
-        core.pools.take(_pool(scope, settings.pool), slots)
     fan.live += count
     while count and fan.again:
         first, last = _take_again(fan, count)
@@ -250,17 +237,8 @@ def _go_on(core: Core, scope: Scope, node: int) -> None:
 
 
 def _release(core: Core, scope: Scope, node: int, count: int) -> None:
-    fan = scope.fans[node]
-    fan.live -= count
-    if not fan.held:
-        return
-    settings = item_settings(scope, node)
-    assert settings.pool is not None
-    name = _pool(scope, settings.pool)
-    slots = min(fan.held, count * core.pools.weight(name, settings.slots)) if fan.live else fan.held
-    fan.held -= slots
-    core.pools.give_back(name, slots)
-    core.agenda.append((SERVE, scope, node, settings.pool))
+    scope.fans[node].live -= count
+    permits.give_back_items(core, scope, node, item_settings(scope, node), count)
 
 
 # ---- failures -------------------------------------------------------------------------------------------------------
@@ -352,6 +330,7 @@ def _stop_above(core: Core, scope: Scope, node: int, index: int, state: int) -> 
 def withdraw(core: Core, scope: Scope, node: int, state: int) -> None:
     """Cancels every item that has not ended."""
     _stop_above(core, scope, node, -1, state)
+    permits.close_items(core, scope, node, item_settings(scope, node))
 
 
 # ---- deadlines ------------------------------------------------------------------------------------------------------
@@ -445,7 +424,3 @@ def item_node(scope: Scope, node: int) -> TaskNode:
 
 def item_settings(scope: Scope, node: int) -> StepSettings:
     return scope.graph.plan.settings[item_node(scope, node).settings]
-
-
-def _pool(scope: Scope, index: int) -> str:
-    return scope.graph.plan.pools[index].name

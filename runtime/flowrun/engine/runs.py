@@ -6,14 +6,16 @@ import hashlib
 
 from flowrun.messages import Failure, Submit
 
+from . import permits
 from .commands import EndRun, SetTimer
 from .core import Core
 from .evaluate import ExpressionError
-from .flows import ArgumentError, open_flow, parameters
+from .flows import ArgumentError, cancel_flow, open_flow, parameters
 from .outcome import Outcome
-from .state import CANCELLED, EXPIRED, FAILED, Run, Timer
+from .scopes import Given
+from .state import CANCELLED, EXPIRED, FAILED, NULL, Run, Timer
 
-__all__ = ["begin", "end", "expire", "hold", "submit"]
+__all__ = ["cancel", "end", "expire", "permitted", "submit"]
 
 _CANCELLED = Failure(type="Cancelled", message="it was cancelled before it began", retryable=False)
 _EXPIRED = Failure(type="Expired", message="it had not begun by the time at which it expires", retryable=False)
@@ -37,7 +39,7 @@ def submit(core: Core, event: Submit, seq: int) -> None:
     elif event.expires_ms and core.now > event.expires_ms:
         expire(core, run)
     else:
-        begin(core, run)
+        _admit(core, run)
 
 
 def _again(core: Core, event: Submit) -> str:
@@ -51,31 +53,55 @@ def _digest(event: Submit) -> bytes:
     return hashlib.blake2b(event.plan.encode() + event.args, digest_size=8).digest()
 
 
-def begin(core: Core, run: Run) -> None:
-    """Nothing holds the run back: opens its flow."""
-    args, run.args = run.args, b""
-    if "begin" in run.timers:
-        core.drop_timer(run, "begin")
+def _admit(core: Core, run: Run) -> None:
+    """Begins the run, or lets it wait for its permits."""
+    given = _given(core, run)
+    if given is None or run.tables is None:
+        return
+    try:
+        run.needs = permits.run_needs(run, run.tables.plan, [value or NULL for _, value in given])
+    except ExpressionError as error:
+        _refuse(core, run, "ExpressionError", f"the key of `concurrency`: {error}")
+        return
+    if permits.ask_run(core, run):
+        _hold(core, run)
+    else:
+        _begin(core, run, given)
+
+
+def permitted(core: Core, run: Run) -> None:
+    """The run has one permit more: asks for the next one, or begins."""
+    run.held += 1
+    if not permits.ask_run(core, run):
+        given = _given(core, run)
+        if given is not None:
+            _begin(core, run, given)
+
+
+def _given(core: Core, run: Run) -> list[Given] | None:
+    """The parameters of its flow; None: the run was refused."""
     if run.tables is None:
         why = core.refused.get(run.plan, "it was not loaded")
         _refuse(core, run, "NotFound", f"the run's plan cannot be used: {why}")
-        return
-    plan = run.tables.plan
+        return None
     try:
-        given = parameters(core, run, plan, args)
+        return parameters(core, run, run.tables.plan, run.args)
     except ArgumentError as error:
         _refuse(core, run, "TypeMismatch", str(error))
-        return
     except ExpressionError as error:
         _refuse(core, run, "ExpressionError", f"the default of a parameter has no value: {error}")
-        return
-    for flow in (plan, *plan.children.values()):
-        for pool in flow.pools:
-            core.pools.define(pool.name, pool.slots)
+    return None
+
+
+def _begin(core: Core, run: Run, given: list[Given]) -> None:
+    """Nothing holds the run back: opens its flow."""
+    run.args = b""
+    if "begin" in run.timers:
+        core.drop_timer(run, "begin")
     run.body = open_flow(core, run, "", given)
 
 
-def hold(core: Core, run: Run) -> None:
+def _hold(core: Core, run: Run) -> None:
     """The run waits for something before it begins: until it expires."""
     if run.expires_ms:
         run.timers["begin"] = Timer("begin", -1, -1, -1, run.expires_ms)
@@ -85,6 +111,14 @@ def hold(core: Core, run: Run) -> None:
 def expire(core: Core, run: Run) -> None:
     """It may not begin any more."""
     end(core, run, Outcome(EXPIRED, error=_EXPIRED))
+
+
+def cancel(core: Core, run: Run, error: Failure | None = None) -> None:
+    """Cancels a run that has not ended; `error` says why, if it was not by a cancellation."""
+    if run.body is None:
+        end(core, run, Outcome(CANCELLED, error=error or _CANCELLED))
+    else:
+        cancel_flow(core, run.body)
 
 
 def _refuse(core: Core, run: Run, kind: str, message: str) -> None:
@@ -97,6 +131,7 @@ def end(core: Core, run: Run, outcome: Outcome) -> None:
     run.error, run.failed_step = outcome.error, outcome.step
     run.ended_ms = core.now
     run.scopes.clear()
+    core.claims.close_run(run.id)
     for name in list(run.timers):
         core.drop_timer(run, name)
     core.past.add(run.id, core.now, run.keyed)

@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
-from flowrun.messages import Failure, StepState
+from flowrun.messages import Failure, StepState, Terms
 
 from .graph import Graph, Tables
 
@@ -28,7 +28,7 @@ __all__ = [
 #: msgpack null
 NULL = b"\xc0"
 
-#: states of a node or an item; from SUCCESS on it has ended. DELAYED waits for its time, QUEUED for a slot of a pool;
+#: states of a node or an item; from SUCCESS on it has ended. DELAYED waits for its time, QUEUED for permits;
 #: GRANTED may be dispatched; RUNNING has scopes of its own; REMOVED was cancelled by a join, and rules leave it out
 WAITING, DELAYED, QUEUED, GRANTED, RETRYING, RUNNING = range(6)
 SUCCESS, FAILED, SKIPPED, UPSTREAM_FAILED, CANCELLED, EXPIRED, REMOVED = range(6, 13)
@@ -82,7 +82,8 @@ class Attempt(_Part, gc=False):
     uncounted: int = 0
     #: dispatch it in a bundle of its own
     alone: bool = False
-    #: slots of its pool that it holds
+    #: quotas that it needs permits of, in order (see `permits`), and how many of them it has
+    needs: list[tuple[str, Terms]] = []
     held: int = 0
     #: no other attempt may follow
     final: bool = False
@@ -146,10 +147,6 @@ class Fan(_Part):
     #: (when, first, last) of what was started and has a deadline, in order of time
     deadlines: list[tuple[int, int, int]] = msgspec.field(default_factory=list)
     results: Blocks = msgspec.field(default_factory=Blocks)
-    #: it stands in the queue of its pool
-    asked: bool = False
-    #: slots of its pool that its items hold
-    held: int = 0
     #: the last bundle that handed items back, by first item
     returned: dict[int, str] = msgspec.field(default_factory=dict)
     #: CANCELLED or REMOVED once it is being cancelled; else 0
@@ -316,6 +313,9 @@ class Run(msgspec.Struct, eq=False):
     expires_ms: int = 0
     #: while it has not begun
     args: bytes = b""
+    #: quotas that it needs permits of, in order (see `permits`), and how many of them it has
+    needs: list[tuple[str, Terms]] = []
+    held: int = 0
     scopes: dict[int, Scope] = msgspec.field(default_factory=dict)
     next_scope: int = 0
     timers: dict[str, Timer] = msgspec.field(default_factory=dict)

@@ -1,12 +1,11 @@
 """Attempts: of tasks, of child runs, and of expressions that a worker evaluates.
 
-A node that may run asks for the slots of its pool, is granted, and is dispatched; its attempt ends with a result,
+A node that may run asks for the permits that it needs, is granted, and is dispatched; its attempt ends with a result,
 with its worker's death, or with a time limit. A failed attempt may be followed by another, by the retry policy. A
 worker's death is nobody's failure at first: work runs at least once, so it is dispatched again, in a bundle of its
 own, so that work that kills its worker takes no neighbours along; only when workers die of it again and again has it
-failed. Slots are held from the
-grant to the end of the attempt, never while a retry waits. The first end of an attempt counts, and every later one
-is stale: it names an attempt that is no longer the current one.
+failed. Permits are held from the grant to the end of the attempt, never while a retry waits. The first end of an
+attempt counts, and every later one is stale: it names an attempt that is no longer the current one.
 """
 
 from __future__ import annotations
@@ -16,8 +15,9 @@ from flowc.plan import BranchNode, ChildNode, EachNode, RetryPolicy, StepSetting
 
 from flowrun.messages import Failure, Outcome
 
+from . import permits
 from .commands import Ready, Revoke
-from .core import OPEN, SERVE, Core, finish, inputs_of, note
+from .core import OPEN, Core, fail, finish, inputs_of, note
 from .evaluate import ExpressionError, arm_of
 from .retry import wait_ms
 from .scopes import index_of
@@ -43,7 +43,7 @@ from .state import (
 __all__ = [
     "MAX_CRASHES", "WORKER_DIED",
     "deadline_failure", "deadline_passed", "delay", "expire_waiting", "expiry_failure", "fail_attempt", "grant", "lose",
-    "priority_of", "ready", "retry_due", "skip", "start", "succeed", "take_outcome", "withdraw",
+    "permitted", "priority_of", "ready", "retry_due", "skip", "start", "succeed", "take_outcome", "withdraw",
 ]  # fmt: skip
 
 #: an expression may be evaluated again when its worker died
@@ -87,27 +87,38 @@ def delay(core: Core, scope: Scope, node: int) -> bool:
 
 
 def _ask(core: Core, scope: Scope, node: int, settings: StepSettings) -> None:
-    """Grants the attempt, or queues it for the slots of its pool."""
-    if settings.pool is None:
+    """Grants the attempt, or queues it for its permits."""
+    if not permits.is_limited(settings):
         grant(core, scope, node, settings)
         return
+    attempt = attempt_of(scope, node)
+    if not attempt.needs:
+        try:
+            priority = priority_of(scope.run, settings)
+            attempt.needs = permits.step_needs(scope, node, priority, inputs_of(scope, node))
+        except ExpressionError as error:
+            _tidy(core, scope, node)
+            fail(core, scope, node, "ExpressionError", f"the key of `concurrency`: {error}")
+            return
     scope.states[node] = QUEUED
     if expires_ms := _expires_ms(scope, node):
         core.set_timer(scope.run, "expires", scope, node, max(0, expires_ms - core.now))
-    core.pools.ask(scope.graph.plan.pools[settings.pool].name, settings.priority, scope.run.id, scope.id, node)
-    core.agenda.append((SERVE, scope, node, settings.pool))
+    permits.ask(core, scope, node, attempt)
     note(core, scope, node)
 
 
+def permitted(core: Core, scope: Scope, node: int) -> None:
+    """The attempt has one permit more: asks for the next one, or may be dispatched."""
+    attempt = attempt_of(scope, node)
+    attempt.held += 1
+    if not permits.ask(core, scope, node, attempt):
+        grant(core, scope, node, scope.graph.settings[node])
+
+
 def grant(core: Core, scope: Scope, node: int, settings: StepSettings) -> None:
-    """The attempt may be dispatched; its slots are taken."""
+    """The attempt may be dispatched; it has its permits."""
     if settings.expires_ms is not None:
         core.clear_timer(scope.run, "expires", scope, node)
-    if settings.pool is not None:
-        name = scope.graph.plan.pools[settings.pool].name
-        attempt = attempt_of(scope, node)
-        attempt.held = core.pools.weight(name, settings.slots)
-        core.pools.take(name, attempt.held)
     if isinstance(scope.graph.nodes[node], ChildNode):
         scope.states[node] = RUNNING
         core.agenda.append((OPEN, scope, node, 0))
@@ -317,9 +328,5 @@ def _tidy(core: Core, scope: Scope, node: int) -> None:
 
 def _release(core: Core, scope: Scope, node: int) -> None:
     attempt = scope.attempts.get(node)
-    if attempt is not None and attempt.held:
-        pool = scope.graph.settings[node].pool
-        assert pool is not None
-        core.pools.give_back(scope.graph.plan.pools[pool].name, attempt.held)
-        attempt.held = 0
-        core.agenda.append((SERVE, scope, node, pool))
+    if attempt is not None and attempt.needs:
+        permits.release(core, scope, node, attempt)

@@ -179,14 +179,14 @@ def test_concurrency_and_slots_are_never_exceeded(seed: int, slots: int, weight:
     plan = simple(settings=settings, pools=(PoolDef(name="db", slots=slots),), concurrency=4, on_error="skip")
     driver = Driver(plan, {"item": fails_on(2, 5) if failing else fails_on()}, seed=seed, cut=2)
     driver.submit(args=b.args(n=12))
-    pool = driver.engine.pools.by_name["db"]
     while not driver.ended:
         fan = driver.engine.runs["r"].scopes[0].fans[2]
         assert fan.live <= 4
-        assert pool.taken <= slots
-        assert fan.live * min(weight, slots) == pool.taken
+        taken = driver.engine.quotas.taken("pool/db")
+        assert taken <= slots
+        assert fan.live * min(weight, slots) == taken
         assert driver.step()
-    assert pool.taken == 0
+    assert not driver.engine.quotas.by_name
     assert driver.value_of(driver.engine.record("r").result) == [
         i * 10 for i in range(12) if not (failing and i in (2, 5))
     ]

@@ -19,11 +19,10 @@ SEEDS = st.integers(0, 1_000_000)
 def disturbed(driver: Driver) -> m.RunRecord:
     """Executes everything, with duplicates, late and handed-back results, and workers that die."""
     driver.submit()
-    pool = driver.engine.pools.by_name["db"]
     for _ in range(5_000):
         if driver.ended:
             return driver.engine.record("r")
-        assert pool.taken <= pool.slots
+        assert driver.engine.quotas.taken("pool/db") <= 2
         disturb(driver)
         assert driver.step(), "nothing is ready, no timer is set, and the run has not ended"
     raise AssertionError("the run does not end")
@@ -76,13 +75,13 @@ def _inside(flow: Plan, plan: Plan, block: int) -> Any:
 
 def snapshot(engine: Engine) -> Any:
     """The work and the timers that are wanted, and the rest of the state as far as it shows."""
-    pools = {name: (pool.taken, len(pool.waiting)) for name, pool in engine.pools.by_name.items()}
+    permits = (engine.quotas.pack(), engine.claims.pack())
     scopes = {
         (run.id, scope.id): (bytes(scope.states), list(scope.values), scope.open, dict(scope.attempts))
         for run in engine.runs.values()
         for scope in run.scopes.values()
     }
-    return list(engine.outstanding()), list(engine.timers()), pools, scopes, engine.ignored_count
+    return list(engine.outstanding()), list(engine.timers()), permits, scopes, engine.ignored_count
 
 
 @given(SEEDS, SEEDS)
@@ -105,7 +104,7 @@ def test_duplicates_late_results_and_crashes_change_nothing(plan_seed: int, seed
     engine = rough.engine
     assert not list(engine.outstanding())
     assert not list(engine.timers())
-    assert all(pool.taken == 0 for pool in engine.pools.by_name.values())
+    assert not engine.quotas.by_name
 
 
 @given(SEEDS, SEEDS, st.integers(1, 40))
@@ -157,5 +156,5 @@ def test_a_cancelled_run_ends_and_leaves_nothing_behind(plan_seed: int, seed: in
     assert all(row.state not in ("waiting", "ready", "running", "retrying") for row in record.steps)
     assert not list(driver.engine.outstanding())
     assert not list(driver.engine.timers())
-    assert all(pool.taken == 0 for pool in driver.engine.pools.by_name.values())
+    assert not driver.engine.quotas.by_name
     assert not any(isinstance(work, Ready) and driver.engine.wants(work) for work in driver.ready)

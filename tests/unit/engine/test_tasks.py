@@ -212,11 +212,10 @@ def test_slots_are_never_exceeded_and_always_returned(seed: int, slots: int) -> 
     driver = Driver(plan, {f"t{i}": work(f"t{i}") for i in range(6)}, seed=seed)
     driver.submit("r")
     driver.submit("r2")
-    pool = driver.engine.pools.by_name["db"]
     while len(driver.ended) < 2:
-        assert pool.taken <= slots
+        assert driver.engine.quotas.taken("pool/db") <= slots
         assert driver.step()
-    assert pool.taken == 0
+    assert not driver.engine.quotas.by_name
 
 
 def test_slots_go_by_priority_then_by_order() -> None:
@@ -239,7 +238,7 @@ def test_a_cancelled_task_gives_its_slots_back() -> None:
     driver.post(m.Cancel("r"))
     assert [work.run for work in driver.ready] == ["r", "r2"]
     assert driver.drain("r2").state == "success"
-    assert driver.engine.pools.by_name["db"].taken == 0
+    assert not driver.engine.quotas.by_name
 
 
 def test_work_carries_what_the_dispatcher_needs() -> None:
