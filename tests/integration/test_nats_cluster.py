@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -11,13 +10,10 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from flowrun import names
-from flowrun.errors import Fenced
 from flowrun.nats.transport import NatsTransport
-from flowrun.settings import Settings
 
 from tests.support.cluster import Cluster
-from tests.unit.transport_conformance import CHECKS, SETTINGS, Check, take
+from tests.unit.transport_conformance import CHECKS, SETTINGS, Check
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
