@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from .messages import RunState, StateNote, StepNote
+from .messages import StateNote, StepNote
 
 __all__ = ["Notes"]
 
@@ -31,15 +31,15 @@ class Notes:
     def flush(self) -> None:
         """Sends what may be sent now."""
         for run in [run for run in self._changed if run not in self._handles]:
-            self._tell(run, "running")
+            self._tell(run)
             self._handles[run] = asyncio.get_running_loop().call_later(self._interval, self._next, run)
 
-    def ended(self, run: str, state: RunState) -> None:
-        """Sends the rest, and that the run ended."""
+    def drop(self, run: str) -> None:
+        """Nobody wants to know any more."""
+        self._changed.pop(run, None)
         handle = self._handles.pop(run, None)
         if handle is not None:
             handle.cancel()
-        self._tell(run, state)
 
     def stop(self) -> None:
         for handle in self._handles.values():
@@ -50,7 +50,7 @@ class Notes:
         if run in self._changed:
             self.flush()
 
-    def _tell(self, run: str, state: RunState) -> None:
+    def _tell(self, run: str) -> None:
         steps = tuple(self._changed.pop(run, {}).values())
-        for start in range(0, max(len(steps), 1), _STEPS):
-            self._send(StateNote(run=run, state=state, steps=steps[start : start + _STEPS]))
+        for start in range(0, len(steps), _STEPS):
+            self._send(StateNote(run=run, state="running", steps=steps[start : start + _STEPS]))

@@ -16,7 +16,7 @@ from .messages import RunRecord, pack, unpack
 from .transport import Transport
 from .values import references
 
-__all__ = ["read_record", "renew_result", "write_record"]
+__all__ = ["read_record", "renew_result", "stored_form"]
 
 log = logging.getLogger("flow.records")
 
@@ -24,14 +24,15 @@ log = logging.getLogger("flow.records")
 _REFERENCE = b"\x00blob:"
 
 
-async def write_record(transport: Transport, record: RunRecord, keep_seconds: float, inline: int) -> None:
-    """Stores an ended run's record; above `inline` bytes as a blob."""
+async def stored_form(transport: Transport, record: RunRecord, inline: int) -> bytes:
+    """What is stored under the run of an ended run's record; above `inline` bytes the record becomes a blob. Raises
+    StoreError."""
     data = pack(record)
     if len(data) > inline:
         name = digest(data)
         await transport.put_blob(name, data)
         data = _REFERENCE + name.encode()
-    await transport.put_result(record.run, data, keep_seconds)
+    return data
 
 
 async def read_record(transport: Transport, data: bytes) -> RunRecord:

@@ -41,6 +41,8 @@ class Settings:
     snapshot_bytes: int = 32 * 1024 * 1024
     #: … or after this time, if anything changed
     snapshot_interval: float = 30.0
+    #: a server brings what it acknowledged to its disk within this time; events that it may lose stay in the inbox
+    sync_lag: float = 130.0
     #: a run that nothing happened to for this long is kept packed
     freeze_after: float = 5.0
     #: an inbox that holds more than this refuses new submissions; results are always taken
@@ -82,6 +84,13 @@ class Settings:
     bundle_items: int = 500
     #: most bytes of a bundle
     bundle_bytes: int = 256 * 1024
+
+    #: work that waits gains one level of priority over what comes this much later, in seconds
+    aging: float = 60.0
+    #: bundles that are out for this long are looked for in the work stream: the server may have lost them
+    audit: float = 10.0
+    #: workers that hold what is no longer wanted are told again as often as this
+    revoke_again: float = 1.0
 
     # ---- live notes
     #: state notes of one run come at most this often

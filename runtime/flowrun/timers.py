@@ -14,6 +14,9 @@ from collections.abc import Callable
 
 __all__ = ["ServerClock", "Timers"]
 
+#: places of the heap whose timers were cleared are swept out when they are more than those that are set, and this many
+_SLACK = 1_000
+
 
 class ServerClock:
     """The server's time in milliseconds since 1970, estimated from the event loop's."""
@@ -46,30 +49,48 @@ class Timers:
     def __init__(self, clock: ServerClock, fire: Callable[[str, str], None]) -> None:
         self._clock, self._fire = clock, fire
         self._heap: list[tuple[int, str, str]] = []
-        self._at: dict[tuple[str, str], int] = {}
+        #: run -> timer -> when
+        self._at: dict[str, dict[str, int]] = {}
+        #: timers that are set
+        self._count = 0
         self._handle: asyncio.TimerHandle | None = None
 
     def set(self, run: str, timer: str, at_ms: int) -> None:
-        self._at[run, timer] = at_ms
+        of_run = self._at.setdefault(run, {})
+        self._count += timer not in of_run
+        of_run[timer] = at_ms
+        if len(self._heap) > 2 * self._count + _SLACK:
+            self._compact()
         heapq.heappush(self._heap, (at_ms, run, timer))
         if self._heap[0] == (at_ms, run, timer):
             self._arm()
 
     def clear(self, run: str, timer: str) -> None:
-        self._at.pop((run, timer), None)
+        of_run = self._at.get(run)
+        if of_run is not None and timer in of_run:
+            del of_run[timer]
+            self._count -= 1
+            if not of_run:
+                del self._at[run]
 
     def clear_run(self, run: str) -> None:
-        for key in [key for key in self._at if key[0] == run]:
-            del self._at[key]
+        of_run = self._at.pop(run, None)
+        if of_run is not None:
+            self._count -= len(of_run)
 
     def stop(self) -> None:
         if self._handle is not None:
             self._handle.cancel()
 
+    def _compact(self) -> None:
+        """A deadline of an hour that was cleared after a moment is not kept for the hour."""
+        self._heap = [place for place in self._heap if self._is_current(place)]
+        heapq.heapify(self._heap)
+
     def _arm(self) -> None:
         """Sets the loop's timer to the first that is due."""
         self.stop()
-        while self._heap and self._at.get(self._heap[0][1:]) != self._heap[0][0]:
+        while self._heap and not self._is_current(self._heap[0]):
             heapq.heappop(self._heap)  # it was cleared or set again
         if self._heap:
             wait = max(self._heap[0][0] - self._clock.now(), 0.0) / 1000
@@ -79,7 +100,11 @@ class Timers:
         now = self._clock.now()
         while self._heap and self._heap[0][0] <= now:
             at_ms, run, timer = heapq.heappop(self._heap)
-            if self._at.get((run, timer)) == at_ms:
-                del self._at[run, timer]
+            if self._is_current((at_ms, run, timer)):
+                self.clear(run, timer)
                 self._fire(run, timer)
         self._arm()
+
+    def _is_current(self, place: tuple[int, str, str]) -> bool:
+        at_ms, run, timer = place
+        return self._at.get(run, {}).get(timer) == at_ms

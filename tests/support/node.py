@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from flowrun.capacity import Capacity
 from flowrun.client import Client
 from flowrun.coordinator import Coordinator
 from flowrun.memory import Faults, MemoryServer, MemoryTransport
@@ -60,7 +61,7 @@ class Node:
 
     async def __aenter__(self) -> Node:
         self._transports = [await self._connect() for _ in range(3)]
-        self.client = Client(self._transports[2], self.partition)
+        self.client = await Client.over(self._transports[2], self._settings, self.partition)
         await self.start_coordinator()
         await self.start_worker()
         return self
@@ -73,7 +74,10 @@ class Node:
 
     async def start_coordinator(self) -> None:
         """Starts it and waits until it has taken over, or raises what ended it."""
-        self.coordinator = Coordinator(self._transports[0], self.partition, self._slots, self._settings)
+        capacity = Capacity("nodes", self._settings, fixed=self._slots)
+        self.coordinator = Coordinator(
+            self._transports[0], self.partition, group="nodes", capacity=capacity, settings=self._settings
+        )
         self._coordinating = asyncio.create_task(self.coordinator.run())
         ready = asyncio.create_task(self.coordinator.ready.wait())
         await asyncio.wait([ready, self._coordinating], return_when=asyncio.FIRST_COMPLETED)

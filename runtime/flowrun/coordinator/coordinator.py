@@ -1,0 +1,332 @@
+"""Leads a partition: reads its inbox, lets the engine decide, does what it asks for.
+
+    lease → take-over → live, batch by batch → release
+
+Take-over: from the last snapshot, the inbox is folded up to our own message at its end; nothing is dispatched
+meanwhile. What then stands in the engine's state is what is still owed: outstanding work is dispatched unless it stands
+in the work stream, timers are armed, records of ended runs are stored. From there it goes on live. Of a batch of
+messages all events are decided; then blobs are stored, if there are any; then bundles go out, records are stored,
+clients are told, each kind for the whole batch. Nothing of that is waited for; whatever fails in the background for
+good ends the coordinator, and the next one starts from the inbox.
+
+A coordinator that was replaced learns it when it renews its lease, or when a dispatch is refused: it ends with Fenced.
+What it did meanwhile did no harm: it decided the same as its successor does, and dispatched nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from flowrun.background import Background
+from flowrun.capacity import Capacity
+from flowrun.dispatch import Dispatcher
+from flowrun.engine.commands import Changed, ClearTimer, Command, EndRun, PutBlob, Ready, Revoke, Send, SetTimer
+from flowrun.errors import FlowError
+from flowrun.lease import Lease, this_process
+from flowrun.messages import Event, Lost, Results, TimerFired
+from flowrun.settings import Settings
+from flowrun.snapshots import Snapshots
+from flowrun.transport import Record, Transport
+from flowrun.watchers import Watchers
+
+from .alarms import Alarms
+from .audit import Audit
+from .bundles import Bundles
+from .ends import Ends
+from .events import Complaints, events_of, weight_of
+from .fold import Fold
+from .notices import Notices
+from .saving import Saving
+from .sends import Sends
+from .standing import adopt, missing
+from .takeover import Start, take_over
+
+__all__ = ["Coordinator"]
+
+log = logging.getLogger("flow.coordinator")
+
+#: after so many outcomes, what was decided is done, and others get their turn
+_SLICE = 1_000
+#: blobs that are stored at the same time
+_STORES = 64
+
+
+class Coordinator:
+    """Of one partition. `group`: whose workers do its work; `capacity`: what these have; `partitions`: how many share
+    the environment; `node`: who leads, in logs and leases.
+
+    `run` leads until it is cancelled (as if it were killed: nothing is tidied up) or `stop` is called. `ready` is set
+    once the take-over is done.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        partition: str,
+        *,
+        group: str,
+        capacity: Capacity,
+        settings: Settings | None = None,
+        partitions: int = 1,
+        node: str = "",
+    ) -> None:
+        settings = settings or Settings()
+        self._transport, self._partition, self._settings = transport, partition, settings
+        #: in the keys of what this coordinator writes: no other has it
+        prefix = f"{partition}-{secrets.token_hex(4)}"
+        self._me = this_process(node or prefix, prefix)
+        background = self._background = Background()
+        self._complaints = Complaints()
+        self._stores = asyncio.Semaphore(_STORES)
+        self._fold = Fold(transport, partition, partitions)
+        self._engine = self._fold.engine
+        self._dispatcher = Dispatcher(partition, prefix, capacity, settings)
+        self._bundles = Bundles(transport, group, background, self._dispatcher.stands)
+        self._audit = Audit(transport, partition, prefix, self._dispatcher, self._complaints, settings, self._redo)
+        self._alarms = Alarms(transport, partition, prefix, background)
+        self._notices = Notices(transport, self._dispatcher, capacity, background, self._complaints, settings)
+        self._watchers = Watchers(self._engine, partition, settings.note_interval, self._notices.tell)
+        self._ends = Ends(transport, self._fold, background, settings, self._clients_of)
+        self._sends = Sends(transport, background)
+        self._snapshots = Snapshots(transport, partition, settings.sync_lag)
+        self._saving = Saving(self._snapshots, self._fold, self._sends, background, settings)
+        self._loop = asyncio.get_running_loop()
+        self._live = False
+        #: all of the message that was read last is done
+        self._settled = True
+        #: runs that the take-over saw end
+        self._ended_before: dict[str, None] = {}
+        self._stopping = asyncio.Event()
+        #: set once the take-over is done
+        self.ready = asyncio.Event()
+        self._do: dict[type, Callable[[Any], None]] = {
+            Ready: self._add_work,
+            Changed: self._changed,
+            EndRun: self._end,
+            SetTimer: self._alarms.set,
+            ClearTimer: self._alarms.clear,
+            Revoke: self._revoke,
+            Send: self._sends.add,
+            PutBlob: _done_before,
+        }
+
+    # ---- its life
+
+    async def run(self, lease: Lease | None = None) -> None:
+        """Leads, under a lease that it has or waits for. Returns after `stop`; raises Fenced when another one leads,
+        TransportError, StoreError."""
+        if lease is None:
+            await self._transport.open_partition(self._partition)
+            lease = await Lease.acquire(self._transport, self._partition, self._me, self._settings)
+        try:
+            await self._background.watch(self._lead(lease))
+        finally:
+            self._alarms.stop()
+            self._watchers.stop()
+            await self._background.stop()
+
+    async def stop(self) -> None:
+        """Lets `run` return, after a last snapshot; another one may lead at once. Removes nothing."""
+        self._stopping.set()
+
+    async def _lead(self, lease: Lease) -> None:
+        self._background.start(lease.keep(self._audit.soon))
+        start = await take_over(
+            self._transport, self._partition, lease.holder, self._snapshots, self._settings, self._complaints
+        )
+        await self._restore(start)
+        reading, stopping = asyncio.create_task(self._read(start)), asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait([reading, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if reading.done():
+                reading.result()
+        finally:
+            for task in (reading, stopping):
+                task.cancel()
+            await asyncio.wait([reading, stopping])
+        if self._settled and self._live:
+            await self._saving.finish()
+        await lease.release()
+
+    async def _restore(self, start: Start) -> None:
+        self._bundles.fence = start.fence
+        self._saving.start(start.created, start.snapshot)
+        if start.snapshot is not None:
+            await self._fold.restore(start.snapshot)
+            self._sends.restore(start.snapshot.sends)
+            self._ended_before.update(dict.fromkeys([*self._engine.ended(), *self._fold.broken]))
+
+    async def _read(self, start: Start) -> None:
+        async for batch in self._transport.read(self._partition, start.after):
+            new = batch
+            if not self._live:
+                old = [record for record in batch if record.seq <= start.until]
+                new = [record for record in batch if record.seq > start.until]
+                await self._handle([record for record in old if record.time_ms >= start.since_ms])
+                if batch[-1].seq >= start.until:
+                    self._go_live(start)
+            if new:
+                self._alarms.saw(new[-1])
+                await self._handle(new)
+
+    def _go_live(self, start: Start) -> None:
+        """The take-over's end: does what the past still asks for."""
+        self._live = True
+        for ready in adopt(self._dispatcher, self._engine.outstanding(), start.standing, self._loop.time()):
+            self._add_work(ready)
+        for timer in self._engine.timers():
+            self._alarms.set(timer)
+        for run in self._ended_before:
+            self._end_again(run)
+        self._ended_before.clear()
+        self._flush()
+        self._background.start(self._collect())
+        self._background.start(self._audit.run())
+        self._background.start(self._rest())
+        self._notices.start(self._watchers)
+        log.info("partition %s is led from here, since message %d", self._partition, start.until)
+        self.ready.set()
+
+    # ---- events
+
+    async def _handle(self, records: Iterable[Record]) -> None:
+        """A batch of the inbox, in slices, so that others get their turn."""
+        commands: list[Command] = []
+        weight = 0
+        self._settled = False
+        for record in records:
+            events = events_of(record, self._partition, self._complaints)
+            for event in events:
+                needed = self._fold.needs(event)
+                if needed is not None:
+                    await self._fold.load([needed])
+                if self._live:
+                    self._observe(event, record)
+                commands += self._fold.decide(event, record.time_ms, record.seq)
+                weight += weight_of(event)
+                if weight >= _SLICE:
+                    await self._act(commands)
+                    commands, weight = [], 0
+                    await asyncio.sleep(0)
+            self._saving.seen(record, len(events))
+            self._audit.read(record.seq)
+        await self._act(commands)
+        self._settled = True
+        if self._live and self._saving.is_due():
+            self._saving.take()
+
+    def _observe(self, event: Event, record: Record) -> None:
+        """What the shell itself learns from an event."""
+        kind = type(event)
+        if kind is Results:
+            self._dispatcher.outcomes(event.bundle, event.outcomes)  # type: ignore[union-attr]
+        elif kind is Lost:
+            self._dispatcher.gone(event.bundle)  # type: ignore[union-attr]
+        elif kind is TimerFired:
+            self._alarms.came(event, record)  # type: ignore[arg-type]
+
+    async def _rest(self) -> None:
+        """What is done when nothing comes: runs that wait are packed, and a snapshot is taken of what changed."""
+        while True:
+            await asyncio.sleep(self._settings.freeze_after)
+            if self._settled:
+                self._engine.freeze()
+                if self._saving.is_due():
+                    self._saving.take()
+
+    # ---- commands
+
+    async def _act(self, commands: list[Command]) -> None:
+        """Does what was decided. Blobs come first: nothing is dispatched that refers to one that is not stored."""
+        blobs = {command.digest: command.data for command in commands if type(command) is PutBlob}
+        if blobs:
+            await asyncio.gather(*(self._store_blob(digest, data) for digest, data in blobs.items()))
+        if not self._live:
+            self._note_past(commands)
+            return
+        do = self._do
+        for command in commands:
+            do[type(command)](command)
+        self._flush()
+
+    def _note_past(self, commands: Iterable[Command]) -> None:
+        """What an event of the past asked for is done when the past is over, if it is still asked for then."""
+        for command in commands:
+            if type(command) is EndRun:
+                self._ended_before[command.run] = None
+            elif type(command) is Send:
+                self._sends.add(command)
+
+    def _flush(self) -> None:
+        """Sends what the commands of a batch came to."""
+        for cut in self._dispatcher.cut():
+            self._bundles.send(cut)
+        self._ends.flush()
+        self._sends.flush()
+        self._watchers.flush()
+
+    async def _store_blob(self, digest: str, data: bytes) -> None:
+        async with self._stores:
+            await self._transport.put_blob(digest, data)
+
+    def _add_work(self, ready: Ready) -> None:
+        self._dispatcher.add(ready, self._loop.time(), self._fold.guess(ready))
+
+    def _changed(self, command: Changed) -> None:
+        self._watchers.changed(command.run, command.steps)
+
+    def _revoke(self, revoke: Revoke) -> None:
+        if self._dispatcher.revoke(revoke, self._loop.time()):
+            self._notices.unwanted(revoke)
+
+    def _redo(self, bundles: list[str]) -> None:
+        """These are nowhere: what is still wanted of them is dispatched anew."""
+        found = [bundle for name in bundles if (bundle := self._dispatcher.gone(name)) is not None]
+        runs = {item.run for bundle in found for item in bundle.items}
+        owed = missing(self._dispatcher, (ready for ready in self._engine.outstanding() if ready.run in runs))
+        if owed:
+            log.warning("%d bundles of partition %s were lost and are dispatched anew", len(found), self._partition)
+        for ready in owed:
+            self._add_work(ready)
+        self._flush()
+
+    # ---- ends
+
+    def _end(self, command: EndRun) -> None:
+        """A run ended: its record is stored, who waits for it is told, and workers stop what they do for it."""
+        run = command.run
+        if self._dispatcher.end_run(run):
+            self._notices.unwanted(run)
+        self._alarms.clear_run(run)
+        self._ends.add(self._fold.record(run))
+
+    def _end_again(self, run: str) -> None:
+        """A run of the past: its record may be stored, and then is stored again; or was, and its time is over."""
+        try:
+            record = self._fold.record(run)
+        except KeyError:
+            return
+        if self._fold.now_ms - record.ended_ms > self._settings.keep_results * 1000:
+            self._fold.forget(run)
+        else:
+            self._ends.add(record)
+
+    def _clients_of(self, run: str) -> set[str]:
+        clients = set(self._watchers.ended(run))
+        client = self._fold.client_of(run)
+        return clients | {client} if client else clients
+
+    async def _collect(self) -> None:
+        """Old blobs go. Nothing of this partition depends on it."""
+        try:
+            await self._transport.collect_blobs(self._settings.keep_results)
+        except FlowError as error:
+            log.warning("blobs are not collected: %s", error)
+
+
+def _done_before(_: PutBlob) -> None:
+    """Blobs are stored before anything else is done."""

@@ -1,0 +1,164 @@
+"""The engine, with the plans that it needs, and what is done when it fails.
+
+A run whose event the engine cannot digest ends as failed, with an error that says so, and the others go on. As `decide`
+is deterministic, a replay ends it the same way; what was taken into a snapshot stays ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+
+import msgspec
+from flowc import plan as plans
+from flowc.plan import BranchNode, Plan, ValueNode
+
+from flowrun.engine import Engine
+from flowrun.engine.commands import Command, EndRun, Ready
+from flowrun.errors import StoreError
+from flowrun.messages import Event, Failure, RunRecord, Submit
+from flowrun.snapshots import Snapshot
+from flowrun.transport import Transport
+
+from .events import parts_by_run, run_of
+
+__all__ = ["Fold"]
+
+log = logging.getLogger("flow.coordinator")
+
+#: an expression takes about this long, in seconds
+_EXPRESSION_SECONDS = 0.0005
+#: msgpack null
+_NULL = b"\xc0"
+
+
+class Fold:
+    """State of a partition. `decide` may be called for a Submit only after `prepare`."""
+
+    def __init__(self, transport: Transport, partition: str, partitions: int) -> None:
+        self._transport = transport
+        self.engine = Engine(partition, partitions)
+        self._plans: dict[str, Plan] = {}
+        #: (plan, flow, block, node) -> what `guess` says
+        self._guesses: dict[tuple[str, str, int, int], float | None] = {}
+        #: run that the engine failed on -> its record; until that is stored
+        self.broken: dict[str, RunRecord] = {}
+        #: run that the engine failed on -> who is told of its end
+        self._clients: dict[str, str] = {}
+        self._given_up: set[str] = set()
+        #: the last time that the engine was told, milliseconds since 1970
+        self.now_ms = 0
+
+    # ---- plans
+
+    async def load(self, digests: Iterable[str]) -> None:
+        """Makes plans known to the engine, or why they cannot be had. Raises TransportError."""
+        await asyncio.gather(*(self._load(digest) for digest in digests))
+
+    async def _load(self, digest: str) -> None:
+        try:
+            plan = plans.decode(await self._transport.get_blob(digest))
+        except (StoreError, plans.PlanError) as error:
+            log.warning("plan %s cannot be had: %s", digest, error)
+            self.engine.add_plan_failure(digest, str(error))
+            return
+        self._plans[digest] = plan
+        self.engine.add_plan(digest, plan)
+
+    def guess(self, ready: Ready) -> float | None:
+        """How long an item takes that was never measured: expressions are quick, of tasks nothing is known."""
+        key = (ready.plan, ready.flow, ready.block, ready.node)
+        try:
+            return self._guesses[key]
+        except KeyError:
+            found = self._guesses[key] = self._guess(ready)
+            return found
+
+    def _guess(self, ready: Ready) -> float | None:
+        plan = self._plans[ready.plan]
+        plan = plan.children[ready.flow] if ready.flow else plan
+        node = plan.blocks[ready.block].nodes[ready.node]
+        return _EXPRESSION_SECONDS if isinstance(node, ValueNode | BranchNode) else None
+
+    # ---- events
+
+    def needs(self, event: Event) -> str | None:
+        """The plan that is to be loaded before this event is decided."""
+        return self.engine.needs(event) if type(event) is Submit else None
+
+    def decide(self, event: Event, time_ms: int, seq: int) -> list[Command]:
+        """What follows. `time_ms`: the message's stamp; decisions never go back in time."""
+        if time_ms > self.now_ms:
+            self.now_ms = time_ms
+        parts = parts_by_run(event)
+        if len(parts) == 1:
+            return self._decide_part(event, seq)
+        commands: list[Command] = []
+        for part in parts:
+            commands += self._decide_part(part, seq)
+        return commands
+
+    def _decide_part(self, event: Event, seq: int) -> list[Command]:
+        if self._given_up and run_of(event) in self._given_up:
+            return []
+        try:
+            return self.engine.decide(event, self.now_ms, seq)
+        except Exception as error:  # the engine has a defect: only this run pays for it
+            run = run_of(event)
+            log.exception("run %s ends as failed: the engine could not digest %s", run, type(event).__name__)
+            return self._give_up(run, event, error)
+
+    def _give_up(self, run: str, event: Event, error: Exception) -> list[Command]:
+        """Ends a run that the engine cannot go on with; gives what that means for others."""
+        if run:
+            self._given_up.add(run)
+        known = self.engine.peek(run)
+        plan = self._plans.get(known.plan if known else getattr(event, "plan", ""))
+        commands = self.engine.abandon(run)
+        failure = Failure(
+            type="InternalError",
+            message=f"the engine failed on this run ({type(error).__name__}: {error}). This is a defect of flowc, "
+            "not of your flow: please report it, with the lines that the log has about it",
+            retryable=False,
+        )
+        if run:
+            self.broken[run] = RunRecord(
+                run=run, flow=plan.flow if plan else "", state="failed", result=_NULL, error=failure, failed_step=None,
+                started_ms=self.now_ms, ended_ms=self.now_ms, steps=(),
+            )  # fmt: skip
+            self._clients[run] = known.client if known else getattr(event, "client", "")
+            commands.append(EndRun(run))
+        return commands
+
+    # ---- runs that ended
+
+    def record(self, run: str) -> RunRecord:
+        """Of a run that ended and was not forgotten."""
+        return self.broken.get(run) or self.engine.record(run)
+
+    def client_of(self, run: str) -> str:
+        """Who submitted it and is to be told; "": nobody."""
+        if run in self.broken:
+            return self._clients.get(run, "")
+        known = self.engine.peek(run)
+        return known.client if known else ""
+
+    def forget(self, run: str) -> None:
+        """Its record is stored."""
+        self.broken.pop(run, None)
+        self._clients.pop(run, None)
+        self.engine.forget(run)
+
+    # ---- snapshots
+
+    async def restore(self, snapshot: Snapshot) -> None:
+        """Begins with the state of a snapshot. Raises TransportError, and StoreError if it cannot be read."""
+        try:
+            needed = self.engine.restore(snapshot.engine, snapshot.parts)
+        except msgspec.DecodeError as error:
+            raise StoreError(f"a snapshot cannot be read ({error}): another version wrote it") from error
+        self.now_ms = snapshot.time_ms
+        await self.load(needed)
+        self.broken.update((record.run, record) for record in snapshot.broken)
+        self._given_up.update(self.broken)

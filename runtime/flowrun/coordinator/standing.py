@@ -1,0 +1,92 @@
+"""What is owed to workers, and what of it stands in the work stream.
+
+At a take-over the bundles that an earlier leader dispatched are adopted, as far as something of them is still wanted;
+what is owed and in none of them is dispatched. So nothing that still runs is dispatched twice, and nothing is
+forgotten. (A bundle that leaves the work stream has its results in the inbox before that. Therefore: first look at the
+work stream, then at how far the inbox goes, then read it to there, and only then compare.)
+
+The same comparison is made from time to time for bundles that are out for long: a server that lost its power, or was
+restored, may have lost them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from flowrun.dispatch import Dispatcher
+from flowrun.dispatched import Attempt
+from flowrun.engine.commands import Ready
+from flowrun.messages import Bundle, MessageError, WorkItem, unpack
+
+from .events import Complaints
+
+__all__ = ["adopt", "bundles_of", "missing"]
+
+#: items first..last-1
+_Range = tuple[int, int]
+
+
+def bundles_of(data: Iterable[bytes], complaints: Complaints) -> list[Bundle]:
+    """The bundles of the work stream that can be read."""
+    found: list[Bundle] = []
+    for one in data:
+        try:
+            found.append(unpack(one, Bundle))
+        except MessageError as error:
+            complaints.say("a bundle in the work stream is left alone: %s", error)
+    return found
+
+
+def adopt(dispatcher: Dispatcher, owed: Iterable[Ready], standing: Iterable[Bundle], now: float) -> list[Ready]:
+    """Adopts bundles; gives what is owed and stands in none of them. `now`: seconds of the dispatcher's clock."""
+    open_: dict[Attempt, list[Ready]] = {}
+    for ready in owed:
+        open_.setdefault((ready.run, ready.scope, ready.node, ready.attempt), []).append(ready)
+
+    def take(attempt: Attempt, item: WorkItem) -> int:
+        of_attempt = open_.get(attempt)
+        if not of_attempt:
+            return 0
+        is_item = item.node == attempt[2]  # else one that follows it
+        left, count = _without(of_attempt, (item.first, item.last) if is_item else (-1, -1))
+        open_[attempt] = left
+        return count
+
+    for bundle in standing:
+        if bundle.items:
+            dispatcher.adopt(bundle, now, take)
+    return [ready for of_attempt in open_.values() for ready in of_attempt]
+
+
+def missing(dispatcher: Dispatcher, owed: Iterable[Ready]) -> list[Ready]:
+    """What is owed and neither waits nor is out."""
+    found: list[Ready] = []
+    for ready in owed:
+        left = [ready]
+        for covered in dispatcher.covers(ready):
+            left, _ = _without(left, covered)
+        found += left
+    return found
+
+
+def _without(readies: list[Ready], covered: _Range) -> tuple[list[Ready], int]:
+    """What is left of work when a range of its items is taken away, and how many items that range had of it."""
+    first, last = covered
+    left: list[Ready] = []
+    count = 0
+    for ready in readies:
+        if ready.last < 0:
+            count += 1
+            continue
+        low, high = max(ready.first, first), min(ready.last, last)
+        if low >= high:
+            left.append(ready)
+            continue
+        count += high - low
+        if ready.first < low:
+            left.append(msgspec.structs.replace(ready, last=low))
+        if high < ready.last:
+            left.append(msgspec.structs.replace(ready, first=high))
+    return left, count

@@ -1,0 +1,71 @@
+"""What eyes see of runs that have not ended: the states of a run's steps, and runs in a list. Changes nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from flowrun.messages import RunSummary, StepNote
+
+from .core import Core
+from .state import NAMES, Run, Scope, number_of, seconds_of
+
+__all__ = ["steps_of", "summaries"]
+
+
+def steps_of(core: Core, run: str) -> tuple[StepNote, ...]:
+    """The state of every step that is told by itself, as `core.note` tells its changes. O(nodes)."""
+    known = core.peek(run)
+    return tuple(step for scope in known.scopes.values() for step in _steps(scope)) if known else ()
+
+
+def _steps(scope: Scope) -> Iterator[StepNote]:
+    if scope.label is None:
+        return
+    for node in _named(scope):
+        error, fan = scope.errors.get(node), scope.fans.get(node)
+        yield StepNote(
+            step=scope.label + scope.graph.nodes[node].name,
+            index=None,
+            state=NAMES[scope.states[node]],
+            attempt=number_of(scope, node),
+            seconds=fan.took if fan else seconds_of(scope, node),
+            message=f"{error.type}: {error.message}" if error else "",
+            total=fan.total if fan else 0,
+            done=fan.succeeded if fan else 0,
+            failed=fan.failed if fan else 0,
+        )
+
+
+def _named(scope: Scope) -> Iterator[int]:
+    graph = scope.graph
+    return (node for node in range(graph.params, graph.size) if graph.nodes[node].name)
+
+
+def summaries(core: Core, run: str = "", flow: str = "", limit: int = 100) -> tuple[int, list[RunSummary]]:
+    """How many runs have not ended (of this id, of this flow), and the newest of them. O(runs), and unpacks those that
+    are listed; of a flow, all that are packed."""
+    if run:
+        found = [known] if (known := core.peek(run)) else []
+    elif flow:
+        found = [known for name in _ids(core) if (known := core.peek(name)) and known.flow == flow]
+    else:
+        newest = sorted(_ids(core), reverse=True)[:limit]  # ids sort by the time at which they were made
+        found = [known for name in newest if (known := core.peek(name))]
+    living = [known for known in found if not known.ended]
+    living.sort(key=lambda known: known.submitted_ms, reverse=True)
+    total = len(living) if run or flow else len(core.runs) + len(core.frozen)
+    return total, [_summary(known) for known in living[:limit]]
+
+
+def _ids(core: Core) -> Iterator[str]:
+    yield from core.runs
+    yield from core.frozen
+
+
+def _summary(run: Run) -> RunSummary:
+    counts: Counter[str] = Counter()
+    for scope in run.scopes.values():
+        if scope.label is not None:
+            counts.update(NAMES[scope.states[node]] for node in _named(scope))
+    return RunSummary(run.id, run.flow, run.submitted_ms, dict(counts), run.trigger)
