@@ -400,6 +400,9 @@ class Connection:
 
     async def _error(self, error: Exception) -> None:
         self._last_error = error
+        if self._client.is_connecting and self._client._transport is not None:
+            # a server was there and did not take us: nats-py goes on to the next one and leaves this socket open
+            self._client._transport.close()  # type: ignore[no-untyped-call]
         if "permissions violation" in str(error).lower():
             self.denied = str(error).removeprefix("nats: ")
         log.debug("nats: %s", error or type(error).__name__)
