@@ -8,6 +8,7 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from flowc.plan import Plan, digest, encode
 from flowrun import messages as m
 from flowrun import values
@@ -90,7 +91,14 @@ class Direct:
             return self._execute(_range(work, work.first, cut)) + self._execute(_range(work, cut, work.last))
         prepared = self._executions.prepare(work.item(0), self._plan)
         indexes = range(work.first, work.last) if work.first >= 0 else [-1]
-        return [self._unit(work, prepared, index) for index in indexes]
+        outcomes = [self._unit(work, prepared, index) for index in indexes]
+        for then in work.then:
+            if outcomes[-1].state != "success":
+                break
+            inputs = tuple(outcomes[given].value if isinstance(given, int) else given for given in then.inputs)
+            follower = msgspec.structs.replace(work, node=then.node, attempt=1, inputs=inputs, then=())
+            outcomes.append(self._unit(follower, self._executions.prepare(follower.item(0), self._plan), -1))
+        return outcomes
 
     def _unit(self, work: Ready, prepared: Prepared, index: int) -> m.Outcome:
         ended = run(prepared, index, _wait)
@@ -109,8 +117,7 @@ class Direct:
 
 
 def _range(work: Ready, first: int, last: int) -> Ready:
-    fields = {name: getattr(work, name) for name in work.__struct_fields__}
-    return Ready(**{**fields, "first": first, "last": last})
+    return msgspec.structs.replace(work, first=first, last=last)
 
 
 def _wait(awaitable: Awaitable[Any]) -> Any:

@@ -30,7 +30,7 @@ def open_child(core: Core, scope: Scope, node: int) -> None:
         args = scope.values[node] or _arguments(scope, node, child)
         if args is None:
             scope.states[node] = GRANTED
-            core.commands.append(tasks.ready(scope, node))
+            tasks.dispatch(core, scope, node)
             return
         given = parameters(core, scope.run, scope.run.graph(child.flow, 0).plan, args)
     except ExpressionError as error:

@@ -15,6 +15,7 @@ from flowrun.wire import externalise
 
 from .claims import Claims
 from .commands import ClearTimer, Command, PutBlob, SetTimer
+from .fuse import MAX_FUSED, detach
 from .graph import Tables
 from .marks import Marks
 from .past import Past
@@ -52,9 +53,11 @@ class Part(Protocol):
 class Core:
     """What the engine knows, and what it wants done."""
 
-    def __init__(self, partition: str = "0", partitions: int = 1) -> None:
+    def __init__(self, partition: str = "0", partitions: int = 1, *, max_fused: int = MAX_FUSED) -> None:
         #: its name, and how many partitions share what is limited: named "0", "1", …; 1: it shares nothing
         self.partition, self.partitions = partition, partitions
+        #: most tasks that are dispatched as one; 1: none is fused
+        self.max_fused = max_fused
         self.tables: dict[str, Tables] = {}
         #: plans that cannot be had, and why
         self.refused: dict[str, str] = {}
@@ -183,6 +186,8 @@ def finish(
     scope.states[node] = state
     if value is not None:
         scope.values[node] = value
+    if state != SUCCESS and scope.out is not None:
+        detach(scope, node, unsure=True)
     if error is not None:
         scope.errors = entered(scope.errors, node, error)
     scope.open -= 1

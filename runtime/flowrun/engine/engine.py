@@ -23,12 +23,13 @@ from . import child, fanout, flows, grants, items, ranges, repeat, runs, starts,
 from .cancel import cancel_named, cancel_node, cancel_scope
 from .commands import Changed, Command, Ready, SetTimer
 from .core import CANCEL, CLOSE, OPEN, PROPAGATE, START, Core
+from .fuse import followers, is_out
 from .graph import Tables
 from .outcome import outcome_of
 from .record import pack_rows, run_record
 from .scopes import close_scope, propagate
-from .snapshot import head_of, pack_run
-from .state import CANCELLED, FLOW, GRANTED, HANDLER, ITEM, RUNNING, WAITING, Run, Scope, number_of
+from .snapshot import Head, head_of, pack_run
+from .state import CANCELLED, FLOW, GRANTED, HANDLER, ITEM, RUNNING, SUCCESS, WAITING, Run, Scope, number_of
 
 __all__ = ["Engine"]
 
@@ -169,7 +170,7 @@ class Engine(Core):
             if scope is None:
                 self.ignore(f"loss of {item.id}, which does not run")
             elif item.first < 0:
-                tasks.lose(self, scope, item.node, item.attempt)
+                tasks.lose(self, scope, *_suspect(scope, item))
             elif item.node in scope.fans and fanout.is_simple(scope, item.node):
                 ranges.lose(self, scope, item.node, item.first, item.last, item.attempt)
             self._work_off()
@@ -226,8 +227,9 @@ class Engine(Core):
     def _cancel(self, event: Cancel) -> None:
         run = self.find(event.run)
         if run is not None and run.body is not None and not run.ended:
-            why = cancel_named(self, run.body, event.step) if event.step else flows.cancel_flow(self, run.body)
-            if why:
+            if not event.step:
+                flows.cancel_flow(self, run.body)
+            elif why := cancel_named(self, run.body, event.step):
                 self.ignore(f"cancellation of {event.step} of {event.run}: {why}")
         elif run is not None and not run.ended and not event.step:
             runs.cancel(self, run)
@@ -247,7 +249,7 @@ class Engine(Core):
             run = self.peek(name)
             for scope in run.scopes.values() if run else ():
                 for node in _granted(scope.states):
-                    yield tasks.ready(scope, node)
+                    yield tasks.ready(scope, node, followers(scope, node))
                 for node in scope.fans:
                     if fanout.is_simple(scope, node):
                         yield from ranges.outstanding(scope, node)
@@ -255,7 +257,8 @@ class Engine(Core):
     def timers(self) -> Iterator[SetTimer]:
         """All timers that are set."""
         yield from grants.timers(self)
-        for run in (*self.runs.values(), *map(head_of, self.frozen.values())):
+        runs: list[Run | Head] = [*self.runs.values(), *map(head_of, self.frozen.values())]
+        for run in runs:
             for name, timer in run.timers.items():
                 yield SetTimer(run.id, name, timer.at_ms)
 
@@ -266,7 +269,8 @@ class Engine(Core):
         if scope is None:
             return False
         if work.first < 0:
-            return scope.states[work.node] == GRANTED and number_of(scope, work.node) == work.attempt
+            node, attempt = (work.node, work.attempt) if isinstance(work, Outcome) else _suspect(scope, work)
+            return scope.states[node] == GRANTED and number_of(scope, node) == attempt
         fan = scope.fans.get(work.node)
         if fan is None or not fanout.is_simple(scope, work.node):
             return False
@@ -291,7 +295,8 @@ class Engine(Core):
 
     def ended(self) -> Iterable[str]:
         """Runs that ended and whose record is not yet stored."""
-        return [run.id for run in (*self.runs.values(), *map(head_of, self.frozen.values())) if run.ended]
+        runs: list[Run | Head] = [*self.runs.values(), *map(head_of, self.frozen.values())]
+        return [run.id for run in runs if run.ended]
 
     def record(self, run: str) -> RunRecord:
         """The record of an ended run. Raises KeyError if it has not ended, or was forgotten."""
@@ -349,6 +354,18 @@ class _Rest(msgspec.Struct, array_like=True):
 
 _rest_encoder = msgspec.msgpack.Encoder()
 _rest_decoder = msgspec.msgpack.Decoder(_Rest)
+
+
+def _suspect(scope: Scope, work: WorkItem | Ready) -> tuple[int, int]:
+    """The part of a chain that its worker is at, as node and attempt: the first that has not ended."""
+    node, attempt = work.node, work.attempt
+    for then in work.then:
+        if scope.states[node] != SUCCESS or number_of(scope, node) != attempt or not 0 <= then.node < scope.graph.size:
+            break
+        if not is_out(scope, then.node):
+            break
+        node, attempt = then.node, 1
+    return node, attempt
 
 
 def _scope_with(run: Run | None, scope: int, node: int) -> Scope | None:

@@ -15,7 +15,7 @@ from .evaluate import ExpressionError
 from .fan import each_node
 from .scopes import expand_items
 from .state import GRANTED, NULL, RUNNING, SUCCESS, Fan, Scope, entered
-from .tasks import ready
+from .tasks import dispatch
 
 __all__ = ["is_simple", "pump", "start", "start_evaluated"]
 
@@ -31,7 +31,7 @@ def start(core: Core, scope: Scope, node: int) -> None:
         fail(core, scope, node, "ExpressionError", str(error))
         return
     scope.states[node] = GRANTED
-    core.commands.append(ready(scope, node))
+    dispatch(core, scope, node)
 
 
 def start_evaluated(core: Core, scope: Scope, node: int) -> None:

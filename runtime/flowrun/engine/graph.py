@@ -30,7 +30,8 @@ from flowc.plan import (
 
 from flowrun.names import lane
 
-from .rules import RULES, Rule
+from .links import links
+from .rules import PATIENT, RULES, Rule
 
 __all__ = ["Edge", "Graph", "Tables", "settings_of"]
 
@@ -84,6 +85,8 @@ class Graph:
         self.settings = [settings_of(plan, node) for node in block.nodes]
         #: node -> where workers pull its work from
         self.lanes = [lane(settings.queue, settings.executor) for settings in self.settings]
+        #: node -> the task that may follow it at its worker; -1: none
+        self.next = self._links()
 
     def _add(self, i: int, node: Node) -> None:
         if isinstance(node, ParamNode):
@@ -116,6 +119,18 @@ class Graph:
             self._watch(i, "setups", trigger.setups)
         else:
             self._watch(i, trigger.rule, trigger.nodes, trigger.n)
+
+    def _links(self) -> list[int]:
+        upstreams: list[set[int]] = [set() for _ in self.gate_node]
+        for i, edges in enumerate(self.edges):
+            for gate, _ in edges:
+                upstreams[gate].add(i)
+        patient = [rule in PATIENT for rule in self.gate_rule]
+        waiting = [
+            [gate for gate, _ in self.edges[i]] if not (self.joins[i] or self.merges[i]) else [-1]
+            for i in range(self.size)
+        ]
+        return links(self.nodes, self.settings, self.lanes, waiting, upstreams, self.gate_node, patient)
 
     def _watch(self, i: int, rule: str, nodes: tuple[int, ...], n: int = 0) -> int:
         gate = self._gate(i, rule, len(nodes), n)

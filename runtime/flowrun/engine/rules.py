@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-__all__ = ["FAIL", "RULES", "RUN", "SKIP", "WAIT", "Rule"]
+__all__ = ["FAIL", "PATIENT", "RULES", "RUN", "SKIP", "WAIT", "Rule"]
 
 #: verdicts; the larger one wins, WAIT apart
 WAIT, RUN, SKIP, FAIL = -1, 0, 1, 2
@@ -137,3 +137,6 @@ RULES: Mapping[str, Rule] = {
     "setups": _setups,
     "join": _join,
 }
+
+#: rules that one more success does not decide while others are open
+PATIENT = frozenset((_ok, _done, _done_any_ok, _any_failed, _none_failed, _none_failed_any_ok, _none_skipped, _setups))

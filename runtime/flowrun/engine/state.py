@@ -80,6 +80,8 @@ class Attempt(_Part, gc=False):
     number: int = 1
     #: attempts that the retry policy does not count: a worker died that ran others too
     uncounted: int = 0
+    #: so many workers died while they ran it
+    crashes: int = 0
     #: dispatch it in a bundle of its own
     alone: bool = False
     #: quotas that it needs permits of, in order (see `permits`), and how many of them it has
@@ -242,6 +244,8 @@ class Scope(msgspec.Struct, eq=False):
     joined: dict[int, list[int]] = EMPTY
     #: node with scopes of its own -> the packed records of the last of them
     rows: dict[int, bytes] = EMPTY
+    #: per node: it is at a worker behind its predecessor, or was (see `fuse`); None: no node ever was
+    out: bytearray | None = None
     #: CANCELLED or REMOVED once it is being cancelled; else 0
     cancelled: int = 0
     flow: FlowState | None = None

@@ -13,12 +13,13 @@ from __future__ import annotations
 import msgspec
 from flowc.plan import BranchNode, ChildNode, EachNode, RetryPolicy, StepSettings, TaskNode
 
-from flowrun.messages import Failure, Outcome
+from flowrun.messages import Failure, Outcome, Then
 
 from . import permits
 from .commands import Ready, Revoke
 from .core import OPEN, Core, fail, finish, inputs_of, note
 from .evaluate import ExpressionError, arm_of
+from .fuse import detach, fuse, is_out, may_have_run
 from .retry import wait_ms
 from .scopes import index_of
 from .state import (
@@ -42,8 +43,9 @@ from .state import (
 
 __all__ = [
     "MAX_CRASHES", "WORKER_DIED",
-    "deadline_failure", "deadline_passed", "delay", "expire_waiting", "expiry_failure", "fail_attempt", "grant", "lose",
-    "permitted", "priority_of", "ready", "retry_due", "skip", "start", "succeed", "take_outcome", "withdraw",
+    "deadline_failure", "deadline_passed", "delay", "dispatch", "expire_waiting", "expiry_failure", "fail_attempt",
+    "grant", "lose", "permitted", "priority_of", "ready", "retry_due", "skip", "start", "succeed", "take_outcome",
+    "withdraw",
 ]  # fmt: skip
 
 #: an expression may be evaluated again when its worker died
@@ -124,11 +126,22 @@ def grant(core: Core, scope: Scope, node: int, settings: StepSettings) -> None:
         core.agenda.append((OPEN, scope, node, 0))
     else:
         scope.states[node] = GRANTED
-        core.commands.append(ready(scope, node))
+        if not is_out(scope, node):
+            dispatch(core, scope, node)
     note(core, scope, node)
 
 
-def ready(scope: Scope, node: int) -> Ready:
+def dispatch(core: Core, scope: Scope, node: int) -> None:
+    """Asks for the current attempt to be run, and of its followers what can go with it."""
+    if may_have_run(scope, node) and node not in scope.attempts:
+        again = attempt_of(scope, node)
+        again.number, again.uncounted = 2, 1
+    attempt = scope.attempts.get(node)
+    then = () if attempt is not None and attempt.alone else fuse(scope, node, core.max_fused)
+    core.commands.append(ready(scope, node, then))
+
+
+def ready(scope: Scope, node: int, then: tuple[Then, ...]) -> Ready:
     """The current attempt, as work."""
     graph, run, attempt = scope.graph, scope.run, scope.attempts.get(node)
     settings = graph.settings[node]
@@ -148,6 +161,7 @@ def ready(scope: Scope, node: int) -> Ready:
         order=run.seq,
         alone=attempt is not None and attempt.alone,
         index=index_of(scope),
+        then=then,
         expires_ms=_expires_ms(scope, node),
     )
 
@@ -187,12 +201,16 @@ def take_outcome(core: Core, scope: Scope, node: int, bundle: str, outcome: Outc
     """A worker says how an attempt ended."""
     if scope.states[node] != GRANTED or number_of(scope, node) != outcome.attempt:
         core.ignore(f"stale result of {outcome.run}/{outcome.scope}/{outcome.node}/{outcome.attempt}")
+        if scope.states[node] == WAITING:
+            detach(scope, node, unsure=True, itself=True)  # before its predecessor's: it will not come again
         return
+    if outcome.state != "success":
+        detach(scope, node, unsure=False, itself=True)
     if outcome.state == "returned":
         attempt = attempt_of(scope, node)
         if attempt.returned_by != bundle:
             attempt.returned_by = bundle
-            core.commands.append(ready(scope, node))
+            dispatch(core, scope, node)
         return
     if len(outcome.seconds) == 4:
         put_seconds(scope, node, outcome.seconds)
@@ -246,6 +264,7 @@ def succeed(core: Core, scope: Scope, node: int, value: bytes) -> None:
 def fail_attempt(core: Core, scope: Scope, node: int, failure: Failure) -> None:
     """An attempt failed: another one after a while, or the node has failed."""
     _release(core, scope, node)
+    detach(scope, node, unsure=True, itself=True)
     attempt = attempt_of(scope, node)
     definition = scope.graph.nodes[node]
     settings = scope.graph.settings[node]
@@ -279,7 +298,9 @@ def lose(core: Core, scope: Scope, node: int, number: int) -> None:
         core.ignore(f"stale loss of {scope.run.id}/{scope.id}/{node}/{number}")
         return
     attempt = attempt_of(scope, node)
-    if attempt.uncounted + 1 >= MAX_CRASHES:
+    attempt.crashes += 1
+    detach(scope, node, unsure=True, itself=True)
+    if attempt.crashes >= MAX_CRASHES:
         fail_attempt(core, scope, node, WORKER_DIED)
         return
     _release(core, scope, node)
@@ -306,7 +327,7 @@ def deadline_failure(scope: Scope, node: int) -> Failure:
 
 def withdraw(core: Core, scope: Scope, node: int, state: int) -> None:
     """The node is cancelled, whatever its attempt was doing."""
-    if scope.states[node] == GRANTED:
+    if scope.states[node] == GRANTED or is_out(scope, node):
         core.commands.append(Revoke(scope.run.id, scope.id, node, number_of(scope, node)))
     if WAITING < scope.states[node] < SUCCESS:
         attempt_of(scope, node)  # the record tells that it was begun

@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 from array import array
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import msgspec
 from flowc.plan import EachNode, Plan, TaskNode
 from flowrun import messages as m
 from flowrun import values
@@ -35,9 +37,15 @@ class Driver:
     """`functions` by step name. `cut` is the largest range that is executed at once."""
 
     def __init__(
-        self, plan: Plan, functions: dict[str, Function] | None = None, *, seed: int = 0, cut: int = 7
+        self,
+        plan: Plan,
+        functions: dict[str, Function] | None = None,
+        *,
+        seed: int = 0,
+        cut: int = 7,
+        max_fused: int = 100,
     ) -> None:
-        self.engine = Engine()
+        self.engine = Engine(max_fused=max_fused)
         self.engine.add_plan("plan", plan)
         self.plan = plan
         self.functions = functions or {}
@@ -103,7 +111,10 @@ class Driver:
         self.ready = [work for work in self.ready if self.engine.wants(work)]
         if self.ready:
             at = self.random.randrange(len(self.ready))
-            self.post(m.Results("b", "w", tuple(self.execute(self._take(at)))))
+            outcomes = self.execute(self._take(at))
+            cut = self.random.randint(1, len(outcomes)) if outcomes[0].first < 0 else len(outcomes)
+            for part in filter(None, (outcomes[:cut], outcomes[cut:])):
+                self.post(m.Results("b", "w", tuple(part)))
             return True
         if not self.timers:
             return False
@@ -122,10 +133,9 @@ class Driver:
         """A piece of ready work; of a long range a part, the rest stays."""
         work = self.ready.pop(at)
         if work.last - work.first > self.cut:
-            item = work.item(0)
             part = work.first + self.random.randrange(1, self.cut + 1)
-            self.ready.append(_range(work, part, work.last))
-            work = _range(work, item.first, part)
+            self.ready.append(copy(work, first=part))
+            work = copy(work, last=part)
         return work
 
     def execute(self, work: Ready) -> list[m.Outcome]:
@@ -136,7 +146,7 @@ class Driver:
         elif isinstance(node, EachNode):
             outcomes = [self._outcome(work, lambda: evaluate(node.source, Env(given)))]
         elif isinstance(node, TaskNode):
-            outcomes = [self._outcome(work, lambda: self.call(node.name, node, given))]
+            outcomes = self._chain(work, node, given)
         elif hasattr(node, "args"):
             made = {name: evaluate(expr, Env(given)) for name, expr in node.args}
             outcomes = [self._outcome(work, lambda: made)]
@@ -144,6 +154,20 @@ class Driver:
             expr = node.value if hasattr(node, "value") else node.selector
             outcomes = [self._outcome(work, lambda: evaluate(expr, Env(given)))]
         self.delivered += outcomes
+        return outcomes
+
+    def _chain(self, work: Ready, node: TaskNode, given: list[Any]) -> list[m.Outcome]:
+        """A task and those that follow it, up to the first that does not succeed."""
+        outcomes = [self._outcome(work, lambda: self.call(node.name, node, given))]
+        for then in work.then:
+            if outcomes[-1].state != "success":
+                break
+            inputs = tuple(outcomes[given].value if isinstance(given, int) else given for given in then.inputs)
+            next_work = copy(work, node=then.node, attempt=1, inputs=inputs, then=())
+            next_node = self._node(next_work)
+            given = [values.decode_plain(data, self.blobs.__getitem__) for data in inputs]
+            call = partial(self.call, next_node.name, next_node, given)
+            outcomes.append(self._outcome(next_work, call))
         return outcomes
 
     def call(self, name: str, node: TaskNode, given: list[Any]) -> object:
@@ -213,12 +237,8 @@ class Driver:
         return engine
 
 
-def _range(work: Ready, first: int, last: int) -> Ready:
-    item = work.item(0, first, last)
-    return Ready(
-        work.run, work.scope, work.block, work.node, work.attempt, item.first, item.last, work.inputs, work.plan,
-        work.flow, work.lane, work.priority, work.order, work.alone,
-    )  # fmt: skip
+def copy(work: Ready, **changes: Any) -> Ready:
+    return msgspec.structs.replace(work, **changes)
 
 
 def states(record: m.RunRecord) -> dict[Any, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from flowc.plan import ChildNode, EachNode, Plan, RepeatNode
 from flowrun import messages as m
 from flowrun.engine import Engine, Ready
@@ -44,6 +45,36 @@ def disturb(driver: Driver) -> None:
         work = driver.random.choice([work for work in wanted if not work.alone])
         driver.ready.remove(work)
         driver.post(m.Lost(f"b{driver.seq}", (work.item(0),)))
+    elif choice < 0.4 and (chains := [work for work in wanted if work.then]):
+        _disturb_chain(driver, driver.random.choice(chains))
+
+
+def _disturb_chain(driver: Driver, work: Ready) -> None:
+    """A worker dies in the middle of a chain, hands its rest back, or its results come in the wrong order."""
+    driver.ready.remove(work)
+    outcomes = driver.execute(work)
+    if outcomes[-1].state != "success":  # what fails once must be seen to fail
+        driver.post(m.Results("b", "w", tuple(outcomes)))
+        return
+    told = driver.random.randrange(len(outcomes) + 1)
+    fate = driver.random.choice(("dies", "returns", "turned round"))
+    if fate == "turned round":
+        driver.post(m.Results("b", "w", tuple(outcomes[told:])))
+        driver.post(m.Results("b", "w", tuple(outcomes[:told])))
+    else:
+        driver.post(m.Results("b", "w", tuple(outcomes[:told])))
+    if fate == "returns" and told < len(outcomes):
+        driver.post(m.Results(f"b{driver.seq}", "w", (msgspec.structs.replace(outcomes[told], state="returned"),)))
+    elif fate == "dies" and (told < len(outcomes) or driver.random.random() < 0.5) and not _crashed(driver, work):
+        driver.post(m.Lost(f"b{driver.seq}", (work.item(0),)))
+
+
+def _crashed(driver: Driver, work: Ready) -> bool:
+    """A worker died of a part of it before: again, and it may be taken to be the cause."""
+    run = driver.engine.peek(work.run)
+    scope = run.scopes.get(work.scope) if run else None
+    nodes = (work.node, *(then.node for then in work.then))
+    return scope is not None and any(scope.attempts[node].crashes for node in nodes if node in scope.attempts)
 
 
 def facts(plan: Plan, record: m.RunRecord) -> Any:
@@ -91,6 +122,15 @@ def test_the_outcome_does_not_depend_on_the_order(plan_seed: int, seed: int) -> 
     calm = Driver(plan, functions(), seed=0, cut=100)
     other = Driver(plan, functions(), seed=seed, cut=2)
     assert facts(plan, calm.run()) == facts(plan, other.run())
+
+
+@given(SEEDS, SEEDS)
+@settings(max_examples=150, deadline=None)
+def test_fusion_is_not_seen(plan_seed: int, seed: int) -> None:
+    plan, functions = random_plan(plan_seed)
+    alone = Driver(plan, functions(), seed=seed, max_fused=1)
+    fused = Driver(plan, functions(), seed=seed, max_fused=3)
+    assert facts(plan, alone.run()) == facts(plan, fused.run())
 
 
 @given(SEEDS, SEEDS)
