@@ -14,10 +14,12 @@ from .interpreter import Report
 __all__ = ["differences"]
 
 
-def differences(report: Report, record: RunRecord, returns: str | None, fetch: Callable[[str], bytes]) -> list[str]:
+def differences(
+    report: Report, record: RunRecord, returns: str | None, fetch: Callable[[str], bytes], *, attempts: bool = True
+) -> list[str]:
     """Every way in which a run is not what it must be; `returns` is the flow's result type, `fetch` reads blobs.
 
-    Times are not compared, nor the texts of messages."""
+    Times are not compared, nor the texts of messages, nor, on demand, numbers of attempts."""
     found: list[str] = []
     if record.state != report.state:
         found.append(f"the run is {record.state}, and must be {report.state}: {record.error} / {report.error}")
@@ -27,34 +29,36 @@ def differences(report: Report, record: RunRecord, returns: str | None, fetch: C
         if got != want:
             found.append(f"failed by {got}, and must be by {want}")
     elif returns is not None:
-        got, want = (_plain(value, returns, fetch) for value in (record.result, values.encode(report.value)))
+        hidden = {"message"} if attempts else {"message", "attempts"}
+        got, want = (_plain(value, returns, fetch, hidden) for value in (record.result, values.encode(report.value)))
         if got != want:
             found.append(f"the result is {got!r}, and must be {want!r}")
-    return found + _rows(report, record)
+    return found + _rows(report, record, attempts)
 
 
-def _plain(data: bytes, returns: str, fetch: Callable[[str], bytes]) -> Any:
+def _plain(data: bytes, returns: str, fetch: Callable[[str], bytes], hidden: set[str]) -> Any:
     value = values.decode_plain(data, fetch)
-    return None if value is None else _without_messages(values.decode(data, parse(returns), fetch))
+    return None if value is None else _without(hidden, values.decode(data, parse(returns), fetch))
 
 
-def _without_messages(value: Any) -> Any:
+def _without(hidden: set[str], value: Any) -> Any:
+    """The value without these parts of the failures in it."""
     if isinstance(value, list):
-        return [_without_messages(item) for item in value]
+        return [_without(hidden, item) for item in value]
     if isinstance(value, dict):
         is_failure = value.keys() == {"step", "index", "type", "message", "attempts"}
-        return {key: "" if is_failure and key == "message" else _without_messages(item) for key, item in value.items()}
+        return {key: "" if is_failure and key in hidden else _without(hidden, item) for key, item in value.items()}
     return value
 
 
-def _rows(report: Report, record: RunRecord) -> list[str]:
+def _rows(report: Report, record: RunRecord, attempts: bool) -> list[str]:
     got = {
-        (row.step, _index(row.index)): (row.state, row.attempts)
+        (row.step, _index(row.index)): (row.state, row.attempts if attempts else 0)
         for row in record.steps
         if not any(part.covers(row.step, _index(row.index)) for part in report.open)
     }
     want = {
-        (row.step, row.index): (row.state, row.attempts)
+        (row.step, row.index): (row.state, row.attempts if attempts else 0)
         for row in report.rows
         if not any(part.covers(row.step, row.index) for part in report.open)
     }

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from .behaviours import DECLARATIONS
 
-__all__ = ["BEHAVIOURS", "Source", "programs"]
+__all__ = ["BEHAVIOURS", "Source", "programs", "write_program"]
 
 #: the file that a project of random programs needs in its root
 BEHAVIOURS = Path(__file__).with_name("behaviours.py")
@@ -91,9 +91,9 @@ class Names:
 
 @dataclass
 class Writer:
-    """Writes one program; `draw` makes every choice."""
+    """Writes one program; `integer(low, high)` makes every choice."""
 
-    draw: Callable[[st.SearchStrategy[Any]], Any]
+    integer: Callable[[int, int], int]
     #: statements that may still be written
     left: int = 14
     #: flows that can be called
@@ -103,8 +103,7 @@ class Writer:
     # ---- choices
 
     def number(self, low: int, high: int) -> int:
-        found: int = self.draw(st.integers(low, high))
-        return found
+        return self.integer(low, high)
 
     def one_of(self, options: list[T]) -> T:
         return options[self.number(0, len(options) - 1)]
@@ -445,12 +444,17 @@ class Writer:
 @st.composite
 def programs(draw: st.DrawFn) -> Source:
     """A program whose flow `main` takes `n`."""
-    writer = Writer(draw)
+    return write_program(lambda low, high: draw(st.integers(low, high)))
+
+
+def write_program(integer: Callable[[int, int], int], most: int = 14) -> Source:
+    """The same from any source of integers, both bounds included; `main` has at most so many statements."""
+    writer = Writer(integer)
     flows: list[str] = []
     for number in range(writer.number(0, 2)):
         writer.left = 4
         flows.append(writer.flow(f"child{number}", writer.number(1, 3)))
         writer.children.append(f"child{number}")
-    writer.left = 14
-    flows.append(writer.flow("main", writer.number(1, 9)))
+    writer.left = most
+    flows.append(writer.flow("main", writer.number(1, min(most, 9))))
     return Source(DECLARATIONS + SHARED + "".join(flows), {"n": writer.number(0, 12)})

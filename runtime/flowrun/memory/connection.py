@@ -36,6 +36,8 @@ class Connection:
         self._held: list[Callable[[], None]] = []
         #: what is done at a reconnect
         self.on_reconnect: list[Callable[[], None]] = []
+        #: what the server does when it sees that the process is gone
+        self.on_death: list[Callable[[], None]] = []
         server.on_restart.append(self._act)
 
     # ---- requests
@@ -45,6 +47,8 @@ class Connection:
         that of all requests."""
         if self.closed:
             raise TransportError("this connection is closed")
+        if self.dead:
+            await asyncio.get_running_loop().create_future()
         server, faults = self.server, self.server.faults
         if faults.quiet and server.up and not self._cut:
             return effect()
@@ -119,6 +123,16 @@ class Connection:
         """It was made anew less than `ack_wait` ago."""
         times = [time for time in (self._reconnected, self.server.restarted) if time is not None]
         return bool(times) and self.server.now() - max(times) < self.server.settings.ack_wait
+
+    @property
+    def is_cut(self) -> bool:
+        return self._cut
+
+    def kill(self) -> None:
+        """Its process is gone, and the server sees that."""
+        self.dead = True
+        for act in self.on_death:
+            act()
 
     def cut(self) -> None:
         """Nothing gets through until `restore`."""

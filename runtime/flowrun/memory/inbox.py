@@ -46,16 +46,18 @@ class _Waiting:
 
 
 class MemoryInbox:
-    """`now_ms` is the server's clock. Iterating gives the messages that are there."""
+    """`now_ms` is the server's clock; `came_due` is told of messages whose time has come. Iterating gives the messages that are there."""
 
-    def __init__(self, created: str, clock: Callable[[], float], now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, created: str, clock: Callable[[], float], now_ms: Callable[[], int], came_due: Callable[[int, bytes], None]
+    ) -> None:
         self.created = created
         self.keys = Keys(clock)
         self.journal = Journal(clock)
         self.changed = Signal()
         #: false while the server is down, and for ever once it is removed
         self.open = True
-        self._now_ms = now_ms
+        self._now_ms, self._came_due = now_ms, came_due
         #: in the order of their sequences
         self._records: list[Record] = []
         self.last_seq = 0
@@ -153,7 +155,7 @@ class MemoryInbox:
             self._arm(name, waiting, 0.001)
             return
         del self._delayed[name]
-        self.append(waiting.data, None)
+        self._came_due(self.append(waiting.data, None), waiting.data)
 
     def cancel_delayed(self, name: str) -> bool:
         return self._delayed.pop(name, None) is not None

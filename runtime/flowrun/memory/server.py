@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from flowrun.errors import Conflict, StoreError, TransportError
@@ -25,14 +26,14 @@ EPOCH_MS = 1_767_225_600_000
 class Effect(NamedTuple):
     """Something that the server did."""
 
-    #: name of the connection that asked for it
+    #: name of the connection that asked for it; "": it was delayed
     who: str
     #: append, append_at, purge, fence, dispatch, hand_out, ack, write_entry, remove_entry, put_result
     what: str
     #: the partition, the entry's key, the run
     where: str
     data: bytes = b""
-    #: sequence, number of the bundle, revision, fence
+    #: sequence, number of the bundle, revision; of a dispatch its fence
     number: int = 0
 
 
@@ -94,7 +95,10 @@ class MemoryServer:
     def open_partition(self, partition: str) -> None:
         if partition not in self.inboxes:
             created = f"{self._stores}-{self.now():.6f}"
-            self.inboxes[partition] = MemoryInbox(created, self.now, self.now_ms)
+            self.inboxes[partition] = MemoryInbox(created, self.now, self.now_ms, partial(self._came_due, partition))
+
+    def _came_due(self, partition: str, seq: int, data: bytes) -> None:
+        self.did(Effect("", "append", partition, data, seq))
 
     def inbox(self, partition: str) -> MemoryInbox:
         """To be written or read. Raises TransportError."""

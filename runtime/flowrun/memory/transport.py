@@ -58,6 +58,7 @@ class _MemoryWork:
         self._pull: Pull | None = None
         self._closed = False
         connection.on_reconnect.append(self._ask_again)
+        connection.on_death.append(self._take_back)
 
     async def receive(self, most: int) -> list[Delivery]:
         while not self._came:
@@ -107,10 +108,13 @@ class _MemoryWork:
 
     async def close(self) -> None:
         """Bundles that came and were not taken go back, as if they had never been handed out."""
+        if self._connection.dead:
+            return
         self._closed = True
         self._take_back()
         self._wake()
         self._connection.on_reconnect.remove(self._ask_again)
+        self._connection.on_death.remove(self._take_back)
         for delivery in self._came:
             self._connection.server.stream.give_back(delivery.number)
 
@@ -228,7 +232,7 @@ class MemoryTransport:
     def _dispatch(self, work: Work, fence: int) -> None:
         self.server.stream.dispatch(work, fence)
         if work.number:
-            self._did("dispatch", work.partition, work.data, work.number)
+            self._did("dispatch", work.partition, work.data, fence)
 
     async def standing_work(self, partition: str) -> list[bytes]:
         return await self.connection.request(lambda: [w.data for w in self.server.stream.standing(partition)])

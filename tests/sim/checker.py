@@ -1,0 +1,241 @@
+"""Watches a simulation: folds every inbox as it is written, and checks after each event what must hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+from flowc.plan import Plan
+from flowrun.coordinator.events import parts_by_run, run_of
+from flowrun.engine import Engine
+from flowrun.engine.commands import Ready
+from flowrun.engine.snapshot import pack_run
+from flowrun.engine.state import Timer
+from flowrun.memory import Effect, MemoryServer
+from flowrun.messages import (
+    Bundle,
+    Event,
+    Lost,
+    Outcome,
+    Results,
+    Submit,
+    TimerFired,
+    WorkItem,
+    unpack,
+    unpack_events,
+)
+
+from . import invariants
+from .history import History
+from .invariants import Violation
+from .programs import program
+
+__all__ = ["Checker", "Fold"]
+
+#: an attempt of an item: (WorkItem.id, position or -1)
+_Unit = tuple[str, int]
+#: a result may be underway to who runs it again for so long, in seconds
+_GRACE = 40.0
+
+
+class Fold:
+    """A partition's state as the fold of all messages that its inbox ever had."""
+
+    def __init__(self, partition: str, plan_of: Callable[[str], Plan | None]) -> None:
+        self.partition = partition
+        self.engine = Engine()
+        self.seq = 0
+        self.now_ms = 0
+        self._plan_of = plan_of
+
+    def decide(self, event: Event, seq: int) -> list[object]:
+        needed = self.engine.needs(event)
+        if needed is not None:
+            plan = self._plan_of(needed)
+            if plan is None:
+                self.engine.add_plan_failure(needed, "it is not there")
+            else:
+                self.engine.add_plan(needed, plan)
+        return [*self.engine.decide(event, self.now_ms, seq)]
+
+
+class Checker:
+    """`plans`: those of the simulation by digest."""
+
+    def __init__(self, server: MemoryServer, history: History, plans: dict[str, Plan]) -> None:
+        self._server, self._history, self._plans = server, history, plans
+        self.folds: dict[str, Fold] = {}
+        #: the first violation; nothing is checked after it
+        self.violation: Violation | None = None
+        #: partition -> (connection, fence)
+        self._leaders: dict[str, tuple[str, int]] = {}
+        #: unit -> loop time of its first result that ends it
+        self._ended: dict[_Unit, float] = {}
+        #: unit -> the bundle that stands and holds it
+        self._standing: dict[_Unit, str] = {}
+        #: bundle -> its units
+        self._units: dict[str, list[_Unit]] = {}
+        #: run -> its nodes' states by scope
+        self._states: dict[str, dict[int, bytes]] = {}
+        #: things that relax what is checked
+        self.lost_power = False
+        #: partition -> all that was appended: (seq, time, data)
+        self.inboxes: dict[str, list[tuple[int, int, bytes]]] = {}
+
+    # ---- what is told
+
+    def effect(self, effect: Effect) -> None:
+        """The server did something."""
+        self._history.effect(effect)
+        if self.violation is None:
+            try:
+                self._check(effect)
+            except Violation as violation:
+                self.violation = violation
+
+    def begins(self, worker: str, bundle: Bundle, item: WorkItem, index: int, chained: tuple[int, ...]) -> None:
+        """A worker begins to run something."""
+        where = f"{item.id}[{index}] of {bundle.id}" + " in a chain" * bool(chained)
+        self._history.note(worker, "begins", where)
+        if self.violation is not None:
+            return
+        try:
+            fold = self.folds[bundle.partition]
+            plan = self._plans[bundle.plans[item.plan]]
+            invariants.no_step_runs_before_its_inputs(fold.engine.peek(item.run), item, plan, chained)
+            since = self._server.now() - self._ended.get((item.id, index), math.inf)
+            if not self.lost_power:
+                invariants.no_result_runs_again(item, index, since if since > _GRACE else None)
+        except Violation as violation:
+            self.violation = violation
+
+    # ---- the server's doings
+
+    def _check(self, effect: Effect) -> None:
+        match effect.what:
+            case "append":
+                self._append(effect.where, effect.number, effect.data)
+            case "fence":
+                self._leaders[effect.where] = (effect.who, effect.number)
+            case "dispatch":
+                if not self.lost_power:
+                    leader = self._leaders.get(effect.where)
+                    invariants.only_the_leader_dispatches(effect.where, effect.who, effect.number, leader)
+                self._dispatched(unpack(effect.data, Bundle))
+            case "ack":
+                self._gone(unpack(effect.data, Bundle).id)
+            case "put_result":
+                for fold in self.folds.values():
+                    fold.engine.forget(effect.where)
+                self._states.pop(effect.where, None)
+
+    def _dispatched(self, bundle: Bundle) -> None:
+        if not self.lost_power:
+            invariants.nothing_is_dispatched_twice(bundle, self._standing)
+        units = self._units[bundle.id] = [unit for item in bundle.items for unit in _units(item)]
+        self._standing.update(dict.fromkeys(units, bundle.id))
+
+    def _gone(self, bundle: str) -> None:
+        for unit in self._units.pop(bundle, ()):
+            if self._standing.get(unit) == bundle:
+                del self._standing[unit]
+
+    # ---- the inbox
+
+    def _append(self, partition: str, seq: int, data: bytes) -> None:
+        record = self._server.inboxes[partition].find(seq)
+        assert record is not None
+        self.inboxes.setdefault(partition, []).append((seq, record.time_ms, data))
+        fold = self.folds.get(partition)
+        if fold is None:
+            fold = self.folds[partition] = Fold(partition, self._plans.get)
+        fold.seq, fold.now_ms = seq, max(fold.now_ms, record.time_ms)
+        for event in unpack_events(data):
+            for part in parts_by_run(event):
+                self._decide(fold, part, seq)
+            self._note_results(event)
+        invariants.limits_are_kept(fold.engine for fold in self.folds.values())
+
+    def _note_results(self, event: Event) -> None:
+        """Who has a result, and what is no longer out."""
+        match event:
+            case Results(bundle, _, outcomes):
+                for outcome in outcomes:
+                    for unit in _units_of(outcome):
+                        if outcome.state != "returned":
+                            self._ended.setdefault(unit, self._server.now())
+                        if self._standing.get(unit) == bundle:
+                            del self._standing[unit]
+                        # those behind the first of a chain that did not succeed are not run
+                if any(outcome.state != "success" for outcome in outcomes):
+                    self._gone(bundle)
+            case Lost(bundle):
+                self._gone(bundle)
+
+    def _decide(self, fold: Fold, event: Event, seq: int) -> None:
+        engine, name = fold.engine, run_of(event)
+        run = engine.peek(name)
+        is_second = isinstance(event, Results) and self._all_ended(event)
+        packed = pack_run(run) if is_second and run else b""
+        timers: dict[str, Timer] = dict(run.timers) if run and isinstance(event, TimerFired) else {}
+        fold.decide(event, seq)
+        after = engine.peek(name)
+        if is_second and run and not _is_open(event):
+            invariants.a_second_result_changes_nothing(name, packed, pack_run(after) if after else b"", str(event))
+        if isinstance(event, TimerFired) and after is not None:
+            invariants.no_timer_is_early(timers, name, event.timer, fold.now_ms, after.timers)
+        for touched in engine.take_touched():
+            self._check_run(fold, touched)
+
+    def _check_run(self, fold: Fold, name: str) -> None:
+        run = fold.engine.runs.get(name)
+        if run is None:
+            return
+        invariants.a_terminal_state_is_final(self._states.get(name, {}), run)
+        self._states[name] = {scope.id: bytes(scope.states) for scope in run.scopes.values()}
+        invariants.all_that_waits_will_be_woken(run)
+
+    def _all_ended(self, event: Results) -> bool:
+        return all(unit in self._ended for outcome in event.outcomes for unit in _units_of(outcome))
+
+    # ---- leaders
+
+    def compare(self, partition: str, seq: int, runs: dict[str, bytes]) -> None:
+        """A leader has these runs, packed, after message `seq`."""
+        if self.violation is not None:
+            return
+        fold = Fold(partition, self._plans.get)
+        for number, time_ms, data in self.inboxes.get(partition, ()):
+            if number > seq:
+                break
+            fold.now_ms = max(fold.now_ms, time_ms)
+            for event in unpack_events(data):
+                for part in parts_by_run(event):
+                    fold.decide(part, number)
+        engine = fold.engine
+        folded = {name: pack_run(run) for name, run in engine.runs.items() if not run.ended}
+        try:
+            invariants.state_is_the_fold(partition, runs, folded, seq)
+        except Violation as violation:
+            self.violation = violation
+
+
+def _units(item: WorkItem) -> Iterator[_Unit]:
+    if item.first >= 0:
+        for index in range(item.first, item.last):
+            yield item.id, index
+        return
+    yield item.id, -1
+    for then in item.then:
+        yield f"{item.run}/{item.scope}/{then.node}/1", -1
+
+
+def _units_of(outcome: Outcome) -> Iterator[_Unit]:
+    name = f"{outcome.run}/{outcome.scope}/{outcome.node}/{outcome.attempt}"
+    for index in range(outcome.first, outcome.last) if outcome.first >= 0 else (-1,):
+        yield name, index
+
+
+def _is_open(event: Event) -> bool:
+    """It hands something back, which is no result."""
+    return isinstance(event, Results) and any(outcome.state == "returned" for outcome in event.outcomes)

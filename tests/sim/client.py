@@ -1,0 +1,123 @@
+"""A simulated client: submits runs at random times, some of them twice, some delayed, some with a key, and cancels.
+
+What it is told decides what it may rely on: a submission that was acknowledged is accepted, and must end right. One
+whose answer was an error may have happened or not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass
+
+from flowc.plan import Plan
+from flowrun.errors import FlowError
+from flowrun.memory import MemoryTransport
+from flowrun.messages import Cancel, Submit, pack_events
+from flowrun.partitions import partition_of
+from flowrun.run_ids import run_id_of_key
+
+from .history import History
+from .programs import COUNT, Program, program
+
+__all__ = ["SimClient", "Submission"]
+
+#: the last submission is made by then, in seconds
+_LAST = 12.0
+
+
+@dataclass(frozen=True)
+class Submission:
+    run: str
+    program: Program
+    #: when it is made, in loop time
+    at: float
+    #: it waits so long in the server before it counts, in seconds; 0: it does not
+    delay: float
+    #: seconds after which it expires if it has not begun; 0: never
+    expires: float
+    key: str
+    #: the client cancels it so long after it was accepted, in seconds; 0: it does not
+    cancel: float
+
+
+class SimClient:
+    """Lives longer than its process: what was acknowledged is known, whoever dies then."""
+
+    def __init__(self, name: str, partitions: int, chance: random.Random, plans: dict[str, Plan]) -> None:
+        self.name = name
+        self._partitions, self._chance = partitions, chance
+        self._todo = [self._draw(number) for number in range(chance.choice((1, 2, 4, 7)))]
+        for submission in self._todo:
+            plans[submission.program.digest] = submission.program.plan
+        self.accepted: dict[str, Submission] = {}
+        #: a cancellation was asked for, whether it was acknowledged or not
+        self.cancelled: set[str] = set()
+        self._cancels: list[Submission] = []
+
+    @property
+    def done(self) -> bool:
+        return not self._todo and not self._cancels
+
+    def _draw(self, number: int) -> Submission:
+        chance = self._chance
+        one = program(chance.randrange(COUNT))
+        key = f"key {self.name} {number}" if chance.random() < 0.2 else ""
+        run = run_id_of_key(one.plan.flow, key) if key else f"r{self.name}{number}"
+        return Submission(
+            run=run,
+            program=one,
+            at=chance.uniform(0, _LAST),
+            delay=chance.uniform(0.1, 5.0) if chance.random() < 0.15 else 0.0,
+            expires=chance.uniform(0.5, 20.0) if chance.random() < 0.1 else 0.0,
+            key=key,
+            cancel=chance.uniform(0.01, 6.0) if chance.random() < 0.15 else 0.0,
+        )
+
+    async def run(self, transport: MemoryTransport, history: History) -> None:
+        """Until all is submitted; goes on where a process before it stopped."""
+        await asyncio.gather(
+            *(self._submit(transport, history, one) for one in list(self._todo)),
+            *(self._cancel(transport, history, one) for one in list(self._cancels)),
+        )
+
+    async def _submit(self, transport: MemoryTransport, history: History, one: Submission) -> None:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(max(one.at - loop.time(), 0.0))
+        partition = partition_of(one.run, self._partitions)
+        expires_ms = transport.server.now_ms() + int(1000 * one.expires) if one.expires else 0
+        event = Submit(
+            run=one.run, plan=one.program.digest, args=one.program.packed_args, client=self.name,
+            expires_ms=expires_ms, key=one.key,
+        )  # fmt: skip
+        while True:
+            try:
+                await transport.put_blob(one.program.digest, one.program.data)
+                if one.delay:
+                    at_ms = transport.server.now_ms() + int(1000 * one.delay)
+                    await transport.append_at(partition, f"submit/{one.run}", pack_events([event]), at_ms)
+                else:
+                    for _ in range(1 + (self._chance.random() < 0.1)):
+                        await transport.append(partition, pack_events([event]), f"submit/{one.run}")
+                break
+            except FlowError as error:
+                history.note(self.name, "tries again", f"{one.run}: {error}")
+                await asyncio.sleep(self._chance.uniform(0.1, 2.0))
+        self.accepted[one.run] = one
+        self._todo.remove(one)
+        history.note(self.name, "is told", f"{one.run} is accepted")
+        if one.cancel:
+            self._cancels.append(one)
+            await self._cancel(transport, history, one)
+
+    async def _cancel(self, transport: MemoryTransport, history: History, one: Submission) -> None:
+        await asyncio.sleep(one.cancel)
+        self.cancelled.add(one.run)
+        partition = partition_of(one.run, self._partitions)
+        while True:
+            try:
+                await transport.append(partition, pack_events([Cancel(run=one.run)]), f"cancel/{one.run}")
+                break
+            except FlowError:
+                await asyncio.sleep(self._chance.uniform(0.1, 2.0))
+        self._cancels.remove(one)

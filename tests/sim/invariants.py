@@ -1,0 +1,168 @@
+"""What must hold at every moment of every run. Each is a small function that raises Violation with what is wrong.
+
+The fold that they look at is the simulation's own: an engine that reads every message of a partition's inbox in the
+moment in which the server writes it, from the first on. No leader, snapshot or purge stands between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from flowc.plan import EachNode, Plan, TaskNode
+from flowrun.engine import Engine
+from flowrun.engine.state import GRANTED, NAMES, SUCCESS, WAITING, Run, Scope, Timer
+from flowrun.messages import Bundle, RunRecord, WorkItem
+
+from tests.reference.compare import differences
+
+from .programs import POOLS, Program
+
+__all__ = [
+    "Violation",
+    "a_second_result_changes_nothing",
+    "a_terminal_state_is_final",
+    "all_that_waits_will_be_woken",
+    "every_accepted_run_ends_right",
+    "limits_are_kept",
+    "no_result_runs_again",
+    "no_step_runs_before_its_inputs",
+    "no_timer_is_early",
+    "only_the_leader_dispatches",
+    "state_is_the_fold",
+    "nothing_is_dispatched_twice",
+]
+
+#: engine timers that wake nothing that is wanted: they end what takes too long
+_LIMITS = ("deadline", "limit", "expires", "flow")
+
+
+class Violation(AssertionError):
+    """Something that must never happen did."""
+
+
+def a_terminal_state_is_final(before: Mapping[int, bytes], run: Run) -> None:
+    """`before`: the states of the run's nodes by scope, before the event."""
+    for scope in run.scopes.values():
+        old = before.get(scope.id, b"")
+        for node, state in enumerate(old):
+            if state >= SUCCESS and scope.states[node] != state:
+                name = scope.graph.nodes[node].name or str(node)
+                raise Violation(
+                    f"step {name} of {run.id} (scope {scope.id}) had ended as {NAMES[state]} "
+                    f"and is {NAMES[scope.states[node]]} now"
+                )
+        if scope.open != sum(state < SUCCESS for state in scope.states):
+            raise Violation(f"scope {scope.id} of {run.id} counts {scope.open} open nodes: {list(scope.states)}")
+
+
+def a_second_result_changes_nothing(run: str, before: bytes, after: bytes, what: str) -> None:
+    if before != after:
+        raise Violation(f"the first result of an attempt counts, but a second one changed run {run}: {what}")
+
+
+def no_timer_is_early(before: Mapping[str, Timer], run: str, name: str, now_ms: int, after: Mapping[str, Timer]) -> None:
+    timer = before.get(name)
+    if timer is not None and timer.at_ms > now_ms and after.get(name) is not timer and name not in after:
+        raise Violation(f"timer {name} of {run} acted {timer.at_ms - now_ms} ms early")
+
+
+def all_that_waits_will_be_woken(run: Run) -> None:
+    """Something of it may be dispatched, a timer is set, or it waits for permits."""
+    if run.ended or run.body is None:
+        return
+    if any(timer.kind not in _LIMITS for timer in run.timers.values()):
+        return
+    for scope in run.scopes.values():
+        if any(WAITING < state <= GRANTED for state in scope.states) or any(fan.live for fan in scope.fans.values()):
+            return
+        if any(scope.graph.settings[node].pool is not None for node in scope.fans):
+            return
+    states = {scope.id: [NAMES[state] for state in scope.states] for scope in run.scopes.values()}
+    raise Violation(f"run {run.id} waits for nothing that will ever come: {states}")
+
+
+def limits_are_kept(engines: Iterable[Engine]) -> None:
+    """Of what may run at this moment, in all partitions."""
+    used = {pool.name: 0 for pool in POOLS}
+    for engine in engines:
+        for run in engine.runs.values():
+            for scope in run.scopes.values():
+                _count_slots(scope, used)
+    for pool in POOLS:
+        if used[pool.name] > pool.slots:
+            raise Violation(f"pool {pool.name} has {pool.slots} slots, and {used[pool.name]} are used")
+
+
+def _count_slots(scope: Scope, used: dict[str, int]) -> None:
+    plan = scope.graph.plan
+    for node, state in enumerate(scope.states):
+        if state == GRANTED and isinstance(scope.graph.nodes[node], TaskNode):
+            settings = scope.graph.settings[node]
+            if settings.pool is not None:
+                used[plan.pools[settings.pool].name] += settings.slots
+    for node, fan in scope.fans.items():
+        each = scope.graph.nodes[node]
+        if isinstance(each, EachNode) and each.simple:
+            settings = scope.graph.settings[node]
+            if settings.pool is not None:
+                granted = sum(state == GRANTED for state in fan.states)
+                used[plan.pools[settings.pool].name] += granted * settings.slots
+
+
+def no_step_runs_before_its_inputs(run: Run | None, item: WorkItem, plan: Plan, chained: tuple[int, ...]) -> None:
+    """`run` as the fold has it; `chained`: nodes whose results the worker has, but maybe not the inbox."""
+    scope = run.scopes.get(item.scope) if run else None
+    if scope is None or item.node in chained:
+        return
+    plan = plan.children[item.flow] if item.flow else plan
+    node = plan.blocks[item.block].nodes[item.node]
+    if scope.states[item.node] == WAITING and not chained:
+        raise Violation(f"{item.id} ({node.name}) runs, and nobody allowed it")
+    for given in node.inputs:
+        if scope.states[given.node] < SUCCESS and given.node not in chained:
+            raise Violation(f"{item.id} ({node.name}) runs before node {given.node}, whose value it needs, has ended")
+
+
+def no_result_runs_again(item: WorkItem, index: int, since: float | None) -> None:
+    """`since`: for so many seconds everybody could have known its result."""
+    if since is not None:
+        raise Violation(f"{item.id}[{index}] runs again, and its result was accepted {since:.3f} s ago")
+
+
+def only_the_leader_dispatches(partition: str, who: str, fence: int, leader: tuple[str, int] | None) -> None:
+    if leader != (who, fence):
+        raise Violation(f"{who} dispatches work of partition {partition} with fence {fence}, which {leader} leads")
+
+
+def nothing_is_dispatched_twice(bundle: Bundle, others: Mapping[tuple[str, int], str]) -> None:
+    """`others`: (attempt, item) -> a bundle that holds it and that nobody reported lost."""
+    for item in bundle.items:
+        for index in range(item.first, item.last) if item.first >= 0 else (-1,):
+            other = others.get((item.id, index))
+            if other is not None:
+                raise Violation(f"{item.id}[{index}] is dispatched in {bundle.id}, and stands in {other}")
+
+
+def state_is_the_fold(partition: str, leader: Mapping[str, bytes], fold: Mapping[str, bytes], seq: int) -> None:
+    """The packed runs of a leader after a message, and those of the fold."""
+    for run in sorted(leader.keys() | fold.keys()):
+        if leader.get(run) != fold.get(run):
+            raise Violation(
+                f"after message {seq} of partition {partition} its leader has run {run} as {leader.get(run)!r}, "
+                f"and the fold of the inbox has it as {fold.get(run)!r}"
+            )
+
+
+def every_accepted_run_ends_right(
+    run: str, program: Program, record: RunRecord | None, blobs: Mapping[str, bytes], *, cancelled: bool, expired: bool
+) -> None:
+    """`cancelled`, `expired`: it may also have ended so."""
+    if record is None:
+        raise Violation(f"run {run} was accepted, and has no end")
+    if (cancelled and record.state == "cancelled") or (expired and record.state == "expired"):
+        return
+    if cancelled and (record.state != program.report.state or any(row.state == "cancelled" for row in record.steps)):
+        return  # it was too late to change how the run ends, but not for all of its steps
+    wrong = differences(program.report, record, "json", blobs.__getitem__, attempts=False)
+    if wrong:
+        raise Violation(f"run {run} did not end as it must: {'; '.join(wrong)}\n{program.text}")

@@ -1,0 +1,128 @@
+"""What simulated clients submit: random programs of the reference tests, and how each must end.
+
+Programs are numbered, compiled when they are first needed, and kept: thousands of seeds share some hundreds. What makes
+no difference to their results is added to the compiled plan: pools, rates, concurrency keys, delays, time limits.
+"""
+
+from __future__ import annotations
+
+import atexit
+import random
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from flowc.pipeline import compile_paths
+from flowc.plan import ChildNode, LimitDef, Plan, PoolDef, RetryPolicy, StepSettings, digest, encode
+from flowc.project import find_project
+from flowrun import values
+
+from tests.reference.behaviours import DECLARATIONS, TASKS
+from tests.reference.interpreter import Report, interpret
+from tests.reference.programs import BEHAVIOURS, Source, write_program
+
+__all__ = ["COUNT", "LIMITS", "POOLS", "TRANSIENT", "Program", "program", "root"]
+
+#: of all programs, so that a name means the same everywhere
+POOLS = (PoolDef(name="narrow", slots=2), PoolDef(name="one", slots=1))
+LIMITS = (LimitDef(name="slow", rate=10, per_ms=1000, burst=2),)
+#: programs that there are
+COUNT = 400
+#: type of a failure that workers make up; steps that may have it try again until they have not
+TRANSIENT = "Transient"
+#: what depends on the number of an attempt, which crashes change
+_BY_ATTEMPT = ("flaky(", "flaky\n", "-> flaky", ".attempts")
+
+
+@dataclass(frozen=True)
+class Program:
+    plan: Plan
+    digest: str
+    #: the plan's bytes
+    data: bytes
+    args: Mapping[str, Any]
+    #: the arguments' bytes
+    packed_args: bytes
+    #: how it must end
+    report: Report
+    text: str
+
+
+@cache
+def root() -> Path:
+    """A project with the tasks of the programs."""
+    folder = Path(tempfile.mkdtemp(prefix="flow-sim-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    shutil.copy(BEHAVIOURS, folder / "behaviours.py")
+    sys.path.insert(0, str(folder))
+    return folder
+
+
+@cache
+def program(number: int) -> Program:
+    """One of COUNT; the same number is the same program in every run."""
+    chance = random.Random(number)
+    source = _source(chance)
+    path = root() / "program.flow"
+    path.write_text(source.text)
+    found = compile_paths(find_project(root()), [path])
+    errors = [diagnostic for diagnostic in found.diagnostics if diagnostic.severity == "error"]
+    assert not errors, errors
+    assert found.program is not None
+    key = next(key for key, flow in found.program.flows.items() if flow.name == "main")
+    report = interpret(found.program, key, TASKS, source.args)
+    plan = _decorated(next(one.plan for one in found.plans if one.flow == "main"), chance)
+    data = encode(plan)
+    return Program(plan, digest(data), data, source.args, values.encode(dict(source.args)), report, source.text)
+
+
+def _source(chance: random.Random) -> Source:
+    while True:
+        source = write_program(chance.randint, most=chance.choice((1, 2, 4, 8)))
+        if not any(part in source.text.removeprefix(DECLARATIONS) for part in _BY_ATTEMPT):
+            return source
+
+
+def _decorated(plan: Plan, chance: random.Random) -> Plan:
+    """The plan with limits that change nothing but when its steps run."""
+    if chance.random() < 0.3:
+        return plan
+    children = {key: _with_limits(child, chance) for key, child in plan.children.items()}
+    return msgspec.structs.replace(_with_limits(plan, chance), children=children)
+
+
+def _with_limits(plan: Plan, chance: random.Random) -> Plan:
+    # a child that holds slots which its own steps wait for would wait for ever
+    nodes = [node for block in plan.blocks for node in block.nodes]
+    of_children = {node.settings for node in nodes if isinstance(node, ChildNode)}
+    settings = tuple(
+        one if place in of_children else _limited(one, chance) for place, one in enumerate(plan.settings)
+    )
+    return msgspec.structs.replace(plan, settings=settings, pools=POOLS, limits=LIMITS)
+
+
+def _limited(settings: StepSettings, chance: random.Random) -> StepSettings:
+    changes: dict[str, Any] = {"pool": None, "slots": 1}
+    match chance.randrange(8):
+        case 0:
+            changes["pool"] = 0
+        case 1:
+            changes |= {"pool": 0, "slots": 2}
+        case 2:
+            changes["pool"] = 1
+        case 3:
+            changes["limit"] = 0
+        case 4:
+            changes["delay_ms"] = chance.choice((1, 400, 1500))
+    if settings.retry is None and chance.random() < 0.5:
+        first_ms = chance.choice((0, 50, 1_200))
+        changes["retry"] = RetryPolicy(max=1_000, backoff="fixed", first_ms=first_ms, only=(TRANSIENT,))
+    if chance.random() < 0.3:
+        changes["priority"] = chance.randrange(10)
+    return msgspec.structs.replace(settings, **changes)

@@ -1,0 +1,419 @@
+"""One simulation: a server, nodes that lead partitions, workers, clients, and whatever goes wrong, all from one seed.
+
+For a while things go wrong: processes are killed between any two of their steps, paused, cut off and started again,
+the server crashes, requests and notes are late, lost or doubled. Then all is quiet, every process lives, and what was
+accepted must end, and end right. What must hold at every moment is checked at every moment (see `invariants`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import secrets
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+from unittest import mock
+
+from flowc.plan import Plan
+from flowrun.capacity import Capacity
+from flowrun.coordinator import Coordinator
+from flowrun.engine.snapshot import pack_run
+from flowrun.errors import Fenced, FlowError
+from flowrun.memory import EPOCH_MS, Faults, MemoryServer, MemoryTransport
+from flowrun.messages import Bundle, RunRecord, WorkItem, unpack
+from flowrun.partitions import partitions
+from flowrun.settings import Settings
+
+from .checker import Checker
+from .client import SimClient
+from .history import Happening, History
+from .invariants import Violation, every_accepted_run_ends_right
+from .loop import Process, SimLoop, Stuck, current_process
+from .worker import GROUP, Habits, SimWorker
+
+__all__ = ["Ending", "simulate"]
+
+#: things go wrong for so long, and then all must end within that time, in seconds
+_TROUBLE, _PATIENCE = 20.0, 150.0
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What came of a simulation."""
+
+    seed: int
+    violation: Violation | None
+    history: list[Happening]
+    #: loop time at its end, steps of all processes, runs that were accepted
+    seconds: float
+    steps: int
+    runs: int
+    #: what went wrong: kind -> how often
+    troubles: dict[str, int] = field(default_factory=dict)
+    #: the history as text, and the traceback of what caused the violation
+    lines: tuple[str, ...] = ()
+    cause: str = ""
+
+    def portable(self) -> Ending:
+        """Such that another process can have it."""
+        violation = Violation(str(self.violation)) if self.violation is not None else None
+        cause = self.violation.__cause__ if self.violation is not None else None
+        return replace(
+            self, violation=violation, history=[], lines=tuple(map(str, self.history)),
+            cause="".join(traceback.format_exception(cause)) if cause else "",
+        )  # fmt: skip
+
+
+@dataclass(eq=False)
+class Machine:
+    """Something that runs in a process, and is started again when that dies."""
+
+    name: str
+    main: Callable[[Machine, MemoryTransport], Awaitable[None]]
+    process: Process
+    transport: MemoryTransport | None = None
+    #: how often it was started
+    starts: int = 0
+    #: what it leads, if it is a node
+    coordinators: dict[str, Coordinator] = field(default_factory=dict)
+
+
+class World:
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.chance = random.Random(seed)
+        self.loop = SimLoop()
+        self.history = History(self.loop.time)
+        self.plans: dict[str, Plan] = {}
+        self.machines: list[Machine] = []
+        self.troubles: dict[str, int] = {}
+        self._by_pid: dict[int, Process] = {}
+        #: all processes run on the same one, and can see whether others live
+        self._one_host = self.chance.random() < 0.3
+
+    # ---- setting up
+
+    def build(self) -> None:
+        """Needs the running loop."""
+        chance = self.chance
+        self.partitions = chance.choice((1, 1, 2, 3))
+        self.settings = Settings(
+            partitions=self.partitions,
+            lease=chance.choice((1.0, 2.0)),
+            lease_renewal=chance.choice((0.3, 0.5)),
+            snapshot_events=chance.choice((3, 10, 40, 1_000)),
+            snapshot_interval=chance.choice((1.0, 5.0, 30.0)),
+            sync_lag=chance.choice((0.0, 2.0, 130.0)),
+            freeze_after=chance.choice((0.3, 1.0, 5.0)),
+            ack_wait=chance.choice((3.0, 6.0)),
+            answer_timeout=1.0,
+            patience=10.0,
+            bundle_items=chance.choice((1, 5, 500)),
+            window_per_slot=chance.choice((1, 2)),
+            audit=chance.choice((3.0, 10.0)),
+        )
+        self.faults = self._draw_faults()
+        self.server = MemoryServer(self.settings, self.faults)
+        self.checker = Checker(self.server, self.history, self.plans)
+        self.server.observe = self.checker.effect
+        for number in range(chance.choice((1, 2, 2, 3))):
+            self._add(f"node{number}", self._run_node)
+        for number in range(chance.choice((1, 2, 3))):
+            habits = Habits(
+                slots=chance.choice((1, 2, 4)),
+                slow=chance.choice((0.0, 0.1, 0.3)),
+                longest=chance.choice((1.0, 5.0, 9.0)),
+                flushes=chance.choice((0.0, 0.3, 1.0)),
+                hands_back=chance.choice((0.0, 0.1)),
+                transient=chance.choice((0.0, 0.2)),
+            )
+            self._add(f"worker{number}", self._run_worker(habits))
+        self.clients: list[SimClient] = []
+        for number in range(chance.choice((1, 2))):
+            client = SimClient(f"client{number}", self.partitions, random.Random(chance.random()), self.plans)
+            self.clients.append(client)
+            self._add(client.name, self._run_client(client))
+
+    def _draw_faults(self) -> Faults:
+        chance = self.chance
+
+        def some(*values: float) -> float:
+            return chance.choice((0.0, *values))
+
+        return Faults(
+            seed=chance.randrange(1 << 30), delay=some(0.002, 0.02, 0.3), fail=some(0.01), fail_blob=some(0.03),
+            lose_answer=some(0.01, 0.05), duplicate=some(0.05), duplicate_after=chance.choice((0.1, 10.0)),
+            lose_ack=some(0.05, 0.2), lose_note=some(0.3, 1.0), lateness=some(0.2),
+        )  # fmt: skip
+
+    def _add(self, name: str, main: Callable[[Machine, MemoryTransport], Awaitable[None]]) -> None:
+        self.machines.append(Machine(name, main, Process(name, self.loop)))
+
+    # ---- machines
+
+    def start(self, machine: Machine) -> None:
+        machine.starts += 1
+        name = f"{machine.name}.{machine.starts}"
+        process = machine.process = Process(name, self.loop)
+        process.pid = len(self._by_pid) + 1
+        process.host = "one" if self._one_host else machine.name
+        self._by_pid[process.pid] = process
+        machine.process.clock_offset = self.chance.choice((0.0, 0.0, -3.0, 5.0, 86_400.0))
+        machine.transport = MemoryTransport(self.server, name)
+        machine.coordinators = {}
+        self.history.note(name, "starts")
+        machine.process.run(self._live(machine, machine.transport, machine.process))
+
+    async def _live(self, machine: Machine, transport: MemoryTransport, process: Process) -> None:
+        try:
+            await machine.main(machine, transport)
+        except FlowError as error:
+            self.history.note(process.name, "ends", str(error))
+            self.loop.call_later(0.5, self._restart, machine, process, context=self.outside)
+        except Exception as error:
+            self.fail(Violation(f"{process.name} ended by {type(error).__name__}: {error}"), error)
+
+    def _restart(self, machine: Machine, process: Process) -> None:
+        """As a supervisor does, unless somebody else did."""
+        if machine.process is process:
+            self.kill(machine)
+            self.start(machine)
+
+    def signal(self, pid: int, signal: int) -> None:
+        """As `os.kill`: tells whether a process lives."""
+        if not self._by_pid[pid].alive:
+            raise ProcessLookupError
+
+    def kill(self, machine: Machine) -> None:
+        machine.process.kill()
+        if machine.transport is not None:
+            machine.transport.connection.kill()
+
+    def fail(self, violation: Violation, cause: BaseException | None = None) -> None:
+        if self.checker.violation is None:
+            violation.__cause__ = cause
+            self.checker.violation = violation
+
+    async def _run_node(self, machine: Machine, transport: MemoryTransport) -> None:
+        capacity = Capacity(GROUP, self.settings, partitions=self.partitions)
+        async with asyncio.TaskGroup() as group:
+            for partition in partitions(self.partitions):
+                group.create_task(self._lead(machine, transport, partition, capacity))
+
+    async def _lead(self, machine: Machine, transport: MemoryTransport, partition: str, capacity: Capacity) -> None:
+        """Leads whenever it may."""
+        while True:
+            coordinator = Coordinator(
+                transport, partition, group=GROUP, capacity=capacity, settings=self.settings,
+                partitions=self.partitions, node=machine.process.name,
+            )  # fmt: skip
+            machine.coordinators[partition] = coordinator
+            try:
+                await coordinator.run()
+            except Fenced as error:
+                self.history.note(machine.process.name, "is fenced", str(error))
+            except FlowError as error:
+                self.history.note(machine.process.name, "stops leading", f"{partition}: {error}")
+                await asyncio.sleep(0.3)
+
+    def _run_worker(self, habits: Habits) -> Callable[[Machine, MemoryTransport], Awaitable[None]]:
+        async def main(machine: Machine, transport: MemoryTransport) -> None:
+            chance = random.Random(f"{self.seed} {machine.process.name}")
+            await SimWorker(transport, machine.process.name, habits, self.settings, chance, self).run()
+
+        return main
+
+    def begins(self, worker: str, bundle: Bundle, item: WorkItem, index: int, chained: tuple[int, ...]) -> None:
+        self.checker.begins(worker, bundle, item, index, chained)
+
+    def _run_client(self, client: SimClient) -> Callable[[Machine, MemoryTransport], Awaitable[None]]:
+        async def main(machine: Machine, transport: MemoryTransport) -> None:
+            await client.run(transport, self.history)
+
+        return main
+
+    # ---- trouble
+
+    async def _make_trouble(self) -> None:
+        """Until the time of trouble is over."""
+        chance, end = self.chance, self.loop.time() + _TROUBLE
+        kinds = [self._kill_later, self._kill_later, self._pause, self._pause, self._cut, self._crash_server]
+        kinds = chance.sample(kinds, chance.randint(0, len(kinds)))
+        while kinds and self.loop.time() < end:
+            await asyncio.sleep(chance.uniform(0.1, 8.0))
+            trouble = chance.choice(kinds)
+            self.troubles[trouble.__name__.strip("_")] = self.troubles.get(trouble.__name__.strip("_"), 0) + 1
+            trouble()
+        await asyncio.sleep(max(end - self.loop.time(), 0))
+
+    def _victim(self) -> Machine:
+        return self.chance.choice(self.machines)
+
+    def _kill_later(self) -> None:
+        """After some more steps of the victim: so it dies at any await."""
+        victim, steps = self._victim(), self.chance.choice((0, 3, 30, 300))
+        process = victim.process
+
+        def die() -> None:
+            if process.alive:
+                self.history.note(process.name, "is killed")
+                self.kill(victim)
+                self.loop.call_later(self.chance.uniform(0, 4), self._restart, victim, process, context=self.outside)
+
+        process.steps_left, process.on_fatal_step = self.chance.randint(0, steps), die
+
+    def _pause(self) -> None:
+        process = self._victim().process
+        if process.paused or not process.alive:
+            return
+        self.history.note(process.name, "is paused")
+        process.pause()
+        self.loop.call_later(self.chance.uniform(0.1, 12.0), self._wake, process, context=self.outside)
+
+    def _wake(self, process: Process) -> None:
+        self.history.note(process.name, "wakes")
+        process.wake()
+
+    def _cut(self) -> None:
+        transport = self._victim().transport
+        if transport is None or transport.connection.is_cut:
+            return
+        self.history.note(transport.name, "is cut off")
+        transport.connection.cut()
+        self.loop.call_later(self.chance.uniform(0.1, 12.0), self._restore, transport, context=self.outside)
+
+    def _restore(self, transport: MemoryTransport) -> None:
+        if transport.connection.is_cut:
+            self.history.note(transport.name, "is back")
+            transport.connection.restore()
+
+    def _crash_server(self) -> None:
+        if not self.server.up:
+            return
+        self.history.note("server", "crashes")
+        self.server.crash()
+        self.loop.call_later(self.chance.uniform(0.1, 6.0), self._restart_server, context=self.outside)
+
+    def _restart_server(self) -> None:
+        self.history.note("server", "is up")
+        self.server.restart()
+
+    def _calm(self) -> None:
+        """From now on nothing goes wrong."""
+        self.history.note("", "calm")
+        self.server.faults = Faults(delay=min(self.faults.delay, 0.02))
+        if not self.server.up:
+            self._restart_server()
+        for machine in self.machines:
+            process = machine.process
+            process.on_fatal_step = None
+            if process.paused:
+                self._wake(process)
+            if machine.transport is not None:
+                self._restore(machine.transport)
+            if not process.alive:
+                self.start(machine)
+
+    # ---- its course
+
+    async def main(self) -> None:
+        import contextvars
+
+        self.outside = contextvars.copy_context()
+        self.build()
+        for partition in partitions(self.partitions):
+            self.server.open_partition(partition)
+        for machine in self.machines:
+            self.start(machine)
+        trouble = asyncio.create_task(self._make_trouble())
+        while not trouble.done() and not self._is_over():
+            await asyncio.sleep(0.5)
+        trouble.cancel()
+        self._calm()
+        end = self.loop.time() + _PATIENCE
+        while not self._is_over() and self.loop.time() < end:
+            await asyncio.sleep(0.5)
+        if self.checker.violation is None:
+            self._check_ends()
+        if self.checker.violation is None:
+            await self._check_state()
+
+    def _is_over(self) -> bool:
+        if self.checker.violation is not None:
+            return True
+        return all(client.done for client in self.clients) and all(
+            self.server.result(run) is not None for client in self.clients for run in client.accepted
+        )
+
+    def _check_ends(self) -> None:
+        for client in self.clients:
+            for run, submission in client.accepted.items():
+                data = self.server.result(run)
+                record = unpack(data, RunRecord) if data is not None else None
+                try:
+                    every_accepted_run_ends_right(
+                        run, submission.program, record, self.server.blobs,
+                        cancelled=run in client.cancelled, expired=submission.expires,
+                    )  # fmt: skip
+                except Violation as violation:
+                    self.fail(violation)
+
+    async def _check_state(self) -> None:
+        """The leaders' states are the folds of their inboxes."""
+        await asyncio.sleep(1.0)
+        for machine in self.machines:
+            for partition, coordinator in machine.coordinators.items():
+                if machine.process.alive and coordinator.ready.is_set() and coordinator._live:
+                    self._compare(partition, coordinator)
+
+    def _compare(self, partition: str, coordinator: Coordinator) -> None:
+        engine = coordinator._engine
+        known = [run for name in (*engine.runs, *engine.frozen) if (run := engine.peek(name))]
+        runs = {run.id: pack_run(run) for run in known if not run.ended}
+        self.checker.compare(partition, self.server.inboxes[partition].last_seq, runs)
+
+
+@contextmanager
+def _seeded(world: World) -> Iterator[None]:
+    """Clocks and random numbers of the code under test come from the simulation."""
+    chance = random.Random(world.seed + 1)
+
+    def now() -> float:
+        process = current_process()
+        return EPOCH_MS / 1000 + world.loop.time() + (process.clock_offset if process else 0.0)
+
+    with (
+        mock.patch.object(time, "time", now),
+        mock.patch.object(time, "time_ns", lambda: int(now() * 1e9)),
+        mock.patch.object(secrets, "token_hex", lambda size=16: f"{chance.getrandbits(8 * size):0{2 * size}x}"),
+        mock.patch.object(secrets, "choice", chance.choice),
+        mock.patch.object(os, "getpid", lambda: process.pid if (process := current_process()) else 0),
+        mock.patch.object(os, "kill", world.signal),
+        mock.patch("flowrun.lease._boot_id", lambda: process.host if (process := current_process()) else ""),
+        mock.patch("flowrun.engine.tasks.MAX_CRASHES", 1_000_000),
+    ):
+        yield
+
+
+def simulate(seed: int) -> Ending:
+    """Runs the simulation of a seed: the same every time, with the same hash seed of Python."""
+    world = World(seed)
+    with _seeded(world):
+        try:
+            world.loop.run(world.main())
+        except Stuck as error:
+            world.fail(Violation(str(error)))
+    violation = world.checker.violation
+    if violation is None and world.loop.failures:
+        context: dict[str, Any] = world.loop.failures[0]
+        violation = Violation(f"an exception that nobody handled: {context}")
+        violation.__cause__ = context.get("exception")
+    return Ending(
+        seed, violation, world.history.happenings, world.loop.time(),
+        world.loop.steps, sum(len(client.accepted) for client in world.clients), world.troubles,
+    )  # fmt: skip
