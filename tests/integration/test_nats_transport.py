@@ -230,7 +230,7 @@ async def test_a_message_that_is_too_large(transport: NatsTransport) -> None:
 
 
 async def test_a_missing_stream_is_told(transport: NatsTransport, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flowrun.nats.publisher._NO_STREAM_PATIENCE", 0.3)
+    monkeypatch.setattr("flowrun.nats.connection._NO_RESPONDERS_PATIENCE", 0.3)
     with pytest.raises(TransportError, match=r"no stream .*takes flow\.test\d+\.inbox\.never-opened"):
         await transport.append("never-opened", b"x", "1")
 

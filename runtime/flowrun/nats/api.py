@@ -30,6 +30,11 @@ class ApiError(msgspec.Struct, frozen=True):
         """The disk is full or broken."""
         return self.err_code in _STORE_CODES or "no space" in self.description
 
+    @property
+    def passing(self) -> bool:
+        """A cluster chooses a leader, or a server is about to be ready."""
+        return self.code == 503 and not self.full and self.err_code not in _DISABLED_CODES
+
 
 def api_error(error: ApiError, what: str, url: str) -> FlowError:
     """The error of ours for one of JetStream's."""

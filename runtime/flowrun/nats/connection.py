@@ -36,6 +36,10 @@ log = logging.getLogger("flow.nats")
 
 #: a server that just started answers "no responders" for a moment, in seconds
 _NO_RESPONDERS_PATIENCE = 2.0
+#: … and a cluster until it has chosen its leaders
+_ELECTION_PATIENCE = 15.0
+#: an ended subscription waits so long for what is on its way, in seconds
+_DRAIN_SECONDS = 1.0
 #: how often the connection is looked after, in seconds
 _WATCH_SECONDS = 1.0
 #: looks in a row at which the server had not said a word, although it was asked to, before it counts as dead
@@ -68,6 +72,10 @@ class Subscription:
 
     def unsubscribe(self) -> None:
         self._connection._unsubscribe(self)
+
+    async def drain(self) -> None:
+        """Ends it, and returns when all that was on its way has come."""
+        await self._connection._drain_subscription(self)
 
 
 class Connection:
@@ -249,6 +257,19 @@ class Connection:
             self._client._subs.pop(sid, None)
             self.write(f"UNSUB {sid}\r\n".encode())
 
+    async def _drain_subscription(self, subscription: Subscription) -> None:
+        inbound, sid = self._inbound, self._subscriptions.get(subscription)
+        self._unsubscribe(subscription)
+        key = b"%d" % (sid or 0)
+        inbound.handlers[key] = subscription.handler
+        try:
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                await self.flush()
+        except (TimeoutError, TransportError) as error:
+            log.debug("what was on its way did not come: %s", error)
+        finally:
+            inbound.handlers.pop(key, None)
+
     # ---- requests
 
     async def request(self, subject: str, data: bytes = b"", headers: bytes = b"") -> Message:
@@ -275,7 +296,7 @@ class Connection:
             try:
                 return await self._ask(subject, data, is_last, headers)
             except nats_errors.NoRespondersError as error:
-                problem, patience = error, _NO_RESPONDERS_PATIENCE
+                problem, patience = error, self.no_responders_patience
             except TimeoutError as error:
                 problem = error
             except _AskAgain:
@@ -317,11 +338,23 @@ class Connection:
         if on_answer is not None:
             on_answer(headers, data)
 
+    @property
+    def no_responders_patience(self) -> float:
+        """What nobody takes may be taken after this time, in seconds, or never is."""
+        return _NO_RESPONDERS_PATIENCE if self.settings.replicas == 1 else _ELECTION_PATIENCE
+
     async def api(self, subject: str, body: Any = None) -> bytes | ApiError:
         """A request to JetStream's API, `subject` without its prefix: the answer's JSON, or the error it names."""
         data = b"" if body is None else msgspec.json.encode(body)
-        answer = (await self.request(f"$JS.API.{subject}", data)).data
-        return _answer_decoder.decode(answer).error or answer
+        start = self._loop.time()
+        while True:
+            answer = (await self.request(f"$JS.API.{subject}", data)).data
+            error = _answer_decoder.decode(answer).error
+            if error is None:
+                return answer
+            if not error.passing or self._loop.time() - start > self.settings.patience:
+                return error
+            await asyncio.sleep(0.1)
 
     # ---- life
 

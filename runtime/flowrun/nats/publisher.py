@@ -26,8 +26,6 @@ __all__ = ["Publisher", "WrongSequence", "key_headers"]
 
 #: how often late acknowledgements are looked for, in seconds
 _SWEEP_SECONDS = 0.5
-#: a stream may be missing for this long, in seconds
-_NO_STREAM_PATIENCE = 2.0
 #: room for headers in a message of the largest size, in bytes
 _HEADER_ROOM = 1_024
 #: JetStream's error codes: the last sequence of a subject is another one; … is about to become another one
@@ -202,12 +200,12 @@ class Publisher:
             pending.done.set_exception(WrongSequence(int(last[0]) if last else None))
         elif error.err_code == _IN_PROGRESS:
             pending.done.set_exception(WrongSequence(None))
-        elif error.code != 503 or error.full:
+        elif not error.passing:
             pending.done.set_exception(api_error(error, f"a message to {pending.subject}", self._connection.url))
 
     def _unheard(self, pending: _Pending) -> None:
         """No stream took it: the server is starting, and the sweeper tries again; or there is no such stream."""
-        if self._loop.time() - pending.first > _NO_STREAM_PATIENCE:
+        if self._loop.time() - pending.first > self._connection.no_responders_patience:
             text = f"no stream of {self._connection.url} takes {pending.subject}: was it deleted?"
             pending.done.set_exception(TransportError(text))
         pending.last = 0.0

@@ -19,8 +19,7 @@ from .protocol import header, status
 __all__ = ["HEARTBEAT", "Pull", "Pulled", "wait"]
 
 #: how long a request for messages stands at the server, and how often it says that it does, in seconds
-_EXPIRES, HEARTBEAT = 30, 5
-_SILENCE = 2.5 * HEARTBEAT
+EXPIRES, HEARTBEAT = 30.0, 5.0
 _SECOND_NS = 1_000_000_000
 
 
@@ -52,10 +51,19 @@ class Pulled(NamedTuple):
 class Pull:
     """Messages of one consumer. `wanted` are asked for and have not come."""
 
-    def __init__(self, connection: Connection, stream: str, consumer: str, arrived: asyncio.Event) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        stream: str,
+        consumer: str,
+        arrived: asyncio.Event,
+        expires: float = EXPIRES,
+        heartbeat: float = HEARTBEAT,
+    ) -> None:
         self._connection = connection
         self._loop = asyncio.get_running_loop()
         self._next = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+        self._expires, self._heartbeat = expires, heartbeat
         self._inbox = connection.new_inbox()
         self._subscription: Subscription | None = None
         #: set when there is something to see: a message, an ended request, a lost connection
@@ -76,8 +84,8 @@ class Pull:
             return
         request: dict[str, int] = {
             "batch": count,
-            "expires": _EXPIRES * _SECOND_NS,
-            "idle_heartbeat": HEARTBEAT * _SECOND_NS,
+            "expires": int(self._expires * _SECOND_NS),
+            "idle_heartbeat": int(self._heartbeat * _SECOND_NS),
         }
         if max_bytes is not None:
             request["max_bytes"] = max_bytes
@@ -88,13 +96,24 @@ class Pull:
 
     def silent(self) -> bool:
         """Messages are asked for, and not even a heartbeat comes."""
-        return self.wanted > 0 and self._loop.time() - self._heard > _SILENCE
+        return self.wanted > 0 and self._loop.time() - self._heard > 2.5 * self._heartbeat
 
     def stop(self) -> None:
         if self._lost in self._connection.on_reconnect:
             self._connection.on_reconnect.remove(self._lost)
         if self._subscription is not None:
             self._subscription.unsubscribe()
+
+    async def drain(self) -> None:
+        """Stops when all that was on its way has come."""
+        if self._subscription is not None and self._connection.connected:
+            await self._subscription.drain()
+        self.stop()
+
+    def forget(self, before: float) -> None:
+        """Drops what came before that loop time."""
+        while self.messages and self.messages[0].arrived < before:
+            self.messages.popleft()
 
     def _lost(self) -> None:
         self.stale = True

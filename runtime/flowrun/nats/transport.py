@@ -163,11 +163,13 @@ class NatsTransport:
         batches = reader.batches()
         try:
             async for batch in batches:
-                for message, *_ in batch:
+                for message, _, _, pending in batch:
                     yield message.data
-                    stored -= 1
-                    if stored == 0:
-                        yield b""
+                    if stored > 0:
+                        # fewer may come than there were: the oldest go when the stream is full
+                        stored = stored - 1 if pending else 0
+                        if not stored:
+                            yield b""
         finally:
             await batches.aclose()
 

@@ -1,6 +1,9 @@
 """The work stream as workers see it: bundles of several lanes, one consumer each, shared by all workers of a group.
 
-Bundles that came and were not taken keep their lease, and go back when the source is closed.
+As much as is wanted is asked of each lane, so more may come than was wanted. What is not taken within a moment goes
+back, as if it had never been handed out, for another worker may be idle; and so does what is left when the source is
+closed. For the same reason a request stands for a short time only. After a reconnect what was not taken is forgotten:
+the server may have done so too, and have given it to another worker.
 """
 
 from __future__ import annotations
@@ -16,9 +19,14 @@ from flowrun.transport import Delivery
 from . import streams
 from .connection import Connection
 from .protocol import publication
-from .pull import HEARTBEAT, Pull, Pulled, wait
+from .pull import Pull, Pulled, wait
 
 __all__ = ["WorkLanes"]
+
+#: how long a request for bundles stands at the server, and how often it says that it does, in seconds
+_EXPIRES, _HEARTBEAT = 2.0, 0.9
+#: a bundle that came and is not taken goes back after this time, in seconds (or a third of its lease)
+_GIVE_BACK = 0.5
 
 log = logging.getLogger("flow.nats")
 
@@ -63,7 +71,7 @@ class WorkLanes:
     async def _open(self, lane: str) -> None:
         name = await streams.create_worker(self._connection, self._settings, self._group, lane)
         stream = names.work_stream(self._settings.env)
-        self._pulls[lane] = pull = Pull(self._connection, stream, name, self._arrived)
+        self._pulls[lane] = pull = Pull(self._connection, stream, name, self._arrived, _EXPIRES, _HEARTBEAT)
         pull.start()
 
     async def receive(self, most: int) -> list[Delivery]:
@@ -78,7 +86,7 @@ class WorkLanes:
             for pull in self._pulls.values():
                 if pull.wanted < most:
                     pull.ask(most - pull.wanted)
-            await wait(self._arrived, HEARTBEAT)
+            await wait(self._arrived, _HEARTBEAT)
 
     def _take(self, most: int) -> list[Delivery]:
         """What has come, from each lane in turn."""
@@ -94,6 +102,8 @@ class WorkLanes:
         for lane, pull in self._pulls.items():
             if pull.stale or pull.silent():
                 pull.stale, pull.wanted = False, 0
+                if self._connection.reconnected_at is not None:
+                    pull.forget(self._connection.reconnected_at)
                 try:
                     await streams.create_worker(self._connection, self._settings, self._group, lane)
                 except BaseException:
@@ -101,21 +111,23 @@ class WorkLanes:
                     raise
 
     async def _keep(self) -> None:
-        """Bundles that came and are not yet taken keep their lease."""
+        """Gives back what is not taken."""
+        patience = min(_GIVE_BACK, self._settings.ack_wait / 3)
+        loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(self._settings.ack_wait / 3)
+            await asyncio.sleep(patience / 2)
             for pull in self._pulls.values():
-                for message in pull.messages:
-                    self._connection.write(publication(message.reply.decode(), b"+WPI"))
+                while pull.messages and loop.time() - pull.messages[0].arrived > patience and not pull.stale:
+                    await self._give_back(pull.messages.popleft())
 
     async def close(self) -> None:
-        """Bundles that came and were not taken go back, as if they had never been handed out."""
+        """What came and was not taken goes back."""
         self._closed = TransportError("this source of work is closed")
         self._arrived.set()
         if self._keeper is not None:
             self._keeper.cancel()
-        for pull in self._pulls.values():
-            pull.stop()
+            await asyncio.wait([self._keeper])
+        await asyncio.gather(*(pull.drain() for pull in self._pulls.values()))
         if self._connection.connected:
             left = [message for pull in self._pulls.values() for message in pull.messages]
             await asyncio.gather(*(self._give_back(message) for message in left))
