@@ -38,8 +38,8 @@ class MessageError(FlowError):
     """A message could not be read."""
 
 
-class _Wire(msgspec.Struct, frozen=True, array_like=True):
-    """Data that travels."""
+class _Wire(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Data that travels. It never contains itself, so the garbage collector need not look at it."""
 
 
 class Failure(_Wire, frozen=True):
@@ -531,8 +531,8 @@ def unpack_events(data: bytes) -> tuple[Event, ...]:
 
 
 def unpack_known_events(data: bytes) -> tuple[list[Event], list[str]]:
-    """The events of an inbox's message that can be read, in order, and what is wrong with the others: they are of a kind
-    that a newer version writes, or damaged. Raises MessageError if the message as a whole cannot be read."""
+    """The events of an inbox's message that can be read, in order, and what is wrong with the others: a newer version
+    wrote them, or they are damaged. Raises MessageError if the message as a whole cannot be read."""
     plain = _plain(data)
     try:
         return list(_events_decoder.decode(plain)), []
@@ -551,7 +551,7 @@ def _each_event(plain: bytes) -> tuple[list[Event], list[str]]:
         try:
             events.append(_event_decoder.decode(part))
         except (msgspec.DecodeError, RecursionError) as error:
-            problems.append(f"an event is of a kind that this version does not know, or damaged ({error})")
+            problems.append(f"a newer version wrote this event, or it is damaged ({error})")
     return events, problems
 
 

@@ -145,8 +145,8 @@ class Snapshots:
     # ---- reading
 
     async def read(self) -> Snapshot | None:
-        """The last snapshot that can be read; None if there is none. Raises StoreError if a newer version wrote it: then
-        this node must not lead the partition."""
+        """The last snapshot that can be read; None if there is none. Raises StoreError if a newer version wrote it:
+        this node must not lead the partition then."""
         entry = await self._transport.read_entry(snapshot_key(self._partition))
         if entry is None:
             return None

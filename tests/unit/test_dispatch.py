@@ -7,6 +7,7 @@ from collections import Counter
 from itertools import pairwise
 from typing import Any
 
+from flowrun.capacity import Capacity
 from flowrun.dispatch import Cut, Dispatcher
 from flowrun.engine.commands import Ready, Revoke
 from flowrun.messages import Bundle, Outcome
@@ -18,13 +19,14 @@ from hypothesis import strategies as st
 def ready(**changes: Any) -> Ready:
     given: dict[str, Any] = {
         "run": "r", "scope": 0, "block": 0, "node": 1, "attempt": 1, "first": -1, "last": -1, "inputs": (b"\x01",),
-        "plan": "p", "flow": "", "queue": "default", "priority": 5, "order": 1,
+        "plan": "p", "flow": "", "lane": "default", "priority": 5, "order": 1,
     }  # fmt: skip
     return Ready(**{**given, **changes})
 
 
 def dispatcher(slots: int = 2, **settings: Any) -> Dispatcher:
-    return Dispatcher("part", "x", slots, Settings(**settings))
+    given = Settings(**settings)
+    return Dispatcher("part", "x", Capacity("nodes", given, fixed=slots), given)
 
 
 def done(bundle: Bundle, seconds: float = 0.0001) -> tuple[Outcome, ...]:
@@ -45,7 +47,7 @@ def nodes(cut: Cut) -> list[int]:
 def drain(d: Dispatcher, seconds: float = 0.0001) -> list[Cut]:
     """Cuts, and ends what was cut, until nothing is left."""
     cuts: list[Cut] = []
-    while found := d.cut():
+    while found := list(d.cut()):
         cuts += found
         for cut in found:
             d.outcomes(cut.bundle.id, done(cut.bundle, seconds))
@@ -56,10 +58,10 @@ def drain(d: Dispatcher, seconds: float = 0.0001) -> list[Cut]:
 def test_what_was_never_measured_goes_alone_and_two_per_slot() -> None:
     d = dispatcher(slots=2)
     for node in range(10):
-        d.add(ready(node=node))
-    first = d.cut()
+        d.add(ready(node=node), 0.0)
+    first = list(d.cut())
     assert [nodes(cut) for cut in first] == [[0], [1], [2], [3]]
-    assert d.cut() == []
+    assert list(d.cut()) == []
     assert (d.waiting, d.outstanding) == (6, 4)
     d.outcomes(first[0].bundle.id, done(first[0].bundle))
     assert [nodes(cut) for cut in d.cut()] == [[4]]
@@ -68,35 +70,35 @@ def test_what_was_never_measured_goes_alone_and_two_per_slot() -> None:
 def test_what_is_short_goes_together_shared_out_over_the_slots() -> None:
     d = dispatcher(slots=2)
     for i in range(20):
-        d.add(ready(node=i), guess=0.001)
+        d.add(ready(node=i), 0.0, 0.001)
     assert [len(cut.bundle.items) for cut in d.cut()] == [10, 5, 3, 2]
     d = dispatcher(slots=2)
     for i in range(4):
-        d.add(ready(node=i), guess=0.00001)
+        d.add(ready(node=i), 0.0, 0.00001)
     assert [len(cut.bundle.items) for cut in d.cut()] == [4]
 
 
 def test_a_bundle_aims_at_its_time() -> None:
     d = dispatcher(slots=1)
     for _ in range(2):
-        d.add(ready(node=7))
+        d.add(ready(node=7), 0.0)
         [cut] = d.cut()
         d.outcomes(cut.bundle.id, done(cut.bundle, 0.010))
     for i in range(50):
-        d.add(ready(node=7, scope=i))
+        d.add(ready(node=7, scope=i), 0.0)
     assert [len(cut.bundle.items) for cut in d.cut()] == [5, 5]
 
 
 def test_long_work_is_never_bundled() -> None:
     d = dispatcher(slots=4)
     for i in range(6):
-        d.add(ready(node=i), guess=2.0)
+        d.add(ready(node=i), 0.0, 2.0)
     assert [len(cut.bundle.items) for cut in d.cut()] == [1] * 6
 
 
 def test_a_large_each_makes_few_bundles() -> None:
     d = dispatcher(slots=2)
-    d.add(ready(first=0, last=100_000))
+    d.add(ready(first=0, last=100_000), 0.0)
     cuts = drain(d, 0.00001)
     assert 100 <= len(cuts) <= 400
     spans = sorted((item.first, item.last) for cut in cuts for item in cut.bundle.items)
@@ -110,38 +112,38 @@ def test_a_large_each_makes_few_bundles() -> None:
 def test_large_inputs_limit_a_bundle() -> None:
     d = dispatcher(slots=1)
     for i in range(30):
-        d.add(ready(node=i, inputs=(bytes(30_000),)), guess=0.0001)
+        d.add(ready(node=i, inputs=(bytes(30_000),)), 0.0, 0.0001)
     assert all(len(cut.bundle.items) <= 9 for cut in drain(d))
 
 
 def test_priority_then_order() -> None:
     d = dispatcher(slots=1, window_per_slot=100)
     for node, (priority, order) in enumerate([(5, 2), (5, 1), (9, 3), (0, 0), (5, 1)]):
-        d.add(ready(node=node, priority=priority, order=order))
-    cuts = d.cut()
+        d.add(ready(run=f"r{node}", node=node, priority=priority, order=order), 0.0)
+    cuts = list(d.cut())
     assert [nodes(cut) for cut in cuts] == [[2], [1], [4], [0], [3]]
     assert [cut.priority for cut in cuts] == [9, 5, 5, 5, 0]
 
 
-def test_queues_have_windows_of_their_own() -> None:
+def test_lanes_have_windows_of_their_own() -> None:
     d = dispatcher(slots=1)
     for i in range(5):
-        d.add(ready(node=i, queue="cpu"))
-        d.add(ready(node=i, queue="io"))
-    assert Counter(cut.bundle.queue for cut in d.cut()) == {"cpu": 2, "io": 2}
+        d.add(ready(node=i, lane="cpu"), 0.0)
+        d.add(ready(node=i, lane="io"), 0.0)
+    assert Counter(cut.bundle.lane for cut in d.cut()) == {"cpu": 2, "io": 2}
 
 
 def test_a_suspect_goes_alone() -> None:
     d = dispatcher(slots=1)
     for i in range(5):
-        d.add(ready(node=i, alone=i == 2), guess=0.0001)
+        d.add(ready(node=i, alone=i == 2), 0.0, 0.0001)
     assert [nodes(cut) for cut in drain(d)] == [[0, 1], [2], [3, 4]]
 
 
 def test_items_of_several_plans() -> None:
     d = dispatcher(slots=1)
     for i, plan in enumerate("aba"):
-        d.add(ready(node=i, plan=plan), guess=0.0001)
+        d.add(ready(node=i, plan=plan), 0.0, 0.0001)
     [cut] = d.cut()
     assert cut.bundle.plans == ("a", "b")
     assert [item.plan for item in cut.bundle.items] == [0, 1, 0]
@@ -149,7 +151,7 @@ def test_items_of_several_plans() -> None:
 
 def test_a_bundle_is_done_when_all_of_it_is() -> None:
     d = dispatcher(slots=1)
-    d.add(ready(first=0, last=100), guess=0.0001)
+    d.add(ready(first=0, last=100), 0.0, 0.0001)
     [cut] = d.cut()
     item = cut.bundle.items[0]
     assert (item.first, item.last) == (0, 100)
@@ -168,34 +170,34 @@ def test_a_bundle_is_done_when_all_of_it_is() -> None:
 def test_what_was_returned_or_lost_frees_the_window_and_teaches_nothing() -> None:
     d = dispatcher(slots=1)
     for i in range(4):
-        d.add(ready(node=i))
+        d.add(ready(node=i), 0.0)
     one, two = d.cut()
-    d.lost(one.bundle.id)
-    d.lost(one.bundle.id)
+    d.gone(one.bundle.id)
+    d.gone(one.bundle.id)
     given_back = Outcome(run="r", scope=0, node=1, attempt=1, state="returned", seconds=b"")
     d.outcomes(two.bundle.id, (given_back,))
     assert d.outstanding == 0
-    d.add(ready(node=1, attempt=1))
+    d.add(ready(node=1, attempt=1), 0.0)
     assert [nodes(cut) for cut in d.cut()] == [[2], [3]]
 
 
 def test_revoked_work_does_not_go() -> None:
     d = dispatcher(slots=1)
     for node in range(4):
-        d.add(ready(node=node))
-    d.revoke(Revoke(run="r", scope=0, node=2, attempt=0))
-    d.revoke(Revoke(run="r", scope=0, node=3, attempt=2))
-    out = d.cut()
+        d.add(ready(node=node), 0.0)
+    d.revoke(Revoke(run="r", scope=0, node=2, attempt=0), 0.0)
+    d.revoke(Revoke(run="r", scope=0, node=3, attempt=2), 0.0)
+    out = list(d.cut())
     assert [nodes(cut) for cut in out] == [[0], [1]]
-    d.revoke(Revoke(run="r", scope=0, node=0, attempt=1))
+    d.revoke(Revoke(run="r", scope=0, node=0, attempt=1), 0.0)
     assert d.outstanding == 1
     assert [nodes(cut) for cut in d.cut()] == [[3]]
 
 
 def test_a_part_of_a_range_is_revoked() -> None:
     d = dispatcher(slots=1)
-    d.add(ready(first=0, last=100), guess=0.0001)
-    d.revoke(Revoke(run="r", scope=0, node=1, attempt=0, first=30, last=40))
+    d.add(ready(first=0, last=100), 0.0, 0.0001)
+    d.revoke(Revoke(run="r", scope=0, node=1, attempt=0, first=30, last=40), 0.0)
     assert d.waiting == 90
     spans = sorted((item.first, item.last) for cut in drain(d) for item in cut.bundle.items)
     assert spans == [(0, 30), (40, 100)]
@@ -204,7 +206,7 @@ def test_a_part_of_a_range_is_revoked() -> None:
 def test_an_ended_run_is_forgotten() -> None:
     d = dispatcher(slots=1)
     for i in range(6):
-        d.add(ready(run="r" if i % 2 else "s", node=i))
+        d.add(ready(run="r" if i % 2 else "s", node=i), 0.0)
     first, second = d.cut()
     assert (nodes(first), nodes(second)) == ([0], [1])
     d.end_run("r")
@@ -228,7 +230,7 @@ def test_every_item_goes_exactly_once(operations: list[tuple[Any, ...]], slots: 
     got: Counter[tuple[int, int]] = Counter()
 
     def take(seconds: float) -> bool:
-        cuts = d.cut()
+        cuts = list(d.cut())
         assert d.outstanding <= 2 * slots
         for cut in cuts:
             assert len(cut.bundle.items) >= 1
@@ -240,10 +242,10 @@ def test_every_item_goes_exactly_once(operations: list[tuple[Any, ...]], slots: 
 
     for scope, (kind, *args) in enumerate(operations):
         if kind == "add":
-            d.add(ready(scope=scope, node=args[0], priority=args[2]), args[1])
+            d.add(ready(scope=scope, node=args[0], priority=args[2]), 0.0, args[1])
             expected[scope, -1] += 1
         elif kind == "range":
-            d.add(ready(scope=scope, node=args[0], first=0, last=args[1]), args[2])
+            d.add(ready(scope=scope, node=args[0], first=0, last=args[1]), 0.0, args[2])
             expected.update((scope, i) for i in range(args[1]))
         else:
             take(args[0])

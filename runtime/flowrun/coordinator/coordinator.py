@@ -57,7 +57,8 @@ _STORES = 64
 
 class Coordinator:
     """Of one partition. `group`: whose workers do its work; `capacity`: what these have; `partitions`: how many share
-    the environment; `node`: who leads, in logs and leases.
+    the environment; `node`: who leads, in logs and leases; `fresh_workers`: those of an earlier leader ended with it, so
+    what they held is dispatched anew at once.
 
     `run` leads until it is cancelled (as if it were killed: nothing is tidied up) or `stop` is called. `ready` is set
     once the take-over is done.
@@ -73,12 +74,14 @@ class Coordinator:
         settings: Settings | None = None,
         partitions: int = 1,
         node: str = "",
+        fresh_workers: bool = False,
     ) -> None:
         settings = settings or Settings()
         self._transport, self._partition, self._settings = transport, partition, settings
         #: in the keys of what this coordinator writes: no other has it
         prefix = f"{partition}-{secrets.token_hex(4)}"
         self._me = this_process(node or prefix, prefix)
+        self._fresh_workers = fresh_workers
         background = self._background = Background()
         self._complaints = Complaints()
         self._stores = asyncio.Semaphore(_STORES)
@@ -136,8 +139,9 @@ class Coordinator:
     async def _lead(self, lease: Lease) -> None:
         self._background.start(lease.keep(self._audit.soon))
         start = await take_over(
-            self._transport, self._partition, lease.holder, self._snapshots, self._settings, self._complaints
-        )
+            self._transport, self._partition, lease.holder, self._snapshots, self._settings, self._complaints,
+            fresh_workers=self._fresh_workers,
+        )  # fmt: skip
         await self._restore(start)
         reading, stopping = asyncio.create_task(self._read(start)), asyncio.create_task(self._stopping.wait())
         try:

@@ -57,9 +57,13 @@ async def take_over(
     snapshots: Snapshots,
     settings: Settings,
     complaints: Complaints,
+    *,
+    fresh_workers: bool = False,
 ) -> Start:
     """Raises TransportError, StoreError."""
     fence = await transport.fence(partition)
+    if fresh_workers:
+        await transport.clear_work(partition)
     standing = bundles_of(await transport.standing_work(partition), complaints)
     event = TakeOver(
         epoch=holder.epoch, node=holder.node, rules=RULES, remember_ms=int(settings.remember * 1000),
