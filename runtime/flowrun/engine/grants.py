@@ -164,8 +164,15 @@ def _answer(core: Core, event: AskHolders) -> None:
 
 
 def _ask(core: Core, ask: Ask) -> None:
+    """Who is not known and says that it has something may have come late, or be unknown because a store was lost: it
+    counts as a holder, and is asked at once."""
+    is_doubtful = ask.granted > ask.returned and not core.quotas.knows(ask.quota, ask.holder)
     core.quotas.ask(ask, core.now)
-    if ask.partition != core.partition and _CHECK not in core.quotas.timers:
+    if ask.partition == core.partition:
+        return
+    if is_doubtful:
+        _send(core, ask.partition, AskHolders(core.partition, ((ask.quota, ask.holder),)))
+    if _CHECK not in core.quotas.timers:
         _set(core, _CHECK, core.now + CHECK_MS)
 
 

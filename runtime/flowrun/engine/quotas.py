@@ -150,6 +150,10 @@ class Quotas:
 
     # ---- what holders say -------------------------------------------------------------------------------------------
 
+    def knows(self, quota: str, holder: Holder) -> bool:
+        """The holder wants or has something, as far as is known."""
+        return quota in self.by_name and holder in self.by_name[quota].entries
+
     def ask(self, ask: Ask, now: int) -> None:
         """A holder says what it wants and has."""
         definition = ask.terms.definition
@@ -170,7 +174,7 @@ class Quotas:
             return
         entry.partition, entry.heard_ms = ask.partition, now
         was_waiting, before = entry.waiting, entry.held * quota.weight(entry.terms)
-        entry.terms, entry.granted = ask.terms, max(entry.granted, ask.granted)
+        entry.terms = ask.terms
         self._update(quota, entry, before, ask)
         if entry.evicted:
             self._answer(quota, entry, "cancel")
@@ -199,6 +203,7 @@ class Quotas:
 
     def _update(self, quota: Quota, entry: Entry, before: int, told: Ask | Release) -> None:
         entry.version, entry.asked, entry.returned = told.version, told.asked, told.returned
+        entry.granted = max(entry.granted, told.granted)  # smaller only where a store was lost, or the entry is new
         if not quota.definition.rate:
             quota.taken += entry.held * quota.weight(entry.terms) - before
         if entry.asked <= entry.granted <= entry.returned:
