@@ -41,9 +41,9 @@ _GRACE = 40.0
 class Fold:
     """A partition's state as the fold of all messages that its inbox ever had."""
 
-    def __init__(self, partition: str, plan_of: Callable[[str], Plan | None]) -> None:
+    def __init__(self, partition: str, partitions: int, plan_of: Callable[[str], Plan | None]) -> None:
         self.partition = partition
-        self.engine = Engine()
+        self.engine = Engine(partition, partitions)
         self.seq = 0
         self.now_ms = 0
         self._plan_of = plan_of
@@ -148,7 +148,7 @@ class Checker:
         self.inboxes.setdefault(partition, []).append((seq, record.time_ms, data))
         fold = self.folds.get(partition)
         if fold is None:
-            fold = self.folds[partition] = Fold(partition, self._plans.get)
+            fold = self.folds[partition] = Fold(partition, self._server.settings.partitions, self._plans.get)
         fold.seq, fold.now_ms = seq, max(fold.now_ms, record.time_ms)
         for event in unpack_events(data):
             for part in parts_by_run(event):
@@ -200,11 +200,15 @@ class Checker:
 
     # ---- leaders
 
+    def leads(self, who: str, partition: str) -> bool:
+        """It is the last one that took the partition over."""
+        return self._leaders.get(partition, ("", 0))[0] == who
+
     def compare(self, partition: str, seq: int, runs: dict[str, bytes]) -> None:
         """A leader has these runs, packed, after message `seq`."""
         if self.violation is not None:
             return
-        fold = Fold(partition, self._plans.get)
+        fold = Fold(partition, self._server.settings.partitions, self._plans.get)
         for number, time_ms, data in self.inboxes.get(partition, ()):
             if number > seq:
                 break

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from flowc.plan import EachNode, Plan, TaskNode
+from flowc.plan import EachNode, Plan, StepSettings, TaskNode
 from flowrun.engine import Engine
 from flowrun.engine.state import GRANTED, NAMES, SUCCESS, WAITING, Run, Scope, Timer
 from flowrun.messages import Bundle, RunRecord, WorkItem
@@ -75,7 +75,7 @@ def all_that_waits_will_be_woken(run: Run) -> None:
     for scope in run.scopes.values():
         if any(WAITING < state <= GRANTED for state in scope.states) or any(fan.live for fan in scope.fans.values()):
             return
-        if any(scope.graph.settings[node].pool is not None for node in scope.fans):
+        if any(_limited(_settings_of_items(scope, node)) for node in scope.fans):
             return
     states = {scope.id: [NAMES[state] for state in scope.states] for scope in run.scopes.values()}
     raise Violation(f"run {run.id} waits for nothing that will ever come: {states}")
@@ -103,10 +103,23 @@ def _count_slots(scope: Scope, used: dict[str, int]) -> None:
     for node, fan in scope.fans.items():
         each = scope.graph.nodes[node]
         if isinstance(each, EachNode) and each.simple:
-            settings = scope.graph.settings[node]
+            settings = _settings_of_items(scope, node)
             if settings.pool is not None:
                 granted = sum(state == GRANTED for state in fan.states)
                 used[plan.pools[settings.pool].name] += granted * settings.slots
+
+
+def _settings_of_items(scope: Scope, node: int) -> StepSettings:
+    """Of the task that is called for each item."""
+    plan = scope.graph.plan
+    each = scope.graph.nodes[node]
+    assert isinstance(each, EachNode)
+    task = next((inner for inner in plan.blocks[each.body].nodes if isinstance(inner, TaskNode)), None)
+    return plan.settings[task.settings] if task else StepSettings()
+
+
+def _limited(settings: StepSettings) -> bool:
+    return settings.pool is not None or settings.limit is not None or settings.concurrency is not None
 
 
 def no_step_runs_before_its_inputs(run: Run | None, item: WorkItem, plan: Plan, chained: tuple[int, ...]) -> None:

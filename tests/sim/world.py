@@ -368,7 +368,7 @@ class World:
         await asyncio.sleep(1.0)
         for machine in self.machines:
             for partition, coordinator in machine.coordinators.items():
-                if machine.process.alive and coordinator.ready.is_set() and coordinator._live:
+                if self.checker.leads(machine.process.name, partition) and coordinator.ready.is_set():
                     self._compare(partition, coordinator)
 
     def _compare(self, partition: str, coordinator: Coordinator) -> None:
