@@ -73,12 +73,13 @@ class Agent:
             for kind in dict.fromkeys(slot.kind for slot in slots)
         ]
         self._slots = tuple(slots)
+        self._pool_of = {slot: pool for pool in self.pools for slot in pool.slots}
         self._plans: OrderedDict[str, tuple[plans.Plan, bytes]] = OrderedDict()
         self._unwanted = Unwanted()
         self._pace = Pace()
         self._notes: asyncio.Queue[LogNote] = asyncio.Queue(NOTES)
         self._leases = Leases(transport, worker, ack_wait, self._lose)
-        self._jobs: dict[Job, tuple[Lease, Slot, Pool]] = {}
+        self._jobs: dict[Job, tuple[Lease, Slot]] = {}
         self._outbox = Outbox(transport, worker, self._reported, self.spawn)
         self._group: asyncio.TaskGroup | None = None
         self._finishing, self._stopping, self._ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -90,15 +91,18 @@ class Agent:
             async with asyncio.TaskGroup() as self._group:
                 for slot in self._slots:
                     slot.start(self, self._unwanted)
-                pulling = [self.spawn(pool.pull()) for pool in self.pools]
+                pulling = [self._group.create_task(pool.pull()) for pool in self.pools]
                 helpers = [
-                    self.spawn(self._warm_up()),
-                    self.spawn(self._follow("cancel", self._end_run)),
-                    self.spawn(self._follow("revoke", self._revoke)),
-                    self.spawn(self._send_notes()),
-                    self.spawn(self._leases.keep()),
-                    self.spawn(self._leases.announce()),
-                    self.spawn(self._leases.listen()),
+                    self._group.create_task(loop)
+                    for loop in (
+                        self._warm_up(),
+                        self._follow("cancel", self._end_run),
+                        self._follow("revoke", self._revoke),
+                        self._send_notes(),
+                        self._leases.keep(),
+                        self._leases.announce(),
+                        self._leases.listen(),
+                    )
                 ]
                 await self._finishing.wait()
                 for pool, task in zip(self.pools, pulling, strict=True):
@@ -144,9 +148,16 @@ class Agent:
 
     # ---- services for slots
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
         assert self._group is not None
-        return self._group.create_task(work)
+        try:
+            return self._group.create_task(work)
+        except RuntimeError:  # the agent ends, and nothing new begins
+            work.close()
+            return None
+
+    def freed(self, slot: Slot) -> None:
+        self._pool_of[slot].has_room()
 
     async def get_blob(self, digest: str) -> bytes:
         return await self._transport.get_blob(digest)
@@ -248,16 +259,14 @@ class Agent:
         slot = pool.slot()
         parsed = {digest: plan for digest, (plan, _) in known.items()}
         job = slot.make_job(partial(Job, lease.bundle, parsed, data=lease.delivery.data, changed=self._changed))
-        self._jobs[job] = (lease, slot, pool)
+        self._jobs[job] = (lease, slot)
         slot.begin(job, {digest: data for digest, (_, data) in known.items()}, self._pace.expected(lease.bundle))
 
     def _changed(self, job: Job) -> None:
         held = self._jobs.get(job)
         if held is None:
             return
-        lease, _, pool = held
-        if not job.pending:
-            pool.has_room()
+        lease = held[0]
         if not self._leases.valid(lease):
             job.abandoned = True
         if job.abandoned and not job.pending:
@@ -270,7 +279,7 @@ class Agent:
         held = self._jobs.pop(job, None)
         if held is None:
             return  # its lease was lost meanwhile
-        lease, _, _ = held
+        lease, _ = held
         self._pace.learn(job)
         await lease.delivery.ack()
         self._release(lease)
@@ -278,7 +287,7 @@ class Agent:
     def _lose(self, lease: Lease) -> None:
         """Another worker may have it: nothing that comes of it here counts."""
         print(f"worker: the lease of {lease.bundle.id} could not be renewed: it is given up", file=sys.stderr)
-        for job, (held, slot, _) in list(self._jobs.items()):
+        for job, (held, slot) in list(self._jobs.items()):
             if held is lease:
                 slot.abandon(job)
                 self._jobs.pop(job, None)

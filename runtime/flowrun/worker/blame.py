@@ -32,6 +32,11 @@ class Blame:
         self._batch: set[int] = set()
         self._size = 1
 
+    @property
+    def searches(self) -> bool:
+        """There are suspects, who must not get away."""
+        return bool(self._suspects)
+
     def most(self, waiting: Iterable[int], allowed: float, pending: Iterable[Job]) -> int:
         """How many of the waiting tokens, from the first, may be handed out."""
         tokens = list(waiting)

@@ -69,6 +69,11 @@ class Core:
 
     # ---- what comes
 
+    def read_frames(self) -> None:
+        """Waits for one at least."""
+        for frame in self.link.receive_all():
+            self.handle(frame)
+
     def handle(self, frame: ToExecutor) -> None:
         if isinstance(frame, PlanFrame):
             self.executions.add(frame.digest, frame.data)
@@ -137,7 +142,7 @@ class Core:
         self.on_reply[frame.request] = answers.append
         self.link.send(frame)
         while not answers:
-            self.handle(self.link.receive())
+            self.read_frames()
         return answers[0]
 
 

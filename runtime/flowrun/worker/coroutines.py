@@ -60,13 +60,9 @@ class _Coroutines:
         loop = self._loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPoolExecutor(self._width, "flow"))
         self._core.on_interrupt = self._interrupt
-        loop.add_reader(self._core.link.fileno(), self._frames)
+        loop.add_reader(self._core.link.fileno(), self._core.read_frames)
         self._listen()
         await loop.create_future()
-
-    def _frames(self) -> None:
-        for frame in self._core.link.arrived():
-            self._core.handle(frame)
 
     # ---- tokens
 
@@ -85,7 +81,7 @@ class _Coroutines:
                 self._listen()
                 return
             while token >= core.end:
-                core.handle(core.link.receive())
+                core.read_frames()
             bundle, item, place = core.find(token)
             self._loop.create_task(self._chain(self._cells.pop(), token, bundle, item, place))
         if self._listening:

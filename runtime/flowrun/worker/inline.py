@@ -86,7 +86,7 @@ class InlineSlot:
                 payloads.append(ended.payload)
         if job in self.jobs:
             self.jobs.remove(job)
-        job.hand_back(())  # whoever waits for its end may have looked before the slot was free
+        self._services.freed(self)
 
     async def _unit(self, job: Job, token: int, item: WorkItem) -> Ended | None:
         """How it ended; None: it was given up."""

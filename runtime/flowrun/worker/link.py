@@ -38,9 +38,10 @@ class Link:
             self._read()
         return self._frames.popleft()
 
-    def arrived(self) -> list[ToExecutor]:
-        """All frames that are there, when the descriptor is readable."""
-        self._read()
+    def receive_all(self) -> list[ToExecutor]:
+        """The same, and all that came with it: afterwards nothing is left that the descriptor does not tell of."""
+        if not self._frames:
+            self._read()
         frames = list(self._frames)
         self._frames.clear()
         return frames

@@ -49,7 +49,7 @@ class _Serial:
                 return
             token = int.from_bytes(data, "little")
             while token >= core.end:
-                core.handle(core.link.receive())
+                core.read_frames()
             self._chain(token)
 
     def _idle(self) -> None:
@@ -58,11 +58,7 @@ class _Serial:
         core.ring()
         readable, _, _ = select.select([core.link.fileno(), core.tokens], [], [])
         if core.link.fileno() in readable:
-            self._read_frames()
-
-    def _read_frames(self) -> None:
-        for frame in self._core.link.arrived():
-            self._core.handle(frame)
+            core.read_frames()
 
     # ---- units
 
@@ -90,7 +86,7 @@ class _Serial:
         core = self._core
         attention = core.memory.attention()
         while attention != self._attention and select.select([core.link.fileno()], [], [], 0)[0]:
-            self._read_frames()
+            core.read_frames()
         self._attention = attention
         return token in core.dropped
 

@@ -70,8 +70,11 @@ class Services(Protocol):
 
     def log(self, note: LogNote) -> None: ...
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Runs beside the agent; what it raises ends the agent."""
+    def freed(self, slot: Slot) -> None:
+        """It may have more room."""
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
+        """Runs beside the agent; what it raises ends the agent. None: the agent ends, and it is not run."""
 
 
 class Slot(Protocol):
@@ -345,6 +348,8 @@ class ProcessSlot:
                 self._output.ended(job)
         if not self.jobs:
             self._plan_data.clear()
+        if ended or self.width > 1:
+            self._services.freed(self)
 
     def _replace_if_used_up(self, process: ExecutorProcess) -> None:
         """It has had its `max_tasks_per_process`: the spare one goes on."""
@@ -383,6 +388,8 @@ class ProcessSlot:
         self._replace_if_used_up(process)
 
     def _hand_back_slow(self, process: ExecutorProcess) -> None:
+        if self._blame.searches:
+            return
         now = time.monotonic()
         slow = [job for i, job in enumerate(self.jobs) if self._is_slow(job, i, now)]
         if slow:

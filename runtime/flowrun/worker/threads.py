@@ -30,7 +30,7 @@ def serve_threads(core: Core, width: int) -> None:
     for cell in range(width):
         threading.Thread(target=pool.work, args=(cell,), name=f"flow-{cell}", daemon=True).start()
     while True:
-        frames = core.link.arrived()
+        frames = core.link.receive_all()
         with pool.known:
             for frame in frames:
                 core.handle(frame)

@@ -36,7 +36,10 @@ class Unwanted:
 
     def concerns(self, item: WorkItem) -> bool:
         """Some of its units may be unwanted."""
-        return item.run in self._runs or (item.run, item.scope, item.node) in self._steps
+        if item.run in self._runs:
+            return True
+        nodes = (item.node, *(then.node for then in item.then))
+        return any((item.run, item.scope, node) in self._steps for node in nodes)
 
     def holds(self, item: WorkItem, index: int) -> bool:
         """This unit is unwanted: a position of the item's range, or -1."""

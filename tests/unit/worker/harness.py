@@ -17,8 +17,10 @@ from flowc.types import ANY, Type
 from flowrun import values
 from flowrun.memory import MemoryServer, MemoryTransport
 from flowrun.messages import Bundle, LogNote, Lost, Outcome, Results, WorkItem, pack, unpack, unpack_events
+from flowrun.names import lane
+from flowrun.settings import Settings
 from flowrun.worker.agent import Agent
-from flowrun.worker.frames import Setup
+from flowrun.worker.frames import ExecutorKind, Setup
 from flowrun.worker.inline import InlineSlot
 from flowrun.worker.slot import ProcessSlot, Slot
 
@@ -28,7 +30,8 @@ _numbers = count()
 class Worker:
     """A running worker and this side of its transport."""
 
-    def __init__(self, server: MemoryServer, agent: Agent, slots: Sequence[Slot]) -> None:
+    def __init__(self, server: MemoryServer, agent: Agent, slots: Sequence[Slot], kind: ExecutorKind) -> None:
+        self.lane = lane("default", kind)
         self.server = server
         self.agent = agent
         self.slots = slots
@@ -42,7 +45,7 @@ class Worker:
         data = plans.encode(plan)
         digest = plans.digest(data)
         await self.transport.put_blob(digest, data)
-        message = Bundle(bundle or f"bundle{next(_numbers)}", "p", "default", (digest,), tuple(items))
+        message = Bundle(bundle or f"bundle{next(_numbers)}", "p", self.lane, (digest,), tuple(items))
         await self.transport.dispatch("g", message.lane, 5, "p", pack(message), message.id, self.fence)
         return message
 
@@ -172,15 +175,24 @@ def _item(args: dict[str, Any]) -> WorkItem:
 
 
 @asynccontextmanager
-async def worker(root: Path, source: str = "", *, inline: bool = False, slots: int = 1) -> AsyncIterator[Worker]:
+async def worker(
+    root: Path,
+    source: str = "",
+    *,
+    inline: bool = False,
+    slots: int = 1,
+    kind: ExecutorKind = "process",
+    width: int = 1,
+    ack_wait: float = 1.0,
+) -> AsyncIterator[Worker]:
     """A worker whose project holds `tasks.py`."""
     (root / "tasks.py").write_text(textwrap.dedent(source))
-    server = MemoryServer()
+    server = MemoryServer(Settings(ack_wait=ack_wait))
     await MemoryTransport(server).open_partition("p")
-    setup = Setup(str(root))
+    setup = Setup(str(root), (), kind, width)
     made: list[Slot] = [InlineSlot(root) if inline else ProcessSlot(setup) for _ in range(slots)]
-    agent = Agent(MemoryTransport(server), made, worker="w", group="g", queues=("default",), ack_wait=1.0)
-    running = Worker(server, agent, made)
+    agent = Agent(MemoryTransport(server), made, worker="w", group="g", queues=("default",), ack_wait=ack_wait)
+    running = Worker(server, agent, made, kind)
     running.fence = await running.transport.fence("p")
     work = asyncio.create_task(agent.run())
     listening = asyncio.create_task(_listen(running))
