@@ -7,6 +7,7 @@ agenda off, first in, first out. So nothing recurses, however long a chain of no
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Container
 from typing import Protocol
 
 from flowrun.messages import Failure, StepNote
@@ -88,7 +89,11 @@ class Core:
         #: the last events that changed nothing, and why
         self.ignored: deque[str] = deque(maxlen=100)
         self.ignored_count = 0
+        #: runs whose changes are told to live views; None: all
+        self.watched: Container[str] | None = None
         # of the event that is being decided:
+        #: the run whose part of it is looked at: it is to blame if that fails
+        self.deciding = ""
         self.commands: list[Command] = []
         #: (kind, scope, node, argument)
         self.agenda: deque[tuple[int, Scope, int, int]] = deque()
@@ -223,7 +228,7 @@ def store(core: Core, value: bytes) -> bytes:
 def note(core: Core, scope: Scope, node: int, message: str = "") -> None:
     """Tells live views what became of a step, with a message (else, its error). Steps inside an `each` are told as
     counts of the `each`."""
-    if scope.label is None:
+    if scope.label is None or (core.watched is not None and scope.run.id not in core.watched):
         return
     name = scope.graph.nodes[node].name
     if not name:

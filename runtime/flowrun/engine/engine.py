@@ -65,9 +65,11 @@ class Engine(Core):
         """
         self.now = max(self.now, now_ms)
         self.commands = []
+        self.deciding = getattr(event, "run", "")
         match event:
             case Results():
                 for outcome in event.outcomes:
+                    self.deciding = outcome.run
                     self._take_outcome(event.bundle, outcome)
                     self._work_off()
             case TimerFired():
@@ -166,6 +168,7 @@ class Engine(Core):
 
     def _lose(self, event: Lost) -> None:
         for item in event.items:
+            self.deciding = item.run
             scope = self._find_node(item.run, item.scope, item.node)
             if scope is None:
                 self.ignore(f"loss of {item.id}, which does not run")
