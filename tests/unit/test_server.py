@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flowrun.errors import StoreError, TransportError
@@ -68,6 +71,35 @@ async def test_starts_and_stops(tmp_path: Path) -> None:
     assert "Server Exiting" in (folder / "nats.log").read_text()
     async with EmbeddedServer(folder) as again:
         assert answers(again.url)
+
+
+async def test_a_durable_server_writes_through(tmp_path: Path) -> None:
+    """Its settings, given to a server that may be asked about them."""
+    async with EmbeddedServer(tmp_path / "fast"), EmbeddedServer(tmp_path / "durable", durable=True):
+        pass
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        monitor = free.getsockname()[1]
+    for profile, synced in (("fast", False), ("durable", True)):
+        store = tmp_path / "asked" / profile
+        command = [str(find_nats_server()), "-js", "-a", "127.0.0.1", "-p", "-1", "-m", str(monitor), "-sd", str(store)]
+        asked = subprocess.Popen([*command, "-c", str(tmp_path / profile / "nats.conf")], stderr=subprocess.DEVNULL)
+        try:
+            assert wait_until(lambda: said(monitor) is not None)
+            config = said(monitor)["jetstream"]["config"]
+            assert config.get("sync_always", False) == synced
+        finally:
+            asked.kill()
+            asked.wait()
+
+
+def said(monitor: int) -> dict[str, Any] | None:
+    """What a server says about itself; None while it does not answer."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{monitor}/varz", timeout=1) as answer:
+            return json.load(answer)
+    except OSError:
+        return None
 
 
 async def test_one_process_per_folder(tmp_path: Path) -> None:

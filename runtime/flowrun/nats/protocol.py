@@ -93,7 +93,10 @@ class Inbound(Parser):
         if len(self._chunks) > 1:
             data = b"".join(self._chunks)
         resets = self._resets
-        at, needed = await self._take(data)
+        try:
+            at, needed = await self._take(data)
+        except (ValueError, IndexError) as error:
+            raise ProtocolError(f"nats: this is not NATS's protocol: {data[:40]!r}") from error
         if resets == self._resets:
             self._chunks = [data[at:]] if at < len(data) else []
             self._have = len(data) - at
