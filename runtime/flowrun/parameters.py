@@ -9,19 +9,24 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from flowc.plan import ParamDef, Plan
+from flowc.plan import ParamDef, Plan, digest
 from flowc.types import ListOf, Literals, MapOf, Optional, Primitive, Record, Secret, Type, Union, text
 
 from . import values
 from .errors import FlowError
 
-__all__ = ["ArgumentError", "encode_arguments", "parse_argument"]
+__all__ = ["ArgumentError", "encode_argument", "encode_arguments", "join_arguments", "parse_argument",
+           "parse_duration", "parse_size"]  # fmt: skip
+
+
+#: arguments that travel in the submission have at most so many bytes together, if those above the second are stored
+_MOST_INLINE, _WORTH_STORING = 256 * 1024, 1024
 
 
 class ArgumentError(FlowError):
@@ -61,11 +66,13 @@ def _measures(text: str, units: Mapping[str, int], most: int) -> float:
     return sum(float(number) * units[unit] for number, unit in found)
 
 
-def _duration(text: str) -> dt.timedelta:
+def parse_duration(text: str) -> dt.timedelta:
+    """ "1h30m". Raises ValueError, KeyError."""
     return dt.timedelta(milliseconds=_measures(text, _DURATIONS, 10))
 
 
-def _size(text: str) -> int:
+def parse_size(text: str) -> int:
+    """ "64MiB", in bytes. Raises ValueError, KeyError."""
     return _int(str(int(_measures(text, _SIZES, 1))))
 
 
@@ -77,8 +84,8 @@ _READERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "bool": (_bool, "true"),
     "date": (lambda text: dt.date.fromisoformat(text), "2026-01-31"),
     "datetime": (_datetime, "2026-01-31T10:00:00Z"),
-    "duration": (_duration, "1h30m"),
-    "size": (_size, "64MiB"),
+    "duration": (parse_duration, "1h30m"),
+    "size": (parse_size, "64MiB"),
     "string": (str, "text"),
     "file": (str, "data/input.csv"),
     "bytes": (lambda text: text.encode(), "text"),
@@ -191,17 +198,28 @@ def encode_arguments(plan: Plan, given: Mapping[str, object]) -> tuple[bytes, li
     missing = [param for param in plan.params if param.required and param.name not in given]
     if missing:
         raise ArgumentError(_missing(plan, missing))
-    encoded: list[tuple[str, bytes]] = []
+    return join_arguments(
+        [(name, encode_argument(name, value, plan.types[declared[name].type])) for name, value in given.items()]
+    )
+
+
+def join_arguments(encoded: Sequence[tuple[str, bytes]]) -> tuple[bytes, list[tuple[str, bytes]]]:
+    """The `args` of a submission from its values' bytes, and the blobs (digest, bytes) that it refers to: the large
+    ones, and the largest as long as all together are more than a message should hold."""
+    inline = dict(encoded)
     blobs: list[tuple[str, bytes]] = []
-    for name, value in given.items():
-        data, blob = values.externalise(_encode(name, value, plan.types[declared[name].type]))
-        encoded.append((name, data))
-        if blob is not None:
-            blobs.append(blob)
-    return values.make_map(encoded), blobs
+    size = sum(map(len, inline.values()))
+    for name, data in sorted(encoded, key=lambda entry: -len(entry[1])):
+        if len(data) > values.INLINE_LIMIT or (size > _MOST_INLINE and len(data) > _WORTH_STORING):
+            key = digest(data)
+            blobs.append((key, data))
+            inline[name] = values.reference(values.Blob(key, len(data), values.length(data)))
+            size -= len(data)
+    return values.make_map(inline.items()), blobs
 
 
-def _encode(name: str, value: object, kind: Type) -> bytes:
+def encode_argument(name: str, value: object, kind: Type) -> bytes:
+    """The bytes of a value for a parameter of this type. Raises ArgumentError."""
     if value is None and isinstance(kind, Optional):
         return values.NULL
     try:

@@ -73,7 +73,7 @@ class Delivery(Protocol):
         """It is dealt with: its results are in the inbox."""
 
     async def progress(self) -> None:
-        """It is still being worked on: extends the lease."""
+        """It is still being worked on: extends the lease; returns when the server has done so."""
 
 
 class WorkSource(Protocol):

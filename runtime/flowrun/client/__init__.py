@@ -1,0 +1,16 @@
+"""The client: submits runs of flows and of single functions, waits for their results, watches and cancels them.
+
+`Client` is asynchronous; `SyncClient` is its blocking face, for programs without an event loop.
+"""
+
+from .client import Client, TaskCall
+from .errors import Busy, RunFailed, UnknownRun, WaitTimeout
+from .events import note_of
+from .run import Run
+from .status import RunList, RunStatus
+
+__all__ = [
+    "Client", "Run", "TaskCall",
+    "RunList", "RunStatus", "note_of",
+    "Busy", "RunFailed", "UnknownRun", "WaitTimeout",
+]  # fmt: skip

@@ -1,0 +1,418 @@
+"""The client: what a program does with runs. Submit, wait, cancel, watch, list.
+
+    async with Client.connect() as client:
+        run = await client.submit_task(send_mail, "ada@example.org")    # the server has it: it cannot be lost
+        print(await run.result())
+
+A submission is a future: it is done, with the `Run`, once the server has it. Futures are cheaper than coroutines, and
+what is submitted in the same moment travels together (`outbox`): so `asyncio.gather` over many of them is quick.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from flowc import plan as plans
+from flowc.plan import Plan
+
+from flowrun.errors import FlowError
+from flowrun.messages import (
+    Cancel,
+    LogNote,
+    Presence,
+    RunRecord,
+    StateNote,
+    Submit,
+    pack,
+    pack_events,
+)
+from flowrun.parameters import ArgumentError, encode_arguments
+from flowrun.partitions import config, partition_of
+from flowrun.records import read_record
+from flowrun.run_ids import RunIds
+from flowrun.settings import Settings
+from flowrun.transport import Transport
+
+from .clock import Clock
+from .errors import UnknownRun
+from .events import run_events
+from .mailbox import Mailbox
+from .options import OPTIONS, Options
+from .outbox import Outbox
+from .questions import Questions
+from .results import plain_value
+from .run import Run
+from .status import RunList, RunStatus
+from .stored import Stored
+from .tasks import TaskSpec, spec_of
+from .waits import Waits
+
+__all__ = ["Client", "TaskCall"]
+
+T = TypeVar("T")
+
+_DEFAULT_URL = "nats://127.0.0.1:4222"
+#: plans of flows, and functions, whose encoded form is kept
+_MOST_KEPT = 1_000
+#: submissions of `submit_many` that are made before the first of them are waited for
+_CHUNK = 10_000
+#: between two looks for a run that nobody knows, in seconds: its submission may be on its way
+_UNKNOWN_SECONDS = 1.0
+#: nodes say that they live every second; so long is listened to them
+_NODES_SECONDS = 1.3
+
+
+class Client:
+    """Made by `Client.connect`, or by `Client.over` a transport. Belongs to the event loop that made it. Methods raise
+    TransportError when the server does not answer, and StoreError when it cannot store."""
+
+    def __init__(self, transport: Transport, settings: Settings, count: int, partition: str | None) -> None:
+        self._transport, self._settings = transport, settings
+        self.loop = asyncio.get_running_loop()
+        #: partitions of the environment, or the one that all runs of this client belong to
+        self._count, self._partition = count, partition
+        #: the connection ends with the client
+        self._owns_transport = False
+        self._mailbox = Mailbox(transport)
+        self._ids = RunIds()
+        self._clock = Clock()
+        self._stored = Stored(transport)
+        self._outbox = Outbox(transport, settings, self._stored, self._clock)
+        #: who waits for what; of use to handles only
+        self.waits = Waits(transport, self._mailbox.id)
+        self._questions = Questions(transport, self._mailbox.id, count)
+        #: what was submitted lately: the tasks by function, the plans by identity
+        self._specs: dict[Any, TaskSpec] = {}
+        self._plans: dict[int, tuple[Plan, str, bytes]] = {}
+
+    @classmethod
+    def connect(cls, url: str | None = None, env: str = "dev", *, settings: Settings | None = None) -> Connecting:
+        """`async with Client.connect() as client:`, or `client = await Client.connect()` and `close` at the end.
+
+        `url`: one server or more, with commas; None: FLOW_NATS_URL, else nats://127.0.0.1:4222.
+        """
+        return Connecting(cls, url or os.environ.get("FLOW_NATS_URL") or _DEFAULT_URL, settings or Settings(env=env))
+
+    @classmethod
+    async def over(cls, transport: Transport, settings: Settings | None = None, partition: str | None = None) -> Client:
+        """A client on a connection that exists, which it does not close. All its runs belong to `partition`, if given,
+        else to those of the environment."""
+        settings = settings or Settings()
+        count = 1
+        if partition is None:
+            await transport.open_partition("0")  # the first of all may be this client
+            count = (await config(transport, settings)).partitions
+        self = cls(transport, settings, count, partition)
+        await self._mailbox.open(self.waits.ended, self.waits.state, self._questions.listing)
+        if partition is None:
+            await self._outbox.open("0")  # which tells the server's clock
+        return self
+
+    async def close(self) -> None:
+        """Returns when all submissions have arrived, or the server does not take them."""
+        await self._outbox.drain()
+        await self._outbox.close()
+        await self.waits.close()
+        await self._mailbox.close()
+        if self._owns_transport:
+            await self._transport.close()
+
+    # ---- submit
+
+    def submit(
+        self, flow: Plan | str | Path, args: Mapping[str, object] | None = None, /, **options: Any
+    ) -> asyncio.Future[Run]:
+        """Starts a run of a flow: of a plan, or a `.flowplan` file. Options are those of `Options`.
+
+        Raises ArgumentError at once, and Busy; the future raises what refuses the submission.
+        """
+        return self._submit_flow(flow, args or {}, _read_options(options)).accepted()
+
+    def _submit_flow(self, flow: Plan | str | Path, args: Mapping[str, object], options: Options | None) -> Run:
+        plan, digest, data = self._plan(flow)
+        encoded, blobs = encode_arguments(plan, args)
+        return self._submit(plan.flow, digest, data, encoded, blobs, options, None)
+
+    def submit_task(self, task: Callable[..., Any] | str, /, *args: Any, **kwargs: Any) -> asyncio.Future[Run]:
+        """Starts a run of a single Python function, or of "module:function". The arguments are those of the function;
+        for settings and options see `task`. Raises as `submit`."""
+        return self._call(self._spec(task), None, args, kwargs).accepted()
+
+    def submit_task_nowait(self, task: Callable[..., Any] | str, /, *args: Any, **kwargs: Any) -> Run:
+        """The same, for who will look later: the handle at once. Its `accepted()` says that the server has it."""
+        return self._call(self._spec(task), None, args, kwargs)
+
+    def task(self, task: Callable[..., Any] | str, /, **settings: Any) -> TaskCall:
+        """A function with settings: `client.task(send_mail, queue="mail", retry=3, delay="10s")("ada@example.org")`.
+
+        The settings are those of a task (queue, retry, timeout, executor, pool, …; see `task_settings`), over those of
+        `@task(...)`, and the options of a submission. Raises ArgumentError.
+        """
+        options = {name: settings.pop(name) for name in OPTIONS if name in settings}
+        return TaskCall(self, self._spec(task, settings), _read_options(options) if options else None)
+
+    async def submit_many(
+        self, work: Callable[..., Any] | str | TaskCall | Plan | Path, calls: Iterable[Any], **options: Any
+    ) -> list[Run]:
+        """Many runs of one task or flow; returns when the server has all. Of a flow, each call is a mapping; of a task
+        it is a tuple of arguments, a mapping of named ones, or the only argument."""
+        submit = self._submitter(work, options)
+        runs: list[Run] = []
+        for call in calls:
+            runs.append(submit(call))
+            if len(runs) % _CHUNK == 0:
+                await runs[-_CHUNK // 2].accepted()  # no more than so many wait at the same time
+        await self._outbox.arrived({run.letter for run in runs if run.letter is not None})
+        return runs
+
+    def _submitter(
+        self, work: Callable[..., Any] | str | TaskCall | Plan | Path, options: Mapping[str, Any]
+    ) -> Callable[[Any], Run]:
+        """What makes a run of each call of `submit_many`."""
+        if isinstance(work, Plan | Path) or (isinstance(work, str) and work.endswith(".flowplan")):
+            flow = self._plan(work)[0]  # a file is read once
+            read = _read_options(options)
+            return lambda call: self._submit_flow(flow, call, read)
+        if not isinstance(work, TaskCall):
+            return self.task(work, **options).submit_one
+        if options:
+            raise ArgumentError("a task that `client.task` made has its settings: give all of them there")
+        return work.submit_one
+
+    def _call(self, spec: TaskSpec, options: Options | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Run:
+        shape, given = spec.call(args, kwargs)
+        encoded, blobs = shape.encode(given)
+        return self._submit(spec.target, shape.digest, shape.data, encoded, blobs, options, spec.returns)
+
+    def _submit(
+        self, flow: str, digest: str, data: bytes, args: bytes, blobs: list[tuple[str, bytes]],
+        options: Options | None, returns: Any,
+    ) -> Run:  # fmt: skip
+        if not self._stored.has(digest):
+            blobs = [(digest, data), *blobs]
+        if options is None:
+            id, at_ms = self._ids.new(), None
+            event = Submit(id, digest, args, "manual", self._mailbox.id)
+        else:
+            now_ms = self._clock.now_ms()
+            id, at_ms = options.run_id(flow, self._ids), options.at_ms(now_ms)
+            event = options.apply(Submit(id, digest, args, "manual", self._mailbox.id), at_ms or now_ms)
+        partition = self.partition_of(id)
+        if at_ms is None:
+            letter = self._outbox.put(partition, event, len(args), blobs)
+        else:
+            letter = self._outbox.put_at(partition, event, at_ms, blobs)
+        known = self.waits.get(id) if options is not None else None
+        if known is not None and known.record is None:  # the same key, again
+            known.letter = letter
+            return known
+        run = Run(self, id, letter, returns, told=options is None or options.key is None)
+        self.waits.add(run)
+        return run
+
+    def _plan(self, flow: Plan | str | Path) -> tuple[Plan, str, bytes]:
+        """A plan, its content hash and its bytes."""
+        if not isinstance(flow, Plan):
+            flow = _read_plan(flow)
+        known = self._plans.get(id(flow))
+        if known is None:
+            data = plans.encode(flow)
+            known = _keep(self._plans, id(flow), (flow, plans.digest(data), data))
+        return known
+
+    def _spec(self, task: Callable[..., Any] | str, settings: Mapping[str, Any] | None = None) -> TaskSpec:
+        key = (task, repr(sorted(settings.items()))) if settings else task
+        try:
+            spec = self._specs.get(key)
+        except TypeError:  # no function that was ever defined
+            raise ArgumentError(f'a task is a function or "module:function", and {task!r} is neither') from None
+        return spec or _keep(self._specs, key, spec_of(task, settings or {}))
+
+    # ---- runs
+
+    def run(self, run: str) -> Run:
+        """A handle of a run that anybody submitted. (Whether there is such a run, `status` tells.)"""
+        handle = self.waits.get(run)
+        if handle is None:
+            handle = Run(self, run, None, None, told=False)
+            self.waits.add(handle)
+        return handle
+
+    async def wait(self, run: str, timeout: float | None = None) -> RunRecord:
+        """The record of a run once it has ended. `timeout` in seconds. Raises UnknownRun, WaitTimeout."""
+        handle = self.run(run)
+        if handle.letter is None:  # it is not ours: is there such a run?
+            await self.status(run)
+        return await handle.wait(timeout)
+
+    async def result(self, run: str, timeout: float | None = None) -> Any:
+        """The value of a run once it has ended, as plain data. Raises UnknownRun, RunFailed, WaitTimeout."""
+        handle = self.run(run)
+        if handle.letter is None:
+            await self.status(run)
+        return await handle.result(timeout)
+
+    async def record(self, run: str) -> RunRecord | None:
+        """The record of a run if it has ended."""
+        data = await self._transport.get_result(run)
+        return None if data is None else await read_record(self._transport, data)
+
+    async def value(self, record: RunRecord) -> Any:
+        """A run's value as plain data: dates and the like are strings, as in JSON (and bytes are bytes)."""
+        return await plain_value(self._transport, record.result)
+
+    async def cancel(self, run: str, step: str = "", reason: str = "cancelled") -> None:
+        """Asks for a run's end, or for that of a step or a box of steps; returns when that cannot be lost. A run that
+        waits for its time never begins. It is cancelled when its record says so."""
+        partition = self.partition_of(run)
+        await self._outbox.open(partition)
+        if not step and await self._transport.cancel_delayed(partition, run):
+            await self._end_unborn(run, reason)
+        event = Cancel(run=run, reason=reason, step=step)
+        await self._transport.append(partition, pack_events([event]), f"cancel/{self._ids.new()}")
+
+    async def _end_unborn(self, run: str, reason: str) -> None:
+        """Nobody but us can write the record of a run that never began."""
+        now = self._clock.now_ms()
+        record = RunRecord(
+            run=run, flow="", state="cancelled", result=b"\xc0", error=None, failed_step=None, started_ms=now,
+            ended_ms=now, steps=(),
+        )  # fmt: skip
+        await self._transport.put_results([(run, pack(record))], self._settings.keep_results)
+        self.waits.end(record)
+
+    async def status(self, run: str) -> RunStatus:
+        """How a run stands. Raises UnknownRun if nobody knows it (any more)."""
+        partition = self.partition_of(run)
+        for is_last in (False, True):
+            record = await self.record(run)
+            if record is not None:
+                self.waits.end(record)
+                return RunStatus(run=run, state=record.state, record=record)
+            known = await self._questions.run(run, partition)
+            if known is not None and known.runs:
+                return RunStatus(run=run, state="running", summary=known.runs[0])
+            at_ms = await self._delayed_until(run, partition)
+            if at_ms is not None:
+                return RunStatus(run=run, state="delayed", at_ms=at_ms)
+            if known is None:
+                return RunStatus(run=run, state="unseen")
+            if not is_last:
+                await asyncio.sleep(_UNKNOWN_SECONDS)  # it may have begun, or ended, in between
+        raise UnknownRun(
+            f"there is no run `{run}` in the environment `{self._settings.env}`: it was never submitted, or it ended "
+            "so long ago that its record is gone"
+        )
+
+    async def _delayed_until(self, run: str, partition: str) -> int | None:
+        with suppress(FlowError):  # there is no such partition yet
+            for delayed in await self._transport.delayed(partition):
+                if delayed.name == run:
+                    return delayed.at_ms
+        return None
+
+    def events(self, run: str) -> AsyncIterator[StateNote | LogNote]:
+        """As `Run.events`. May be begun before the run is submitted: then nothing of it is missed."""
+        return run_events(self._transport, self.waits, self.run(run))
+
+    # ---- all of them
+
+    async def list(self, flow: str = "", limit: int = 100) -> RunList:
+        """Runs that have not ended, the newest first; only those of a flow, if it is given."""
+        return await self._questions.runs(flow, limit)
+
+    async def nodes(self) -> tuple[Presence, ...]:
+        """The nodes that live. Takes a second or so: each says so once a second."""
+        return await self._questions.nodes(_NODES_SECONDS)
+
+    def partition_of(self, run: str) -> str:
+        """The partition that a run belongs to."""
+        return partition_of(run, self._count) if self._partition is None else self._partition
+
+
+class TaskCall:
+    """A function with settings and options. Made by `Client.task`; calling it submits."""
+
+    __slots__ = ("_client", "_options", "_spec")
+
+    def __init__(self, client: Client, spec: TaskSpec, options: Options | None) -> None:
+        self._client, self._spec, self._options = client, spec, options
+
+    def __call__(self, *args: Any, **kwargs: Any) -> asyncio.Future[Run]:
+        """Starts a run with these arguments of the function. As `Client.submit_task`."""
+        return self._client._call(self._spec, self._options, args, kwargs).accepted()
+
+    def nowait(self, *args: Any, **kwargs: Any) -> Run:
+        """As `Client.submit_task_nowait`."""
+        return self._client._call(self._spec, self._options, args, kwargs)
+
+    def submit_one(self, call: Any) -> Run:
+        """One call of `Client.submit_many`."""
+        if isinstance(call, tuple):
+            return self.nowait(*call)
+        return self.nowait(**call) if isinstance(call, Mapping) else self.nowait(call)
+
+
+class Connecting(Awaitable[Client]):
+    """What `Client.connect` gives: awaited or entered, it connects."""
+
+    def __init__(self, kind: type[Client], url: str, settings: Settings) -> None:
+        self._kind, self._url, self._settings = kind, url, settings
+        self._client: Client | None = None
+
+    def __await__(self) -> Generator[Any, None, Client]:
+        return self._open().__await__()
+
+    async def _open(self) -> Client:
+        from flowrun.nats.transport import NatsTransport  # start-up time: whoever only names the client needs no NATS
+
+        transport = await NatsTransport.connect(self._url, self._settings, "flow client")
+        try:
+            client = await self._kind.over(transport, self._settings)
+        except BaseException:
+            await transport.close()
+            raise
+        client._owns_transport = True
+        return client
+
+    async def __aenter__(self) -> Client:
+        self._client = await self._open()
+        return self._client
+
+    async def __aexit__(self, *exc: object) -> None:
+        assert self._client is not None
+        await self._client.close()
+
+
+def _read_plan(file: str | Path) -> Plan:
+    """Raises ArgumentError."""
+    if isinstance(file, str) and not file.endswith(".flowplan"):
+        raise ArgumentError(f"`{file}` is no plan: compile the flow (`flowc compile`) and give its .flowplan file")
+    try:
+        return plans.read_file_bytes(Path(file).read_bytes())
+    except OSError as error:
+        raise ArgumentError(f"the plan {file} cannot be read: {(error.strerror or str(error)).lower()}") from error
+    except plans.PlanError as error:
+        raise ArgumentError(f"{file}: {error}") from error
+
+
+def _read_options(given: Mapping[str, Any]) -> Options | None:
+    if not given:
+        return None
+    for name in given:
+        if name not in OPTIONS:
+            raise ArgumentError(f"a submission has no option `{name}`: there are {', '.join(OPTIONS)}")
+    return Options(**given)
+
+
+def _keep(kept: dict[Any, T], key: object, value: T) -> T:
+    """Remembers a value, and forgets the oldest of too many."""
+    while len(kept) >= _MOST_KEPT:
+        del kept[next(iter(kept))]
+    kept[key] = value
+    return value

@@ -1,0 +1,86 @@
+"""A run, as its submitter and whoever waits for it hold it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from flowrun.messages import LogNote, RunRecord, StateNote
+
+from .status import RunStatus
+
+if TYPE_CHECKING:
+    from .client import Client
+    from .outbox import Letter
+
+__all__ = ["Run"]
+
+
+class Run:
+    """A handle of a run: `await run.result()` gives its value."""
+
+    __slots__ = ("__weakref__", "_client", "id", "letter", "record", "returns", "since", "told", "waiters")
+
+    def __init__(self, client: Client, id: str, letter: Letter | None, returns: Any, told: bool) -> None:
+        #: sorts by the time of the submission; with an idempotency key, it follows from the key
+        self.id = id
+        #: how it ended, once that is known here
+        self.record: RunRecord | None = None
+        self._client = client
+        #: what its submission travels in; None: somebody else submitted it
+        self.letter = letter
+        #: the annotation that its value is converted to; None: it is given as plain data
+        self.returns = returns
+        #: coordinators tell of its end unasked
+        self.told = told
+        #: those who wait for its end (True: for its value), and since when, in loop time
+        self.waiters: list[tuple[asyncio.Future[Any], bool]] | None = None
+        self.since = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Run {self.id}{f': {self.record.state}' if self.record is not None else ''}>"
+
+    def accepted(self) -> asyncio.Future[Run]:
+        """Done once the server has the submission: from then on it cannot be lost. Raises TransportError, StoreError,
+        Busy."""
+        future: asyncio.Future[Run] = self._client.loop.create_future()
+        if self.letter is None:
+            future.set_result(self)
+        else:
+            self.letter.tell(future, self)
+        return future
+
+    def result(self, timeout: float | None = None) -> asyncio.Future[Any]:
+        """The value of the run once it has ended: plain data, or of the type that the task's function is annotated
+        with. `timeout` in seconds. Raises RunFailed, WaitTimeout, what `accepted` raises."""
+        letter = self.letter
+        if timeout is not None or not self.told or (letter is not None and not letter.is_accepted):
+            return self._client.loop.create_task(self._result(timeout))
+        return self._client.waits.value_of(self)  # without a task of its own: many wait
+
+    async def _result(self, timeout: float | None) -> Any:
+        await self.wait(timeout)
+        return await self._client.waits.value_of(self)
+
+    async def wait(self, timeout: float | None = None) -> RunRecord:
+        """The record of the run once it has ended, however it did. `timeout` in seconds. Raises WaitTimeout, what
+        `accepted` raises."""
+        if self.letter is not None and not self.letter.is_accepted:
+            await self.accepted()
+        return await self._client.waits.end_of(self, timeout)
+
+    async def cancel(self, step: str = "") -> None:
+        """Asks for its end, or for that of a step or a box of steps; returns when that cannot be lost."""
+        await self.accepted()
+        await self._client.cancel(self.id, step)
+
+    async def status(self) -> RunStatus:
+        """How it stands. Raises UnknownRun."""
+        await self.accepted()
+        return await self._client.status(self.id)
+
+    def events(self) -> AsyncIterator[StateNote | LogNote]:
+        """What happens in it: changes of its steps, lines that its tasks write; ends with the run. For eyes only: some
+        may be lost or come joined."""
+        return self._client.events(self.id)

@@ -1,0 +1,36 @@
+"""How a run stands, and what runs there are."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from flowrun.messages import RunRecord, RunSummary
+
+__all__ = ["RunList", "RunStatus"]
+
+
+class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run stands."""
+
+    run: str
+    #: "delayed": it waits for its time; "unseen": it was not seen to end, and no coordinator answers
+    state: Literal["delayed", "unseen", "running", "success", "failed", "cancelled", "expired"]
+    #: when its submission takes effect, if it is delayed: milliseconds since 1970
+    at_ms: int | None = None
+    #: of one that runs
+    summary: RunSummary | None = None
+    #: of one that ended
+    record: RunRecord | None = None
+
+
+class RunList(msgspec.Struct, frozen=True, kw_only=True):
+    """Runs that have not ended."""
+
+    #: the newest first
+    runs: tuple[RunSummary, ...]
+    #: how many there are, also of those that are left out
+    total: int
+    #: partitions whose coordinator did not answer
+    silent: tuple[str, ...]

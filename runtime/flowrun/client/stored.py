@@ -1,0 +1,41 @@
+"""Blobs that this client stored lately: a plan that a thousand submissions refer to is sent once."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Mapping
+
+from flowrun.transport import Transport
+
+__all__ = ["Stored"]
+
+#: a blob is put again after this time, in seconds: not later than blobs are renewed
+_RENEWAL = 1800.0
+#: digests that are remembered
+_MOST = 10_000
+
+
+class Stored:
+    """What the blob store has of this client."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._loop = asyncio.get_running_loop()
+        #: digest -> when it was stored, in loop time
+        self._since: dict[str, float] = {}
+
+    def has(self, digest: str) -> bool:
+        """It was stored not long ago."""
+        return self._loop.time() - self._since.get(digest, -math.inf) < _RENEWAL
+
+    async def ensure(self, blobs: Mapping[str, bytes]) -> None:
+        """Stores what was not stored lately. Raises TransportError, StoreError."""
+        await asyncio.gather(*(self._put(digest, data) for digest, data in blobs.items() if not self.has(digest)))
+
+    async def _put(self, digest: str, data: bytes) -> None:
+        await self._transport.put_blob(digest, data)
+        self._since.pop(digest, None)
+        self._since[digest] = self._loop.time()
+        if len(self._since) > _MOST:
+            del self._since[next(iter(self._since))]
