@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -13,7 +14,9 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
+import nats
 import pytest
+from flowrun import names
 from flowrun.errors import StoreError, TransportError, ValueTooLarge
 from flowrun.nats.transport import NatsTransport
 from flowrun.server import EmbeddedServer, find_nats_server
@@ -233,6 +236,34 @@ async def test_a_missing_stream_is_told(transport: NatsTransport, monkeypatch: p
     monkeypatch.setattr("flowrun.nats.connection._NO_RESPONDERS_PATIENCE", 0.3)
     with pytest.raises(TransportError, match=r"no stream .*takes flow\.test\d+\.inbox\.never-opened"):
         await transport.append("never-opened", b"x", "1")
+
+
+async def test_streams_of_an_older_version_and_of_an_operator(server: EmbeddedServer) -> None:
+    """They get what they lack, and keep what they have."""
+    env = f"test{next(_environments)}"
+    client = await nats.connect(server.url)
+    for stream, subject in (
+        (names.work_stream(env), names.subjects(env, "work")),
+        (names.inbox_stream(env, "p"), names.inbox_subject(env, "p")),
+        (names.result_stream(env), names.subjects(env, "result")),
+        (names.meta_stream(env), names.subjects(env, "meta")),
+    ):
+        retention = "workqueue" if stream.endswith("WORK") else "limits"
+        config = {"name": stream, "subjects": [subject], "retention": retention, "max_msg_size": 7_000_000}
+        await client.request(f"$JS.API.STREAM.CREATE.{stream}", json.dumps(config).encode())
+    transport = await NatsTransport.connect(server.url, Settings(env=env))
+    for _ in range(2):
+        await transport.open_partition("p")
+    await transport.dispatch("g", "default", 5, "p", b"bundle", "b", await transport.fence("p"))
+    assert await transport.standing_work("p") == [b"bundle"]
+    await transport.append_at("p", "now", b"event", 0)
+    assert [r.data for r in await take(transport, "p", 0, 1)] == [b"event"]
+    await transport.put_results([(f"r{i}", b"") for i in range(3)], 60)
+    await transport.write_entry("lease.p", b"", 0)
+    answer = await client.request(f"$JS.API.STREAM.INFO.{names.work_stream(env)}")
+    assert json.loads(answer.data)["config"]["max_msg_size"] == 7_000_000
+    await transport.close()
+    await client.close()
 
 
 async def test_blobs_fit_the_default_limit_of_a_server(restartable: Restartable) -> None:

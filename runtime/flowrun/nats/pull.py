@@ -19,7 +19,7 @@ from .protocol import header, status
 __all__ = ["HEARTBEAT", "Pull", "Pulled", "wait"]
 
 #: how long a request for messages stands at the server, and how often it says that it does, in seconds
-EXPIRES, HEARTBEAT = 30.0, 5.0
+EXPIRES, HEARTBEAT = 30.0, 1.5
 _SECOND_NS = 1_000_000_000
 
 

@@ -1,7 +1,8 @@
 """How the runtime's streams and consumers are set up, and the requests that make and remove them.
 
-A stream that is there with other settings is taken as it is: whoever runs the server may have given it replicas or
-limits. Requests go straight to JetStream's API, in its JSON, because nats-py knows only part of it.
+A stream that is there with other settings is taken as it is, for whoever runs the server may have given it replicas or
+limits; only subjects and abilities that the runtime needs are added to it. Requests go straight to JetStream's API, in
+its JSON, because nats-py knows only part of it.
 """
 
 from __future__ import annotations
@@ -97,7 +98,21 @@ async def _create_stream(connection: Connection, stream: str, subjects: list[str
         "allow_direct": True,
         **settings,
     }
-    await _api(connection, f"STREAM.CREATE.{stream}", config, f"the stream {stream}", {_NAME_IN_USE})
+    what = f"the stream {stream}"
+    if await _api(connection, f"STREAM.CREATE.{stream}", config, what, {_NAME_IN_USE}) is None:
+        await _complete_stream(connection, stream, config)
+
+
+async def _complete_stream(connection: Connection, stream: str, wanted: dict[str, Any]) -> None:
+    """Adds what a stream that is there lacks of what the runtime cannot do without: an older version made it."""
+    what = f"the stream {stream}"
+    answer = await _api(connection, f"STREAM.INFO.{stream}", None, what, {NO_STREAM})
+    found = {} if answer is None else msgspec.json.decode(answer)["config"]
+    subjects = [subject for subject in wanted["subjects"] if subject not in found.get("subjects", ())]
+    features = {name: True for name in wanted if name.startswith("allow_") and not found.get(name)}
+    if found and (subjects or features):
+        config = {**found, **features, "subjects": found["subjects"] + subjects}
+        await _api(connection, f"STREAM.UPDATE.{stream}", config, what, set())
 
 
 async def create_shared(connection: Connection) -> None:

@@ -46,7 +46,7 @@ class _NatsDelivery:
         self._connection.write(publication(self._reply, b"+ACK"))
 
     async def progress(self) -> None:
-        self._connection.write(publication(self._reply, b"+WPI"))
+        await self._connection.request(self._reply, b"+WPI")  # answered: whoever holds it must know that it does
 
 
 class WorkLanes:
