@@ -32,7 +32,7 @@ def open_child(core: Core, scope: Scope, node: int) -> None:
             scope.states[node] = GRANTED
             tasks.dispatch(core, scope, node)
             return
-        given = parameters(core, scope.run, scope.run.graph(child.flow, 0).plan, args)
+        given = parameters(core, scope.run, child.flow, args)
     except ExpressionError as error:
         tasks.fail_attempt(core, scope, node, Failure("ExpressionError", str(error), retryable=False))
         return

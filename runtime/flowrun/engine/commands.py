@@ -9,7 +9,7 @@ from flowrun.messages import Event, StepNote, Then, WorkItem
 __all__ = ["Changed", "ClearTimer", "Command", "EndRun", "PutBlob", "Ready", "Revoke", "Send", "SetTimer"]
 
 
-class Ready(msgspec.Struct, frozen=True):
+class Ready(msgspec.Struct, frozen=True, gc=False):
     """Work that may be dispatched. Of a simple `each` a range of items, which the shell may cut as it likes."""
 
     run: str
@@ -60,7 +60,7 @@ class Ready(msgspec.Struct, frozen=True):
         )
 
 
-class Revoke(msgspec.Struct, frozen=True):
+class Revoke(msgspec.Struct, frozen=True, gc=False):
     """This work is no longer wanted: drop it if it was not dispatched, stop it if it runs."""
 
     run: str
@@ -72,7 +72,7 @@ class Revoke(msgspec.Struct, frozen=True):
     last: int = -1
 
 
-class SetTimer(msgspec.Struct, frozen=True):
+class SetTimer(msgspec.Struct, frozen=True, gc=False):
     """Append `TimerFired(run, timer)` to the inbox at this time, not earlier."""
 
     run: str
@@ -81,19 +81,19 @@ class SetTimer(msgspec.Struct, frozen=True):
     at_ms: int
 
 
-class ClearTimer(msgspec.Struct, frozen=True):
+class ClearTimer(msgspec.Struct, frozen=True, gc=False):
     run: str
     timer: str
 
 
-class PutBlob(msgspec.Struct, frozen=True):
+class PutBlob(msgspec.Struct, frozen=True, gc=False):
     """Store these bytes before anything that follows in the list is dispatched."""
 
     digest: str
     data: bytes
 
 
-class EndRun(msgspec.Struct, frozen=True):
+class EndRun(msgspec.Struct, frozen=True, gc=False):
     """The run ended: store `engine.record(run)`, then `engine.forget(run)`."""
 
     run: str
@@ -101,7 +101,7 @@ class EndRun(msgspec.Struct, frozen=True):
     client: str = ""
 
 
-class Send(msgspec.Struct, frozen=True):
+class Send(msgspec.Struct, frozen=True, gc=False):
     """Append this event to the inbox of another partition. A snapshot waits until it is there; after a replay it is
     sent again with the same id, and its receiver takes it once."""
 
@@ -111,7 +111,7 @@ class Send(msgspec.Struct, frozen=True):
     id: str
 
 
-class Changed(msgspec.Struct, frozen=True):
+class Changed(msgspec.Struct, frozen=True, gc=False):
     """For live views: the last state of the steps that changed. May be dropped or joined with later ones."""
 
     run: str

@@ -134,7 +134,9 @@ class Core:
         self.touch(run.id)
 
     def drop_run(self, run: str) -> None:
-        self.runs.pop(run, None)
+        found = self.runs.pop(run, None)
+        if found is not None:
+            found.body = None  # the body refers to its run: now both go at once, without the garbage collector
         self.frozen.pop(run, None)
         self.touch(run)
 
@@ -148,6 +150,8 @@ class Core:
             run = self.runs.pop(name, None)
             if run is not None:
                 self.frozen[name] = pack_run(run)
+                run.scopes.clear()
+                run.body = None  # see drop_run
         self._cooling, self._warm = self._warm, set()
 
     def _unpacked(self, packed: bytes) -> Run | None:
@@ -196,10 +200,11 @@ def finish(
     if error is not None:
         scope.errors = entered(scope.errors, node, error)
     scope.open -= 1
-    core.agenda.append((PROPAGATE, scope, node, 0))
+    if scope.graph.awaited[node]:
+        core.agenda.append((PROPAGATE, scope, node, 0))
     if not scope.open:
         core.agenda.append((CLOSE, scope, 0, 0))
-    if scope.label is not None and scope.graph.nodes[node].name:
+    if core.watched is None or scope.run.id in core.watched:
         note(core, scope, node)
 
 
@@ -210,11 +215,11 @@ def fail(core: Core, scope: Scope, node: int, kind: str, message: str) -> None:
 
 def inputs_of(scope: Scope, node: int) -> tuple[bytes, ...]:
     """The values of a node's inputs; null for what was skipped."""
+    given = scope.graph.inputs[node]
+    if not given:
+        return ()
     values, states = scope.values, scope.states
-    return tuple(
-        (values[given.node] or NULL) if states[given.node] == SUCCESS else NULL
-        for given in scope.graph.nodes[node].inputs
-    )
+    return tuple([(values[i] or NULL) if states[i] == SUCCESS else NULL for i in given])
 
 
 def store(core: Core, value: bytes) -> bytes:
@@ -226,8 +231,8 @@ def store(core: Core, value: bytes) -> bytes:
 
 
 def note(core: Core, scope: Scope, node: int, message: str = "") -> None:
-    """Tells live views what became of a step, with a message (else, its error). Steps inside an `each` are told as
-    counts of the `each`."""
+    """Tells those who watch the run what became of a step, with a message (else, its error). Steps inside an `each`
+    are told as counts of the `each`."""
     if scope.label is None or (core.watched is not None and scope.run.id not in core.watched):
         return
     name = scope.graph.nodes[node].name

@@ -22,7 +22,7 @@ from flowrun.messages import Cancel, Event, Lost, Outcome, Results, RunRecord, S
 from . import child, fanout, flows, grants, items, ranges, repeat, runs, starts, tasks
 from .cancel import cancel_named, cancel_node, cancel_scope
 from .commands import Changed, Command, Ready, SetTimer
-from .core import CANCEL, CLOSE, OPEN, PROPAGATE, START, Core
+from .core import CLOSE, OPEN, PROPAGATE, START, Core
 from .fuse import followers, is_out
 from .graph import Tables
 from .outcome import outcome_of
@@ -63,7 +63,8 @@ class Engine(Core):
         in the order in which they are to be done. An event about what is not known, or no longer current, gives
         none, and is told in `ignored`.
         """
-        self.now = max(self.now, now_ms)
+        if now_ms > self.now:
+            self.now = now_ms
         self.commands = []
         self.deciding = getattr(event, "run", "")
         match event:
@@ -72,10 +73,10 @@ class Engine(Core):
                     self.deciding = outcome.run
                     self._take_outcome(event.bundle, outcome)
                     self._work_off()
-            case TimerFired():
-                self._timer(event)
             case Submit():
                 runs.submit(self, event, seq)
+            case TimerFired():
+                self._timer(event)
             case Lost():
                 self._lose(event)
             case Cancel():
@@ -90,29 +91,29 @@ class Engine(Core):
     def _decided(self) -> list[Command]:
         """All commands, once everything has been followed up."""
         self._work_off()
-        for run, notes in self.changes.items():
-            self.commands.append(Changed(run, tuple(notes.values())))
-        self.changes.clear()
+        if self.changes:
+            self.commands += [Changed(run, tuple(notes.values())) for run, notes in self.changes.items()]
+            self.changes.clear()
         return self.commands
 
     def _work_off(self) -> None:
-        while self.agenda or grants.settle(self):
-            if not self.agenda:
-                continue
-            kind, scope, node, argument = self.agenda.popleft()
-            if kind == PROPAGATE:
-                propagate(self, scope, node)
-            elif kind == START:
-                if scope.states[node] == WAITING:
-                    starts.start(self, scope, node)
-            elif kind == CLOSE:
-                self._close(scope)
-            elif kind == OPEN:
-                self._open(scope, node)
-            elif kind == CANCEL and node < 0:
-                cancel_scope(self, scope, argument)
-            elif kind == CANCEL:
-                cancel_node(self, scope, node, argument)
+        agenda = self.agenda
+        while agenda or grants.settle(self):
+            while agenda:
+                kind, scope, node, argument = agenda.popleft()
+                if kind == PROPAGATE:
+                    propagate(self, scope, node)
+                elif kind == START:
+                    if scope.states[node] == WAITING:
+                        starts.start(self, scope, node)
+                elif kind == CLOSE:
+                    self._close(scope)
+                elif kind == OPEN:
+                    self._open(scope, node)
+                elif node < 0:
+                    cancel_scope(self, scope, argument)
+                else:
+                    cancel_node(self, scope, node, argument)
 
     def _open(self, scope: Scope, node: int) -> None:
         """A node may have its scopes."""

@@ -25,6 +25,7 @@ from .state import CANCELLED, FAILED, FLOW, HANDLER, NULL, RUNNING, SKIPPED, SUC
 __all__ = ["ArgumentError", "body_closed", "cancel_flow", "flow_outcome", "handler_closed", "open_flow", "parameters",
            "time_out"]  # fmt: skip
 
+_NO_ARGS = b"\x80"
 _args_decoder = msgspec.msgpack.Decoder(dict[str, msgspec.Raw])
 
 
@@ -35,21 +36,22 @@ class ArgumentError(Exception):
 # ---- the start ------------------------------------------------------------------------------------------------------
 
 
-def parameters(core: Core, run: Run, plan: Plan, args: bytes) -> list[Given]:
+def parameters(core: Core, run: Run, flow: str, args: bytes) -> list[Given]:
     """The values of a flow's parameters. Raises ArgumentError, and ExpressionError from a default."""
+    graph = run.graph(flow, 0)
+    plan = graph.plan
     try:
-        given = {name: bytes(raw) for name, raw in _args_decoder.decode(args).items()}
+        given = _args_decoder.decode(args) if args != _NO_ARGS else {}
     except msgspec.DecodeError as error:
         raise ArgumentError(f"the arguments of the run cannot be read: {error}") from error
-    known = [param.name for param in plan.params]
     for name in given:
-        if name not in known:
-            has = f"it has {', '.join(known)}" if known else "it has none"
+        if name not in graph.param_names:
+            has = f"it has {', '.join(graph.param_names)}" if graph.param_names else "it has none"
             raise ArgumentError(f"flow `{plan.flow}` has no parameter `{name}`: {has}")
-    found = [_run_record(run, plan)]
+    found = [_run_record(run, plan) if graph.reads_run else NULL]
     for param in plan.params:
         if param.name in given:
-            found.append(store(core, given[param.name]))
+            found.append(store(core, bytes(given[param.name])))
         elif param.default is not None:
             found.append(store(core, compute_default(plan, param.default, found)))
         elif param.required:
@@ -93,6 +95,8 @@ def body_closed(core: Core, scope: Scope) -> bool:
     flow.state = SUCCESS if flow.no_value else outcome.state
     flow.value, flow.error = outcome.value, outcome.error
     flow.failed_step, flow.attempts = outcome.step, outcome.attempts
+    if not plan.handlers:
+        return True
     event = {SUCCESS: "success", FAILED: "failure"}.get(flow.state)
     for number, handler in enumerate(plan.handlers):
         if handler.event == event:

@@ -16,6 +16,7 @@ from flowc.plan import (
     BranchNode,
     ChildNode,
     EachNode,
+    Expr,
     JoinNode,
     MergeNode,
     Node,
@@ -85,6 +86,25 @@ class Graph:
         self.settings = [settings_of(plan, node) for node in block.nodes]
         #: node -> where workers pull its work from
         self.lanes = [lane(settings.queue, settings.executor) for settings in self.settings]
+        #: node -> the nodes that give its inputs
+        self.inputs = [tuple(given.node for given in node.inputs) for node in block.nodes]
+        #: node -> it is a task that needs nothing but a worker
+        self.plain = bytearray(_is_plain(node, self.settings[i]) for i, node in enumerate(block.nodes))
+        #: node -> somebody waits for its end; and nobody but by `edges`
+        self.awaited = bytearray(map(self._is_awaited, range(self.size)))
+        self.edges_only = bytearray(
+            not (self.joins[i] or self.item_gates[i] or self.arms[i] or self.merges[i]) for i in range(self.size)
+        )
+        #: gate -> one more success does not decide it while others are open
+        self.patient = [rule in PATIENT for rule in self.gate_rule]
+        #: gate -> numbers of a new scope's `counts`
+        self.counts = [number for total in self.gate_total for number in (0, 0, 0, 0, total)]
+        #: steps in written order: (node, name)
+        self.steps = [(i, node.name) for i, node in enumerate(block.nodes) if node.name and i >= block.params]
+        #: of a flow's body: its parameters, in order
+        self.param_names = {param.name: None for param in plan.params}
+        #: of a flow's body: somebody reads `run`, its first parameter
+        self.reads_run = index == 0 and _reads_run(plan)
         #: node -> the task that may follow it at its worker; -1: none
         self.next = self._links()
 
@@ -120,17 +140,19 @@ class Graph:
         else:
             self._watch(i, trigger.rule, trigger.nodes, trigger.n)
 
+    def _is_awaited(self, i: int) -> bool:
+        return any(table[i] for table in (self.edges, self.joins, self.item_gates, self.arms, self.merges))
+
     def _links(self) -> list[int]:
         upstreams: list[set[int]] = [set() for _ in self.gate_node]
         for i, edges in enumerate(self.edges):
             for gate, _ in edges:
                 upstreams[gate].add(i)
-        patient = [rule in PATIENT for rule in self.gate_rule]
         waiting = [
             [gate for gate, _ in self.edges[i]] if not (self.joins[i] or self.merges[i]) else [-1]
             for i in range(self.size)
         ]
-        return links(self.nodes, self.settings, self.lanes, waiting, upstreams, self.gate_node, patient)
+        return links(self.nodes, self.settings, self.lanes, waiting, upstreams, self.gate_node, self.patient)
 
     def _watch(self, i: int, rule: str, nodes: tuple[int, ...], n: int = 0) -> int:
         gate = self._gate(i, rule, len(nodes), n)
@@ -179,6 +201,29 @@ def _used(node: Node) -> Iterator[int]:
     elif isinstance(node, MergeNode):
         yield node.branch
         yield from (source for source in (*node.sources, node.otherwise) if source is not None)
+
+
+def _is_plain(node: Node, settings: StepSettings) -> bool:
+    times = (settings.delay_ms, settings.at_ms, settings.expires_ms, settings.deadline_ms)
+    permits = (settings.pool, settings.limit, settings.concurrency)
+    return isinstance(node, TaskNode) and all(setting is None for setting in (*times, *permits))
+
+
+def _reads_run(plan: Plan) -> bool:
+    """Something needs the value of `run`, the first parameter of the flow."""
+    exprs = [param.default for param in plan.params]
+    exprs.append(plan.concurrency.key if plan.concurrency else None)
+    body = plan.blocks[0]
+    return (
+        any(0 in _used(node) or (isinstance(node, OutcomeNode) and 0 in node.watched) for node in body.nodes)
+        or any(0 in handler.captures for handler in plan.handlers)
+        or body.result == 0
+        or any(expr is not None and _holds_run(expr) for expr in exprs)
+    )
+
+
+def _holds_run(expr: Expr) -> bool:
+    return expr[:2] == ["in", 0] or any(isinstance(part, list | tuple) and _holds_run(list(part)) for part in expr)
 
 
 def _teardowns(block: PlanBlock) -> frozenset[int]:

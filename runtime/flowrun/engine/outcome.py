@@ -18,11 +18,12 @@ from .state import BAD, CANCELLED, FAILED, NULL, SKIPPED, SUCCESS, UNTIL, Scope
 
 __all__ = ["Blame", "Outcome", "blame_of", "outcome_of"]
 
+_NOT_BAD = bytes(state for state in range(256) if state not in BAD)
 _CANCELLED = Failure(type="Cancelled", message="it was cancelled")
 _UNKNOWN = Failure(type="Failed", message="it failed")
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """Of a scope that has ended."""
 
     #: SUCCESS, FAILED, SKIPPED or CANCELLED
@@ -57,6 +58,8 @@ def outcome_of(scope: Scope) -> Outcome:
 
 def _next_bad(states: bytearray, start: int) -> int:
     """The next node from `start` on that did not end well; -1 if there is none."""
+    if not states.translate(None, _NOT_BAD):
+        return -1
     return min((at for bad in BAD if (at := states.find(bad, start)) >= 0), default=-1)
 
 

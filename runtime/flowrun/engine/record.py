@@ -47,6 +47,10 @@ def pack_rows(scope: Scope) -> bytes:
 
 
 def _rows(scope: Scope) -> Iterator[StepRecord]:
+    if not scope.fans and not scope.rows:
+        for i, name in scope.graph.steps:
+            yield _row(scope, i, name)
+        return
     for i, node in enumerate(scope.graph.nodes):
         if node.name and i >= scope.graph.params:
             yield _row(scope, i, node.name)

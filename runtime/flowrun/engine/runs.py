@@ -85,7 +85,7 @@ def _given(core: Core, run: Run) -> list[Given] | None:
         _refuse(core, run, "NotFound", f"the run's plan cannot be used: {why}")
         return None
     try:
-        return parameters(core, run, run.tables.plan, run.args)
+        return parameters(core, run, "", run.args)
     except ArgumentError as error:
         _refuse(core, run, "TypeMismatch", str(error))
     except ExpressionError as error:

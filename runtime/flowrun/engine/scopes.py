@@ -51,7 +51,7 @@ def open_scope(
         pending=graph.pending[:],
         verdicts=bytearray(size),
         guarded=graph.guarded[:],
-        counts=[0] * (_WIDTH * gates),
+        counts=graph.counts[:],
         decided=bytearray(gates),
         flow=flow,
     )
@@ -59,7 +59,8 @@ def open_scope(
     run.scopes[scope.id] = scope
     for i, (state, _) in enumerate(given):
         scope.states[i] = state
-        core.agenda.append((PROPAGATE, scope, i, 0))
+        if graph.awaited[i]:
+            core.agenda.append((PROPAGATE, scope, i, 0))
     for i in graph.roots:
         core.agenda.append((START, scope, i, 0))
     if not scope.open:
@@ -86,6 +87,11 @@ def propagate(core: Core, scope: Scope, node: int) -> None:
     """A node ended: counts it at the gates of those who wait for it, and opens what can be opened."""
     graph, states = scope.graph, scope.states
     state = states[node]
+    for gate, how in graph.edges[node]:
+        if states[graph.gate_node[gate]] == WAITING:
+            _count_end(core, scope, gate, how, state)
+    if graph.edges_only[node]:
+        return
     for join in graph.joins[node]:
         if state == SUCCESS:
             winners = scope.joined.get(join)
@@ -93,9 +99,6 @@ def propagate(core: Core, scope: Scope, node: int) -> None:
                 scope.joined = entered(scope.joined, join, [node])
             else:
                 winners.append(node)
-    for gate, how in graph.edges[node]:
-        if states[graph.gate_node[gate]] == WAITING:
-            _count_end(core, scope, gate, how, state)
     for gate in graph.item_gates[node]:
         fan = scope.fans.get(node)
         if fan is None or not fan.total:
@@ -109,17 +112,22 @@ def propagate(core: Core, scope: Scope, node: int) -> None:
 
 
 def _count_end(core: Core, scope: Scope, gate: int, how: int, state: int) -> None:
-    at = gate * _WIDTH
-    if state == REMOVED:
+    counts, at = scope.counts, gate * _WIDTH
+    counts[at + 4] -= 1
+    if state == SUCCESS:
+        counts[at] += 1
+        if counts[at + 4] and scope.graph.patient[gate]:
+            return
+    elif state == REMOVED:
         if how == DATA:
             finish(core, scope, scope.graph.gate_node[gate], REMOVED)
             return
         # left out by rules; an optional input is null
-        scope.counts[at if how == OPTIONAL else at + 4] += 1 if how == OPTIONAL else -1
+        counts[at] += how == OPTIONAL
     elif how == OPTIONAL and state == SKIPPED:
-        scope.counts[at] += 1
+        counts[at] += 1
     else:
-        scope.counts[at + CLASS[state]] += 1
+        counts[at + CLASS[state]] += 1
     _check(core, scope, gate)
 
 
@@ -129,9 +137,9 @@ def _check(core: Core, scope: Scope, gate: int) -> None:
         return
     graph = scope.graph
     at = gate * _WIDTH
-    s, f, k, u, correction = scope.counts[at : at + _WIDTH]
-    total = graph.gate_total[gate] + correction
-    verdict = graph.gate_rule[gate](s, f, k, u, total - s - f - k - u, graph.gate_n[gate]) if total else RUN
+    s, f, k, u, still_open = scope.counts[at : at + _WIDTH]
+    some = s or f or k or u or still_open
+    verdict = graph.gate_rule[gate](s, f, k, u, still_open, graph.gate_n[gate]) if some else RUN
     if verdict != WAIT:
         _decide(core, scope, gate, verdict)
 
@@ -202,9 +210,8 @@ def count_items(core: Core, scope: Scope, node: int, state: int, count: int) -> 
     """So many items of an `each` ended in a state. What a join removed is left out."""
     for gate in scope.graph.item_gates[node]:
         at = gate * _WIDTH
-        if state == REMOVED:
-            scope.counts[at + 4] -= count
-        else:
+        scope.counts[at + 4] -= count
+        if state != REMOVED:
             scope.counts[at + CLASS[state]] += count
         if scope.states[scope.graph.gate_node[gate]] == WAITING:
             _check(core, scope, gate)

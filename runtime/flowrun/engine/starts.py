@@ -27,7 +27,9 @@ __all__ = ["delay_over", "start"]
 
 def start(core: Core, scope: Scope, node: int) -> None:
     """Its conditions hold: nothing holds the node back any more but a time of its own."""
-    if not tasks.delay(core, scope, node):
+    if scope.graph.plain[node]:
+        tasks.grant(core, scope, node)
+    elif not tasks.delay(core, scope, node):
         _STARTS[type(scope.graph.nodes[node])](core, scope, node)
 
 

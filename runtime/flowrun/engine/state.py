@@ -222,7 +222,7 @@ class Scope(msgspec.Struct, eq=False):
     verdicts: bytearray
     #: per node: its guard is not yet known
     guarded: bytearray
-    #: per gate: successes, failed, skipped, upstream_failed, correction of the total
+    #: per gate: successes, failed, skipped, upstream_failed, and how many have not ended
     counts: list[int]
     #: per gate: it gave its verdict
     decided: bytearray

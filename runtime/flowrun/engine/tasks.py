@@ -61,6 +61,8 @@ WORKER_DIED = Failure(
 )
 #: of a step that sets none
 _PLAIN_PRIORITY = StepSettings().priority
+#: what a worker gives of these is not their value, but what they are opened with
+_OPENED = (ChildNode, EachNode)
 _raw = msgspec.msgpack.Decoder(msgspec.Raw)
 
 
@@ -91,7 +93,7 @@ def delay(core: Core, scope: Scope, node: int) -> bool:
 def _ask(core: Core, scope: Scope, node: int, settings: StepSettings) -> None:
     """Grants the attempt, or queues it for its permits."""
     if not permits.is_limited(settings):
-        grant(core, scope, node, settings)
+        grant(core, scope, node)
         return
     attempt = attempt_of(scope, node)
     if not attempt.needs:
@@ -114,21 +116,22 @@ def permitted(core: Core, scope: Scope, node: int) -> None:
     attempt = attempt_of(scope, node)
     attempt.held += 1
     if not permits.ask(core, scope, node, attempt):
-        grant(core, scope, node, scope.graph.settings[node])
+        grant(core, scope, node)
 
 
-def grant(core: Core, scope: Scope, node: int, settings: StepSettings) -> None:
+def grant(core: Core, scope: Scope, node: int) -> None:
     """The attempt may be dispatched; it has its permits."""
-    if settings.expires_ms is not None:
+    if scope.run.timers and scope.graph.settings[node].expires_ms is not None:
         core.clear_timer(scope.run, "expires", scope, node)
-    if isinstance(scope.graph.nodes[node], ChildNode):
+    if type(scope.graph.nodes[node]) is ChildNode:
         scope.states[node] = RUNNING
         core.agenda.append((OPEN, scope, node, 0))
     else:
         scope.states[node] = GRANTED
         if not is_out(scope, node):
             dispatch(core, scope, node)
-    note(core, scope, node)
+    if core.watched is None or scope.run.id in core.watched:
+        note(core, scope, node)
 
 
 def dispatch(core: Core, scope: Scope, node: int) -> None:
@@ -136,8 +139,11 @@ def dispatch(core: Core, scope: Scope, node: int) -> None:
     if may_have_run(scope, node) and node not in scope.attempts:
         again = attempt_of(scope, node)
         again.number, again.uncounted = 2, 1
-    attempt = scope.attempts.get(node)
-    then = () if attempt is not None and attempt.alone else fuse(scope, node, core.max_fused)
+    then: tuple[Then, ...] = ()
+    if scope.graph.next[node] >= 0:
+        attempt = scope.attempts.get(node)
+        if attempt is None or not attempt.alone:
+            then = fuse(scope, node, core.max_fused)
     core.commands.append(ready(scope, node, then))
 
 
@@ -146,23 +152,23 @@ def ready(scope: Scope, node: int, then: tuple[Then, ...]) -> Ready:
     graph, run, attempt = scope.graph, scope.run, scope.attempts.get(node)
     settings = graph.settings[node]
     return Ready(
-        run=run.id,
-        scope=scope.id,
-        block=graph.block,
-        node=node,
-        attempt=attempt.number if attempt else 1,
-        first=-1,
-        last=-1,
-        inputs=inputs_of(scope, node),
-        plan=run.plan,
-        flow=graph.flow,
-        lane=graph.lanes[node],
-        priority=priority_of(run, settings),
-        order=run.seq,
-        alone=attempt is not None and attempt.alone,
-        index=index_of(scope),
-        then=then,
-        expires_ms=_expires_ms(scope, node),
+        run.id,
+        scope.id,
+        graph.block,
+        node,
+        attempt.number if attempt else 1,
+        -1,
+        -1,
+        inputs_of(scope, node),
+        run.plan,
+        graph.flow,
+        graph.lanes[node],
+        settings.priority if run.priority is None else priority_of(run, settings),
+        run.seq,
+        attempt is not None and attempt.alone,
+        None if scope.parent < 0 else index_of(scope),
+        then,
+        0 if settings.expires_ms is None else _expires_ms(scope, node),
     )
 
 
@@ -217,7 +223,7 @@ def take_outcome(core: Core, scope: Scope, node: int, bundle: str, outcome: Outc
     if outcome.state == "success":
         if not _is_whole(outcome.value):
             fail_attempt(core, scope, node, _DAMAGED)
-        elif isinstance(scope.graph.nodes[node], ChildNode | EachNode):
+        elif type(scope.graph.nodes[node]) in _OPENED:
             # its arguments, or its source
             core.agenda.append((OPEN, scope, node, 0))
             scope.values[node] = outcome.value
@@ -251,7 +257,7 @@ def skip(core: Core, scope: Scope, node: int) -> None:
 def succeed(core: Core, scope: Scope, node: int, value: bytes) -> None:
     """The node has its value."""
     _tidy(core, scope, node)
-    if isinstance(scope.graph.nodes[node], BranchNode):
+    if type(scope.graph.nodes[node]) is BranchNode:
         try:
             scope.arms = entered(scope.arms, node, arm_of(value))
         except ExpressionError as error:
