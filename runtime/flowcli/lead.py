@@ -11,16 +11,16 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
 from flowc.plan import Plan
-from flowrun import values
-from flowrun.client import Client
+from flowrun.capacity import Capacity
+from flowrun.client import Client, RunEvents, note_of
 from flowrun.coordinator import Coordinator
 from flowrun.errors import FlowError
-from flowrun.messages import RunRecord, StateNote, StepNote
+from flowrun.messages import RunRecord, StateNote
 from flowrun.nats.transport import NatsTransport
 
 from .errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, InputError
@@ -56,15 +56,16 @@ class Leader:
         """Leads the run to its end and shows it; gives the exit code."""
         node, run = self._node, self._known.run
         transport = await NatsTransport.connect(node.url, node.settings, "flowc run")
-        client = Client(transport, node.partition)
         try:
-            record = await client.result(run) if resumed else None
+            await transport.open_partition(node.partition)
+            client = await Client.over(transport, node.settings, node.partition)
+            record = await client.record(run) if resumed else None
             if record is None and self._known.state not in (SUBMITTING, RUNNING):
                 message = f"the run `{run}` ended ({self._known.state}), and its result is no longer kept"
                 raise InputError(message, help="start it anew")
             if record is None:
                 record = await self._resumable(self._lead(transport, client, given, resumed))
-            result = await _plain_result(record, transport)
+            result = await client.value(record)
             self._remember(record.state, record.ended_ms)
             await node.stop()  # first: a worker would make anew what is dropped
             await transport.drop_partition(node.partition)
@@ -79,28 +80,35 @@ class Leader:
         """Leads the partition until the run's record is there."""
         node, run = self._node, self._known.run
         await node.serve(queues_of(self._plan))
-        coordinator = Coordinator(transport, node.partition, node.slots, node.settings)
-        notes = await client.watch(run)
+        capacity = Capacity(node.partition, node.settings, fixed=node.slots)
+        coordinator = Coordinator(
+            transport, node.partition, group=node.partition, capacity=capacity, settings=node.settings,
+            node=f"cli-{run}", fresh_workers=True,
+        )  # fmt: skip
+        notes = client.events(run)
         async with _Helpers() as helpers:
-            helpers.add(self._show(notes))
             helpers.add(self._tick())
             helpers.add(self._cancel(client))
             for watcher in node.watchers():
                 helpers.add(watcher)
             helpers.add(coordinator.run())
             await helpers.first(coordinator.ready.wait())
+            if self._output == "screen":
+                await notes.open()
             if self._known.state == SUBMITTING:
-                await client.submit(self._plan, given, run)
+                await client.submit(self._plan, given, run=run)
                 self._remember(RUNNING)
-            elif not await transport.last_seq(node.partition):
+            elif not (await transport.inbox(node.partition)).last_seq:
                 raise InputError(f"nothing is left of the run `{run}` on {node.url}", help="start it anew")
             self._listen()
             self._view.start(run, resumed)
+            if self._output == "screen":
+                helpers.add(self._show(notes))
             try:
-                record = await helpers.first(client.wait(run))
+                record = await helpers.first(client.run(run).wait())
                 if self._output == "screen":
                     await asyncio.sleep(_LAST_NOTES_SECONDS)
-                self._view.state(_notes_of(record), time.monotonic())
+                self._view.state(note_of(record), time.monotonic())
             finally:
                 self._unlisten()
                 self._view.stop()
@@ -118,7 +126,7 @@ class Leader:
         self._known = msgspec.structs.replace(self._known, state=state, ended_ms=ended_ms)
         self._runs.save(self._known)
 
-    async def _show(self, notes: AsyncIterator[Any]) -> None:
+    async def _show(self, notes: RunEvents) -> None:
         async for note in notes:
             if isinstance(note, StateNote):
                 self._view.state(note, time.monotonic())
@@ -153,7 +161,7 @@ class Leader:
     async def _cancel(self, client: Client) -> None:
         """A server that does not take it (a full disk) would never end the run: the error ends the wait."""
         await self._told_to_cancel.wait()
-        await client.cancel(self._known.run, "interrupted")
+        await client.cancel(self._known.run, reason="interrupted")
 
     def _kill(self) -> NoReturn:
         """Ends this process and its worker at once; the server dies with us, and its store stays."""
@@ -194,24 +202,3 @@ class _Helpers:
             return await main
         finally:
             main.cancel()
-
-
-async def _plain_result(record: RunRecord, transport: NatsTransport) -> object:
-    """The run's value, with what lies in the blob store fetched."""
-    stored: dict[str, bytes] = {}
-    missing = values.references([record.result])
-    while missing:
-        found = await asyncio.gather(*(transport.get_blob(blob.digest) for blob in missing))
-        stored |= {blob.digest: data for blob, data in zip(missing, found, strict=True)}
-        missing = [blob for blob in values.references(found) if blob.digest not in stored]
-    return values.decode_plain(record.result, stored.__getitem__)
-
-
-def _notes_of(record: RunRecord) -> StateNote:
-    """The record's steps as a note: whatever notes were lost, the last picture is right."""
-    steps = (
-        StepNote(step.step, None, step.state, step.attempts, step.seconds, step.error.message if step.error else "")
-        for step in record.steps
-        if step.index is None
-    )
-    return StateNote(record.run, record.state, tuple(steps))

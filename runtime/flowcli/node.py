@@ -62,7 +62,7 @@ class Node:
         await self.stop()
         self._queues = queues
         config = WorkerConfig(
-            url=self.url, env=self.settings.env, partition=self.partition, queues=tuple(sorted(queues)),
+            url=self.url, env=self.settings.env, group=self.partition, queues=tuple(sorted(queues)),
             slots=self.slots, root=str(self._root), python=_python_folders(self._root), name=f"cli-{self._run}",
             ack_wait=self.settings.ack_wait,
         )  # fmt: skip

@@ -15,8 +15,8 @@ from subprocess import Popen
 import msgspec
 from flowc import plan as plans
 from flowc.plan import Plan
-from flowrun.client import new_run_id
 from flowrun.errors import FlowError
+from flowrun.run_ids import new_run_id
 
 from .errors import InputError
 from .node import start_node

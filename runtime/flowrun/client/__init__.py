@@ -5,12 +5,12 @@
 
 from .client import Client, TaskCall
 from .errors import Busy, RunFailed, UnknownRun, WaitTimeout
-from .events import note_of
+from .events import RunEvents, note_of
 from .run import Run
 from .status import RunList, RunStatus
 
 __all__ = [
     "Client", "Run", "TaskCall",
-    "RunList", "RunStatus", "note_of",
+    "RunEvents", "RunList", "RunStatus", "note_of",
     "Busy", "RunFailed", "UnknownRun", "WaitTimeout",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,10 +23,8 @@ from flowc.plan import Plan
 from flowrun.errors import FlowError
 from flowrun.messages import (
     Cancel,
-    LogNote,
     Presence,
     RunRecord,
-    StateNote,
     Submit,
     pack,
     pack_events,
@@ -40,7 +38,7 @@ from flowrun.transport import Transport
 
 from .clock import Clock
 from .errors import UnknownRun
-from .events import run_events
+from .events import RunEvents
 from .mailbox import Mailbox
 from .options import OPTIONS, Options
 from .outbox import Outbox
@@ -208,8 +206,8 @@ class Client:
         else:
             letter = self._outbox.put_at(partition, event, at_ms, blobs)
         known = self.waits.get(id) if options is not None else None
-        if known is not None and known.record is None:  # the same key, again
-            known.letter = letter
+        if known is not None and options is not None and known.record is None:  # the same key, again
+            known.letter, known.told = letter, known.told or options.key is None
             return known
         run = Run(self, id, letter, returns, told=options is None or options.key is None)
         self.waits.add(run)
@@ -316,9 +314,9 @@ class Client:
                     return delayed.at_ms
         return None
 
-    def events(self, run: str) -> AsyncIterator[StateNote | LogNote]:
-        """As `Run.events`. May be begun before the run is submitted: then nothing of it is missed."""
-        return run_events(self._transport, self.waits, self.run(run))
+    def events(self, run: str) -> RunEvents:
+        """As `Run.events`. May be opened before the run is submitted: then nothing of it is missed."""
+        return RunEvents(self._transport, self.waits, self.run(run))
 
     # ---- all of them
 

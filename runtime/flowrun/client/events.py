@@ -13,51 +13,80 @@ from .mailbox import close_notes
 from .run import Run
 from .waits import Waits
 
-__all__ = ["note_of", "run_events"]
+__all__ = ["RunEvents", "note_of"]
 
 log = logging.getLogger("flow.client")
 
 #: after a run's end, its last lines may still be on their way, in seconds
 _LAST_LINES_SECONDS = 0.05
+#: a coordinator may not know the run yet: it is asked again after these times, until it answers, in seconds
+_ASK_AGAIN = (0.02, 0.05, 0.1, 0.2, 0.5)
 
 Note = StateNote | LogNote
 
 
-async def run_events(transport: Transport, waits: Waits, run: Run) -> AsyncIterator[Note]:
-    """Ends with the run's record, its steps as the last note: whatever was lost, the last picture is right."""
-    notes: asyncio.Queue[Note] = asyncio.Queue()
-    lines = await transport.listen("log", run.id)
-    waits.view(run.id, notes)
-    reader = asyncio.create_task(_read_lines(lines, notes))
-    end = asyncio.create_task(waits.end_of(run, None))
-    try:
-        await waits.watch(run.id)
-        while True:
-            note = asyncio.create_task(notes.get())
-            await asyncio.wait([note, end], return_when=asyncio.FIRST_COMPLETED)
-            if not note.done():
-                note.cancel()
-                break
-            yield note.result()
-        record = end.result()
-        await asyncio.sleep(_LAST_LINES_SECONDS)
-        while not notes.empty():
-            yield notes.get_nowait()
-        yield note_of(record)
-    finally:
-        waits.close_view(run.id, notes)
-        reader.cancel()
-        end.cancel()
-        await asyncio.gather(reader, end, return_exceptions=True)
-        await close_notes(lines)
+class RunEvents:
+    """`async for note in run.events()`: ends with the run. The last note is made of its record, so that the last
+    picture is right, whatever was lost."""
 
+    def __init__(self, transport: Transport, waits: Waits, run: Run) -> None:
+        self._transport, self._waits, self._run = transport, waits, run
+        #: None: there will be no more
+        self._notes: asyncio.Queue[Note | None] = asyncio.Queue()
+        self._lines: AsyncIterator[bytes] | None = None
+        self._heard = False
 
-async def _read_lines(lines: AsyncIterator[bytes], notes: asyncio.Queue[Note]) -> None:
-    async for data in lines:
+    async def open(self) -> None:
+        """Returns when nothing that happens from now on is missed. (Iterating does it, if nobody has.)"""
+        self._lines = await self._transport.listen("log", self._run.id)
+        self._waits.view(self._run.id, self._state)
+
+    def __aiter__(self) -> AsyncIterator[Note]:
+        return self._iterate()
+
+    def _state(self, note: StateNote) -> None:
+        self._heard = True
+        self._notes.put_nowait(note)
+
+    async def _iterate(self) -> AsyncIterator[Note]:
+        if self._lines is None:
+            await self.open()
+        assert self._lines is not None
+        helpers = [asyncio.create_task(work) for work in (self._read(self._lines), self._ask(), self._wait())]
         try:
-            notes.put_nowait(unpack(data, LogNote))
-        except MessageError as error:
-            log.warning("a note is left out: %s", error)
+            while (note := await self._notes.get()) is not None:
+                yield note
+            await helpers[-1]  # it may have failed
+            assert self._run.record is not None
+            yield note_of(self._run.record)
+        finally:
+            self._waits.close_view(self._run.id, self._state)
+            for helper in helpers:
+                helper.cancel()
+            await asyncio.gather(*helpers, return_exceptions=True)
+            await close_notes(self._lines)
+
+    async def _read(self, lines: AsyncIterator[bytes]) -> None:
+        async for data in lines:
+            try:
+                self._notes.put_nowait(unpack(data, LogNote))
+            except MessageError as error:
+                log.warning("a note is left out: %s", error)
+
+    async def _ask(self) -> None:
+        """From the first answer on, the client's rounds do it."""
+        for seconds in _ASK_AGAIN:
+            await self._waits.watch(self._run.id)
+            await asyncio.sleep(seconds)
+            if self._heard:
+                return
+
+    async def _wait(self) -> None:
+        try:
+            await self._waits.end_of(self._run, None)
+            await asyncio.sleep(_LAST_LINES_SECONDS)
+        finally:
+            self._notes.put_nowait(None)
 
 
 def note_of(record: RunRecord) -> StateNote:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
-from flowrun.messages import LogNote, RunRecord, StateNote
+from flowrun.messages import RunRecord
 
 from .status import RunStatus
 
 if TYPE_CHECKING:
     from .client import Client
+    from .events import RunEvents
     from .outbox import Letter
 
 __all__ = ["Run"]
@@ -80,7 +80,7 @@ class Run:
         await self.accepted()
         return await self._client.status(self.id)
 
-    def events(self) -> AsyncIterator[StateNote | LogNote]:
+    def events(self) -> RunEvents:
         """What happens in it: changes of its steps, lines that its tasks write; ends with the run. For eyes only: some
         may be lost or come joined."""
         return self._client.events(self.id)

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any
 from weakref import ref
 
 from flowrun.errors import FlowError
-from flowrun.messages import Ended, LogNote, RunRecord, StateNote, Watch, pack
+from flowrun.messages import Ended, RunRecord, StateNote, Watch, pack
 from flowrun.records import read_record
 from flowrun.transport import Transport
 from flowrun.wire import may_hold_blobs
@@ -31,7 +31,8 @@ from .run import Run
 
 __all__ = ["Waits"]
 
-Queue = asyncio.Queue[StateNote | LogNote]
+#: takes a note on the steps of a run
+View = Callable[[StateNote], None]
 
 #: between two rounds of asking and looking, in seconds
 _ROUND_SECONDS = 2.0
@@ -57,7 +58,7 @@ class Waits:
         #: those that somebody waits for
         self._waiting: dict[str, Run] = {}
         #: run -> who wants to know of its steps
-        self._views: dict[str, list[Queue]] = {}
+        self._views: dict[str, list[View]] = {}
         self._turn: deque[str] = deque()
         self._rounds: asyncio.Task[None] | None = None
         self._reads: set[asyncio.Task[RunRecord | None]] = set()
@@ -167,20 +168,20 @@ class Waits:
 
     # ---- views
 
-    def view(self, run: str, queue: Queue) -> None:
-        """The queue gets the notes on the steps of a run from now on, until `close_view`."""
-        self._views.setdefault(run, []).append(queue)
+    def view(self, run: str, view: View) -> None:
+        """The view gets the notes on the steps of a run from now on, until `close_view`."""
+        self._views.setdefault(run, []).append(view)
         self._start()
 
-    def close_view(self, run: str, queue: Queue) -> None:
-        self._views[run].remove(queue)
+    def close_view(self, run: str, view: View) -> None:
+        self._views[run].remove(view)
         if not self._views[run]:
             del self._views[run]
 
     def state(self, note: StateNote) -> None:
         """A coordinator tells of steps."""
-        for queue in self._views.get(note.run, ()):
-            queue.put_nowait(note)
+        for view in self._views.get(note.run, ()):
+            view(note)
 
     async def watch(self, run: str) -> None:
         """Asks a run's coordinator to tell of its end, and of its steps if there are views, for the next seconds."""

@@ -180,6 +180,8 @@ async def test_a_full_inbox_refuses_and_takes_again_later(world: World) -> None:
     client = await world.client()
     client._outbox._settings = Settings(inbox_high_water=10)
     await asyncio.sleep(2)
+    await asyncio.gather(*(client.submit_task(double, i) for i in range(100)))
+    await asyncio.sleep(2)
     await asyncio.gather(*(client.submit_task(double, i) for i in range(100)))  # these find out
     await asyncio.sleep(0.1)
     with pytest.raises(Busy, match="is full"):
