@@ -1,7 +1,6 @@
 """A worker process: `python -m flowrun.worker`; the first line of its standard input is a WorkerConfig as JSON.
 
-It ends when its standard input does, that is, with the process that started it, or on SIGTERM; both hand back what
-runs. SIGINT is left to its parent: Ctrl-C reaches every process of a terminal's foreground group.
+It ends when its standard input does, that is, with the process that started it, or on a signal (see `service`).
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ __all__ = ["main"]
 
 
 def main() -> int:
-    """Exit codes: 0 it was told to end, 1 it cannot go on, STORE_FAILED; the reason is on standard error."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Exit codes: 0 it was told to end, 1 it cannot go on, STORE_FAILED, BAD_CONFIG; the reason is on standard error."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # until it has something to hand back
     first = spawn()  # it starts while this process imports the rest
     from .service import serve
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
@@ -43,6 +43,8 @@ from .slot import Slot
 from .unwanted import Unwanted
 
 __all__ = ["Agent"]
+
+log = logging.getLogger("flow.worker")
 
 #: executors that were not needed so far are started this long after the worker, in seconds
 WARM_AFTER = 0.5
@@ -183,7 +185,7 @@ class Agent:
             try:
                 note(data)
             except MessageError as error:
-                print(f"worker: {error}", file=sys.stderr)
+                log.warning("%s", error)
             for slot in self._slots:
                 slot.drop_unwanted()
 
@@ -204,11 +206,12 @@ class Agent:
         try:
             bundle = unpack(delivery.data, Bundle)
         except MessageError as error:
-            print(f"worker: {error}", file=sys.stderr)
+            log.warning("%s", error)
             return  # it is not acknowledged: a newer worker may be able to read it
         if self._leases.own(bundle.id, delivery):
             return
         if delivery.fresh:
+            pool.reserved += 1
             self.spawn(self._after_a_word(delivery, bundle, pool))
         elif delivery.redelivered:
             self._report_lost(delivery, bundle)
@@ -217,7 +220,10 @@ class Agent:
 
     async def _after_a_word(self, delivery: Delivery, bundle: Bundle, pool: Pool) -> None:
         """The server may have forgotten that another worker holds it: that one says so now, if it lives."""
-        if await self._leases.is_elsewhere(bundle.id):
+        elsewhere = await self._leases.is_elsewhere(bundle.id)
+        pool.reserved -= 1
+        pool.has_room()
+        if elsewhere:
             return
         if delivery.redelivered:
             self._report_lost(delivery, bundle)
@@ -234,6 +240,7 @@ class Agent:
         if len(known) == len(bundle.plans):
             self._execute(lease, known, pool)
         else:
+            pool.reserved += 1
             self.spawn(self._fetch(lease, pool))
 
     async def _fetch(self, lease: Lease, pool: Pool) -> None:
@@ -243,6 +250,9 @@ class Agent:
         except (StoreError, plans.PlanError) as error:
             self._refuse(lease, Failure("NotFound", f"the plan cannot be had: {error}"))
             return
+        finally:
+            pool.reserved -= 1
+            pool.has_room()
         if not lease.lost:
             self._execute(lease, known, pool)
 
@@ -286,7 +296,7 @@ class Agent:
 
     def _lose(self, lease: Lease) -> None:
         """Another worker may have it: nothing that comes of it here counts."""
-        print(f"worker: the lease of {lease.bundle.id} could not be renewed: it is given up", file=sys.stderr)
+        log.warning("the lease of %s could not be renewed: it is given up", lease.bundle.id)
         for job, (held, slot) in list(self._jobs.items()):
             if held is lease:
                 slot.abandon(job)

@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 
-__all__ = ["STORE_FAILED", "launch_worker"]
+__all__ = ["BAD_CONFIG", "STORE_FAILED", "launch_worker"]
 
 #: exit code of a worker whose results the server does not take (its disk is full): another one would fare no better
 STORE_FAILED = 3
+#: … that could not read its configuration
+BAD_CONFIG = 78
 
 
 def launch_worker() -> subprocess.Popen[bytes]:

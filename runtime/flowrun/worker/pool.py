@@ -36,6 +36,8 @@ class Pool:
         self.slots = tuple(slots)
         #: of the slots, the first so many are used
         self.active = len(slots)
+        #: bundles that came, and whose plans are still fetched
+        self.reserved = 0
         self._task: asyncio.Task[None] | None = None
         #: bundles that are asked for now; 0: none are
         self._asked = 0
@@ -51,7 +53,7 @@ class Pool:
 
     def room(self) -> int:
         """Bundles that would be taken now."""
-        return sum(slot.room() for slot in self.slots[: self.active])
+        return max(0, sum(slot.room() for slot in self.slots[: self.active]) - self.reserved)
 
     def slot(self) -> Slot:
         """The slot for the next bundle. Of those that are idle, the one that was used last is warm; they are used in

@@ -12,7 +12,7 @@ import subprocess
 from flowrun.errors import FlowError
 
 from .config import WorkerConfig
-from .launch import STORE_FAILED, launch_worker
+from .launch import BAD_CONFIG, STORE_FAILED, launch_worker
 
 __all__ = ["Supervisor", "WorkerBroken"]
 
@@ -57,8 +57,9 @@ class Supervisor:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.shield(self._watch)
 
-    async def stop(self) -> None:
-        """Ends the worker, which hands back what it has; waits for its end."""
+    async def stop(self, grace: float = 0.0) -> None:
+        """Ends the worker, which lets what runs end for so long, and then hands it back; waits for its end. `grace` is
+        at most the worker's own."""
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.wait([self._watch])
@@ -66,12 +67,20 @@ class Supervisor:
         if process is None:
             return
         assert process.stdin is not None
+        if grace > 0 and process.poll() is None:
+            process.terminate()
+            await self._ended(process, grace)
         process.stdin.close()
-        until = asyncio.get_running_loop().time() + GRACE
-        while process.poll() is None:
-            if asyncio.get_running_loop().time() > until:
-                process.kill()
+        if not await self._ended(process, GRACE):
+            process.kill()
+            await self._ended(process, GRACE)
+
+    async def _ended(self, process: subprocess.Popen[bytes], seconds: float) -> bool:
+        """Waits for its end, at most so long."""
+        until = asyncio.get_running_loop().time() + seconds
+        while process.poll() is None and asyncio.get_running_loop().time() < until:  # noqa: ASYNC110 (nothing tells)
             await asyncio.sleep(0.005)
+        return process.returncode is not None
 
     def _spawn(self) -> None:
         self._process, self._launched = self._launched or launch_worker(), None
@@ -92,6 +101,8 @@ class Supervisor:
             self._process.stdin.close()
             if self._process.returncode == STORE_FAILED:
                 raise WorkerBroken("the worker cannot store results; the reason is in the line above")
+            if self._process.returncode == BAD_CONFIG:
+                raise WorkerBroken("the worker cannot read its configuration; the reason is in the line above")
             deaths = deaths + 1 if loop.time() - born < YOUNG else 1
             if deaths >= MOST_DEATHS:
                 raise WorkerBroken(
