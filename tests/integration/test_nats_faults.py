@@ -134,7 +134,7 @@ async def test_a_server_that_refuses_for_a_while(proxy: Proxy) -> None:
 
 async def test_a_line_that_goes_silent(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
     """No end of the connection, no word: the client leaves it, and also does not wait for what it cannot send."""
-    monkeypatch.setattr("flowrun.nats.connection._WATCH_SECONDS", 0.05)
+    monkeypatch.setattr("flowrun.nats.line._WATCH_SECONDS", 0.05)
     transport = await connect(proxy.url)
     before = proxy.accepted
 
@@ -151,7 +151,7 @@ async def test_a_line_that_goes_silent(proxy: Proxy, monkeypatch: pytest.MonkeyP
 
 
 async def test_a_server_that_is_paused(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flowrun.nats.connection._WATCH_SECONDS", 0.05)
+    monkeypatch.setattr("flowrun.nats.line._WATCH_SECONDS", 0.05)
     transport = await connect(server.url)
 
     async def fault() -> None:

@@ -1,51 +1,34 @@
-"""One connection to a NATS server: the first try fails fast, a lost connection comes back by itself, for ever.
+"""One connection to a NATS server: its requests, and its errors as ours.
 
-nats-py reconnects by itself in most cases. In the others (the server ends the connection with an error, says nothing
-any more, or an error ended nats-py's own loops) the client is dropped and a new one takes its place underneath, with
-the same subscriptions; whoever uses the connection sees a reconnect in either case.
-
-Errors become ours here: TransportError says what cannot be reached and what to do, StoreError says that the server's
-disk does not take more. A request is repeated until the server's answer comes or `Settings.patience` is over, so it
-must be one that may be made twice.
+The first try to connect fails fast; from then on a lost connection comes back by itself (see `line`). TransportError
+says what cannot be reached and what to do, StoreError that the server's disk does not take more. A request is repeated
+until the server's answer comes or `Settings.patience` is over, so it must be one that may be made twice.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
 from nats import errors as nats_errors
-from nats.aio.client import Client
-from nats.aio.subscription import Subscription as ClientSubscription
-from nats.aio.transport import TcpTransport
 
 from flowrun.errors import TransportError
 from flowrun.settings import MINIMUM_SERVER, Settings
 
 from .api import ApiError, checked_url
-from .protocol import Handler, Inbound, publication, status
+from .line import FAILURES, Line
+from .protocol import publication, status
 
-__all__ = ["Connection", "Message", "Subscription"]
-
-log = logging.getLogger("flow.nats")
+__all__ = ["Connection", "Message"]
 
 #: a server that just started answers "no responders" for a moment, in seconds
 _NO_RESPONDERS_PATIENCE = 2.0
 #: … and a cluster until it has chosen its leaders
 _ELECTION_PATIENCE = 15.0
-#: an ended subscription waits so long for what is on its way, in seconds
-_DRAIN_SECONDS = 1.0
-#: how often the connection is looked after, in seconds
-_WATCH_SECONDS = 1.0
-#: looks in a row at which the server had not said a word, although it was asked to, before it counts as dead
-_SILENT_LOOKS = 5
-#: writers wait while more than this is on its way, in bytes
-_BUFFER_BYTES = 8 * 1024 * 1024
 
 
 class Message(NamedTuple):
@@ -64,211 +47,50 @@ class _AskAgain(Exception):
     """The connection was made anew: the answer that was waited for does not come."""
 
 
-class Subscription:
-    """Made by `Connection.subscribe`."""
-
-    def __init__(self, connection: Connection, subject: str, handler: Handler) -> None:
-        self._connection, self.subject, self.handler = connection, subject, handler
-
-    def unsubscribe(self) -> None:
-        self._connection._unsubscribe(self)
-
-    async def drain(self) -> None:
-        """Ends it, and returns when all that was on its way has come."""
-        await self._connection._drain_subscription(self)
-
-
-class Connection:
+class Connection(Line):
     """Made by `Connection.open`."""
 
     def __init__(self, url: str, settings: Settings, name: str) -> None:
-        #: without user and password, for messages
-        self.url = checked_url(url)
-        self.settings = settings
-        #: called after each reconnect: what the server had in hand for us is gone
-        self.on_reconnect: list[Callable[[], None]] = []
-        #: loop time of the last reconnect; None: there was none
-        self.reconnected_at: float | None = None
-        #: what the server last said that this user may not do
-        self.denied: str | None = None
-        self._servers, self._name = url.split(","), name
-        self._client = Client()
-        self._inbound = Inbound(self._client)
-        self._subscriptions: dict[Subscription, int] = {}
-        self._out: list[bytes] = []
-        self._loop = asyncio.get_running_loop()
-        self._room = asyncio.Event()
-        self._room.set()
+        super().__init__(url.split(","), checked_url(url), settings, name)
         self._numbers = itertools.count()
-        self._inbox = f"{self._client.new_inbox()}."
+        self._inbox = f"{self.new_inbox()}."
         self._answers: dict[bytes, Callable[[bytes, bytes], None]] = {}
-        self._asking: set[asyncio.Future[Any]] = set()
-        self._connected = asyncio.Event()
-        self._last_error: Exception | None = None
-        self._closing = False
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._replacing: asyncio.Task[None] | None = None
+        self._asking: set[asyncio.Future[None]] = set()
 
     @classmethod
     async def open(cls, url: str, settings: Settings, name: str) -> Connection:
         """Connects within `connect_timeout`, or raises TransportError naming the URL."""
         self = cls(url, settings, name)
         try:
-            await self._connect()
-        except (TimeoutError, OSError, ValueError, nats_errors.Error) as error:
-            self._closing = True
-            await _shut(self._client)
+            await self.connect()
+        except FAILURES as error:
             raise self._unreachable(self._last_error or error) from error
         if self._version() < MINIMUM_SERVER:
             await self.close()
             raise TransportError(
-                f"{self.url} runs nats-server {self._client._server_info['version']}, and "
+                f"{self.url} runs nats-server {self.server_info['version']}, and "
                 f"{MINIMUM_SERVER[0]}.{MINIMUM_SERVER[1]} or later is needed: upgrade the server"
             )
         self.subscribe(f"{self._inbox}*", self._on_answer)
-        self._connected.set()
-        self._spawn(self._watch())
+        self.on_reconnect.append(self._ask_again)
         return self
 
-    async def _connect(self) -> None:
-        client = self._client
-        client._ps = self._inbound
-        async with asyncio.timeout(self.settings.connect_timeout):
-            await client.connect(
-                self._servers,
-                name=self._name,
-                connect_timeout=1,
-                reconnect_time_wait=0.05,  # type: ignore[arg-type]
-                max_reconnect_attempts=1,
-                ping_interval=3600,  # `_watch` does it
-                error_cb=self._error,
-                disconnected_cb=self._disconnected,
-                reconnected_cb=self._reconnected,
-                closed_cb=self._closed,
-            )
-        # from now on it never gives up
-        client.options["max_reconnect_attempts"] = -1
-        client.options["reconnect_time_wait"] = self.settings.reconnect_wait
-
     def _version(self) -> tuple[int, int]:
-        found = re.match(r"(\d+)\.(\d+)", self._client._server_info.get("version", ""))
+        found = re.match(r"(\d+)\.(\d+)", self.server_info.get("version", ""))
         return (int(found[1]), int(found[2])) if found else MINIMUM_SERVER
-
-    @property
-    def max_payload(self) -> int:
-        """The largest message the server takes, in bytes."""
-        return self._client.max_payload
-
-    @property
-    def connected(self) -> bool:
-        return self._client.is_connected
-
-    # ---- out
-
-    def write(self, chunk: bytes) -> None:
-        """Sends what `publication` made, with all else that is written in this turn of the loop. It is lost if there
-        is no connection."""
-        if not self._out:
-            self._loop.call_soon(self._flush)
-        self._out.append(chunk)
-
-    def send(self, subject: str, data: bytes = b"", reply: str = "") -> None:
-        """Sends and forgets."""
-        self.write(publication(subject, data, reply))
-
-    def _flush(self) -> None:
-        out, client = self._out, self._client
-        self._out = []
-        transport = client._transport
-        if not client.is_connected or transport is None:
-            return
-        try:
-            if isinstance(transport, TcpTransport):
-                transport.write(b"".join(out))  # type: ignore[no-untyped-call]
-                stream = transport._io_writer
-                if stream is not None and stream.transport.get_write_buffer_size() > _BUFFER_BYTES:
-                    self._make_room(transport)
-            else:
-                client._pending += out
-                client._pending_data_size += sum(map(len, out))
-                self._spawn(_flushed(client))
-        except (OSError, RuntimeError) as error:
-            log.debug("%s is not there: %s", self.url, error)
-
-    def _make_room(self, transport: TcpTransport) -> None:
-        if self._room.is_set():
-            self._room.clear()
-            self._spawn(self._drain(transport))
-
-    async def _drain(self, transport: TcpTransport) -> None:
-        try:
-            await transport.drain()  # type: ignore[no-untyped-call]
-        except (OSError, RuntimeError) as error:
-            log.debug("%s is gone: %s", self.url, error)
-        finally:
-            self._room.set()
-
-    @property
-    def crowded(self) -> bool:
-        """Too much is on its way: whoever has much to write awaits `room` first."""
-        return not self._room.is_set()
-
-    async def room(self) -> None:
-        await self._room.wait()
 
     async def flush(self) -> None:
         """Returns when the server has taken in what was sent, subscriptions among it. Raises TransportError."""
-        if self._out:
-            self._flush()
-        # nats-py's read loop ends when the answer to a flush comes that was cancelled: so it goes on without us
-        flushed = asyncio.ensure_future(self._client.flush())
-        flushed.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         try:
-            await asyncio.shield(flushed)
-        except (nats_errors.Error, OSError) as error:
+            await super().flush()
+        except FAILURES as error:
             raise self.failed(error) from error
 
-    # ---- in
-
-    def new_inbox(self) -> str:
-        """A subject of our own."""
-        return self._client.new_inbox()
-
-    def subscribe(self, subject: str, handler: Handler) -> Subscription:
-        """`handler` gets every message, over reconnects too. Nothing is dropped for want of room: who asks for
-        messages limits how many are on their way."""
-        subscription = Subscription(self, subject, handler)
-        self._resubscribe(subscription)
-        return subscription
-
-    def _resubscribe(self, subscription: Subscription) -> None:
-        client = self._client
-        client._sid += 1
-        sid = self._subscriptions[subscription] = client._sid
-        self._inbound.handlers[b"%d" % sid] = subscription.handler
-        # nats-py makes it again after a reconnect
-        client._subs[sid] = ClientSubscription(client, sid, subscription.subject)
-        self.write(f"SUB {subscription.subject}  {sid}\r\n".encode())
-
-    def _unsubscribe(self, subscription: Subscription) -> None:
-        sid = self._subscriptions.pop(subscription, None)
-        if sid is not None:
-            self._inbound.handlers.pop(b"%d" % sid, None)
-            self._client._subs.pop(sid, None)
-            self.write(f"UNSUB {sid}\r\n".encode())
-
-    async def _drain_subscription(self, subscription: Subscription) -> None:
-        inbound, sid = self._inbound, self._subscriptions.get(subscription)
-        self._unsubscribe(subscription)
-        key = b"%d" % (sid or 0)
-        inbound.handlers[key] = subscription.handler
-        try:
-            async with asyncio.timeout(_DRAIN_SECONDS):
-                await self.flush()
-        except (TimeoutError, TransportError) as error:
-            log.debug("what was on its way did not come: %s", error)
-        finally:
-            inbound.handlers.pop(key, None)
+    async def close(self) -> None:
+        await super().close()
+        for asking in self._asking:
+            if not asking.done():
+                asking.set_exception(TimeoutError("this connection is closed"))
 
     # ---- requests
 
@@ -297,10 +119,8 @@ class Connection:
                 return await self._ask(subject, data, is_last, headers)
             except nats_errors.NoRespondersError as error:
                 problem, patience = error, self.no_responders_patience
-            except TimeoutError as error:
+            except (TimeoutError, _AskAgain) as error:
                 problem = error
-            except _AskAgain:
-                continue
             if self._closing or self.denied or self._loop.time() - start >= patience:
                 raise self.failed(problem, subject) from problem
             await asyncio.sleep(0.1 if self.connected else 0.02)
@@ -356,115 +176,16 @@ class Connection:
                 return error
             await asyncio.sleep(0.1)
 
-    # ---- life
-
-    async def close(self) -> None:
-        if self.connected and not self._closing:
-            try:
-                async with asyncio.timeout(1.0):
-                    await self.flush()
-            except (TimeoutError, TransportError):
-                log.debug("closing without a last flush")
-        self._closing = True
-        for task in list(self._tasks):
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+    def _ask_again(self) -> None:
         for asking in self._asking:
             if not asking.done():
-                asking.set_exception(TimeoutError("this connection is closed"))
-        await _shut(self._client)
-
-    def _spawn(self, coro: Any) -> asyncio.Task[None]:
-        task: asyncio.Task[None] = asyncio.create_task(coro)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-    async def _watch(self) -> None:
-        """Notices a server that says nothing any more, and a client that cannot go on."""
-        heard, silent, down = -1, 0, 0
-        while True:
-            await asyncio.sleep(_WATCH_SECONDS)
-            client = self._client
-            if self._replacing is not None:
-                heard, silent, down = -1, 0, 0
-            elif not self.connected:
-                task = client._reconnection_task
-                down = down + 1 if task is None or task.done() else 0
-                if down > 1:
-                    self._replace("its client gave up")
-            elif self._inbound.heard != heard:
-                heard, silent, down = self._inbound.heard, 0, 0
-            else:
-                silent += 1
-                if silent > _SILENT_LOOKS:
-                    self._replace("it does not answer")
-                else:
-                    await _ping(client)
-
-    def _replace(self, why: str) -> None:
-        """Goes on with a new client, as after a reconnect."""
-        if self._replacing is None and not self._closing:
-            log.warning("the connection to %s is lost (%s), trying again", self.url, why)
-            self._connected.clear()
-            self._replacing = self._spawn(self._renew())
-
-    async def _renew(self) -> None:
-        try:
-            self._spawn(_shut(self._client))
-            while True:
-                self._client = Client()
-                self._inbound = Inbound(self._client)
-                try:
-                    await self._connect()
-                    break
-                except (TimeoutError, OSError, ValueError, RuntimeError, nats_errors.Error) as error:
-                    log.debug("nats: %s", error or type(error).__name__)
-                    await _shut(self._client)
-                    await asyncio.sleep(self.settings.reconnect_wait)
-            for subscription in list(self._subscriptions):
-                self._resubscribe(subscription)
-        finally:
-            self._replacing = None
-        await self._reconnected()
-
-    # ---- what the client tells
-
-    async def _error(self, error: Exception) -> None:
-        self._last_error = error
-        if self._client.is_connecting and self._client._transport is not None:
-            # a server was there and did not take us: nats-py goes on to the next one and leaves this socket open
-            self._client._transport.close()  # type: ignore[no-untyped-call]
-        if "permissions violation" in str(error).lower():
-            self.denied = str(error).removeprefix("nats: ")
-        log.debug("nats: %s", error or type(error).__name__)
-
-    async def _disconnected(self) -> None:
-        if not self._closing and self._replacing is None and not self._client.is_closed:
-            self._connected.clear()
-            log.warning("the connection to %s is lost, trying again", self.url)
-
-    async def _reconnected(self) -> None:
-        log.info("connected to %s again", self.url)
-        self.reconnected_at = self._loop.time()
-        self._connected.set()
-        self._room.set()
-        for asking in self._asking:
-            if not asking.done():
-                asking.set_exception(_AskAgain())
-        for callback in list(self.on_reconnect):
-            callback()
-
-    async def _closed(self) -> None:
-        if self._client.is_closed:
-            self._replace(str(self._client.last_error or "the server closed it").removeprefix("nats: "))
+                asking.set_exception(_AskAgain("the connection was lost"))
 
     # ---- errors
 
     def _unreachable(self, problem: Exception) -> TransportError:
         text = str(problem)
-        asked = self._client._server_info.get("auth_required", False)
+        asked = self.server_info.get("auth_required", False)
         if "authorization" in text.lower() or (asked and isinstance(problem, ConnectionError)):
             return TransportError(f"{self.url} does not accept this user: check the user and password of the URL")
         if isinstance(problem, TimeoutError | asyncio.TimeoutError) or not text:
@@ -483,30 +204,3 @@ class Connection:
                 return TransportError(f"a stream of the runtime is missing on {self.url}: was it deleted?")
             return TransportError(f"JetStream is not enabled on {self.url}: start the server with `nats-server -js`")
         return TransportError(f"the NATS server {self.url} does not answer: {problem or type(problem).__name__}")
-
-
-async def _shut(client: Client) -> None:
-    """Ends a client, and does not wait for a server that does not read."""
-    transport = client._transport
-    if isinstance(transport, TcpTransport) and transport._io_writer is not None:
-        stream = transport._io_writer.transport
-        if stream.get_write_buffer_size() and not client.is_connected:
-            stream.abort()
-    try:
-        async with asyncio.timeout(1.0):
-            await client.close()
-    except (TimeoutError, OSError, RuntimeError, nats_errors.Error):  # uvloop says RuntimeError
-        # it tried to send what was left over a broken connection, and left the socket open
-        if client._transport is not None:
-            client._transport.close()  # type: ignore[no-untyped-call]
-
-
-async def _ping(client: Client) -> None:
-    try:
-        await client._send_ping()
-    except (OSError, RuntimeError, nats_errors.Error) as error:
-        log.debug("nats: %s", error)
-
-
-async def _flushed(client: Client) -> None:
-    await client._flush_pending()

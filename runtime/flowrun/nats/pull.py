@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from .connection import Connection, Subscription
+from .connection import Connection
+from .line import Subscription
 from .protocol import header, status
 
 __all__ = ["HEARTBEAT", "Pull", "Pulled", "wait"]

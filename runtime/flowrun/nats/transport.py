@@ -13,10 +13,11 @@ from flowrun.transport import Delayed, Entry, Inbox, Record, WorkSource
 from . import direct, inbox, streams
 from .blobs import Blobs
 from .collect import collect_blobs
-from .connection import Connection, Subscription
+from .connection import Connection
 from .delayed import DelayedEvents
 from .dispatching import Dispatching
 from .entries import Entries
+from .line import Subscription
 from .protocol import publication
 from .publisher import Publisher, key_headers
 from .reading import Reader, read_records
