@@ -177,6 +177,20 @@ async def a_dropped_partition_starts_empty(connect: Connect) -> None:
     await source.close()
 
 
+async def a_reader_is_told_that_its_partition_is_gone(connect: Connect) -> None:
+    t, other = await connect(), await connect()
+    await t.open_partition("p")
+    await t.append("p", b"1", "1")
+    reading = asyncio.create_task(take(t, "p", 0, 100))
+    await asyncio.sleep(0.05)
+    await other.drop_partition("p")
+    with pytest.raises(StoreError):
+        async with asyncio.timeout(5):
+            await reading
+    with pytest.raises(StoreError):
+        await take(t, "never opened", 0, 1)
+
+
 async def a_purge_takes_what_is_below(connect: Connect) -> None:
     t = await connect()
     await t.open_partition("p")
@@ -635,6 +649,7 @@ CHECKS: list[Check] = [
     a_key_is_written_once,
     partitions_are_apart,
     a_dropped_partition_starts_empty,
+    a_reader_is_told_that_its_partition_is_gone,
     a_purge_takes_what_is_below,
     a_purge_leaves_the_last_message,
     a_delayed_event_comes_in_time,

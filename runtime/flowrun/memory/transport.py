@@ -175,7 +175,7 @@ class MemoryTransport:
         return await self.connection.request(lambda: self.server.inbox(partition).delayed())
 
     async def read(self, partition: str, after: int) -> AsyncIterator[list[Record]]:
-        inbox = await self.connection.request(lambda: self.server.inbox(partition))
+        inbox = await self.connection.request(lambda: self._readable(partition))
         while True:
             batch = await self.connection.request(partial(self._read, partition, inbox, after))
             if isinstance(batch, list):
@@ -186,7 +186,7 @@ class MemoryTransport:
 
     def _read(self, partition: str, inbox: MemoryInbox, after: int) -> list[Record] | asyncio.Future[None]:
         """What is there, or what is done when there may be more."""
-        if self.server.inbox(partition) is not inbox:
+        if self._readable(partition) is not inbox:
             raise StoreError(f"the inbox of partition {partition} was made anew: what it held is lost")
         if after > inbox.last_seq:
             raise StoreError(
@@ -199,9 +199,12 @@ class MemoryTransport:
         return await self.connection.request(lambda: self._inbox(partition))
 
     def _inbox(self, partition: str) -> Inbox:
+        return self._readable(partition).state()
+
+    def _readable(self, partition: str) -> MemoryInbox:
         if partition not in self.server.inboxes:
             raise StoreError(f"partition {partition} is not there")
-        return self.server.inboxes[partition].state()
+        return self.server.inboxes[partition]
 
     async def read_one(self, partition: str, seq: int) -> Record | None:
         return await self.connection.request(lambda: self.server.inbox(partition).find(seq))
