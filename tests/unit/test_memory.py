@@ -291,7 +291,7 @@ def test_a_store_that_is_lost_is_another_one() -> None:
         server.crash()
         server.lose_store()
         server.restart()
-        with pytest.raises(TransportError, match="not open"):
+        with pytest.raises(StoreError, match="is not there"):
             await reading
         with pytest.raises(StoreError):
             await transport.inbox("p")
