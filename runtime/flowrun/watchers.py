@@ -42,6 +42,7 @@ class Watchers:
         #: run -> client -> …
         self._of_run: dict[str, dict[str, _Watcher]] = {}
         self._notes = Notes(interval, self._tell)
+        engine.watched = self._of_run
 
     # ---- what clients say
 

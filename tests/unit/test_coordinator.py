@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -159,7 +158,7 @@ def test_notes_tell_what_happens() -> None:
             assert {step.total for step in live} == {40}
             assert [step.done for step in live] == sorted(step.done for step in live)
             assert live[-1].done > 20
-            assert all(later - earlier > 0.09 for earlier, later in pairwise(times[:-1]))
+            assert len(times) <= 10 * times[-1] + 5  # joined ones, and an answer to each time that it says it watches
             await notes.aclose()  # type: ignore[attr-defined]
 
     run_virtual(main())
@@ -321,6 +320,7 @@ def test_a_defect_of_the_engine_ends_one_run(monkeypatch: pytest.MonkeyPatch, ca
 
     def broken(self: Engine, event: object, now_ms: int, seq: int) -> object:
         if isinstance(event, Submit) and event.run == "bad":
+            self.deciding = event.run
             raise IndexError("list index out of range")
         return decide(self, event, now_ms, seq)  # type: ignore[arg-type]
 
@@ -351,7 +351,8 @@ def test_a_run_that_is_given_up_holds_nobody_up(monkeypatch: pytest.MonkeyPatch)
 
     def broken(self: Engine, event: object, now_ms: int, seq: int) -> object:
         commands = decide(self, event, now_ms, seq)  # type: ignore[arg-type]
-        if isinstance(event, Results) and event.outcomes[0].run == "bad":
+        if isinstance(event, Results) and event.outcomes[0].run == "bad" and self.peek("bad"):
+            self.deciding = "bad"
             raise IndexError("list index out of range")
         return commands
 

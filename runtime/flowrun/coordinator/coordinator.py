@@ -57,8 +57,8 @@ _STORES = 64
 
 class Coordinator:
     """Of one partition. `group`: whose workers do its work; `capacity`: what these have; `partitions`: how many share
-    the environment; `node`: who leads, in logs and leases; `fresh_workers`: those of an earlier leader ended with it, so
-    what they held is dispatched anew at once.
+    the environment; `node`: who leads, in logs and leases; `fresh_workers`: those of an earlier leader ended with it,
+    so what they held is dispatched anew at once.
 
     `run` leads until it is cancelled (as if it were killed: nothing is tidied up) or `stop` is called. `ready` is set
     once the take-over is done.
@@ -319,10 +319,11 @@ class Coordinator:
         else:
             self._ends.add(record)
 
-    def _clients_of(self, run: str) -> set[str]:
-        clients = set(self._watchers.ended(run))
-        client = self._fold.client_of(run)
-        return clients | {client} if client else clients
+    def _clients_of(self, run: str) -> Iterable[str]:
+        client, watchers = self._fold.client_of(run), self._watchers.ended(run)
+        if not watchers:
+            return (client,) if client else ()
+        return {client, *watchers} - {""}
 
     async def _collect(self) -> None:
         """Old blobs go. Nothing of this partition depends on it."""

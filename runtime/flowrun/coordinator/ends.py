@@ -34,6 +34,20 @@ _STORES = 16
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 10.0
 
 
+class _Batch:
+    """Runs that ended in a batch of the inbox."""
+
+    def __init__(self) -> None:
+        self.runs: list[str] = []
+        #: run -> packed record, of those that are one small message
+        self.small: list[tuple[str, bytes]] = []
+        #: those whose record is large, or whose result's blobs must be put again
+        self.slow: list[RunRecord] = []
+        #: client -> what it is told at once, and of which runs it is told that their records can be read
+        self.told: dict[str, list[RunRecord]] = {}
+        self.named: dict[str, list[str]] = {}
+
+
 class Ends:
     """`told(run)`: the clients that want to know of the end of a run."""
 
@@ -48,67 +62,62 @@ class Ends:
         self._transport, self._fold = transport, fold
         self._background, self._settings, self._told = background, settings, told
         self._stores = asyncio.Semaphore(_STORES)
-        #: that ended in this batch
-        self._records: list[tuple[RunRecord, tuple[str, ...]]] = []
+        self._batch = _Batch()
 
     def add(self, record: RunRecord) -> None:
         """A run ended."""
-        self._records.append((record, tuple(self._told(record.run))))
+        batch, run = self._batch, record.run
+        batch.runs.append(run)
+        small = len(record.result) <= _TOLD_BYTES and len(record.steps) <= _TOLD_STEPS
+        if small and not self._is_old(record):
+            batch.small.append((run, pack(record)))
+        else:
+            batch.slow.append(record)
+        for client in self._told(run):
+            if small:
+                batch.told.setdefault(client, []).append(record)
+            else:
+                batch.named.setdefault(client, []).append(run)
 
     def flush(self) -> None:
         """Stores what was added, and tells."""
-        if self._records:
-            records, self._records = self._records, []
-            self._background.start(self._store(records))
+        if self._batch.runs:
+            batch, self._batch = self._batch, _Batch()
+            self._background.start(self._finish(batch))
 
-    async def _store(self, records: list[tuple[RunRecord, tuple[str, ...]]]) -> None:
-        await self._tell(records, small=True)
+    async def _finish(self, batch: _Batch) -> None:
+        for client, records in batch.told.items():
+            for note in _notes(records):
+                await self._transport.notify("to", client, pack(note))
+        await self._store(batch)
+        for run in batch.runs:
+            self._fold.forget(run)
+        for client, runs in batch.named.items():
+            await self._transport.notify("to", client, pack(Ended((), tuple(runs))))
+
+    async def _store(self, batch: _Batch) -> None:
+        """Until it is done: a run whose record is not stored is not over."""
         wait = _FIRST_WAIT
         while True:
             try:
-                await self._put(records)
-                break
+                large = await asyncio.gather(*(self._stored_form(record) for record in batch.slow))
+                await self._transport.put_results([*batch.small, *large], self._settings.keep_results)
+                return
             except (StoreError, ValueTooLarge) as error:
-                log.error("the records of %d ended runs cannot be stored, and are tried again: %s", len(records), error)
+                count = len(batch.runs)
+                log.error("the records of %d ended runs cannot be stored, and are tried again: %s", count, error)
             await asyncio.sleep(wait)
             wait = min(2 * wait, _LONGEST_WAIT)
-        for record, _ in records:
-            self._fold.forget(record.run)
-        await self._tell(records, small=False)
 
-    async def _put(self, records: list[tuple[RunRecord, tuple[str, ...]]]) -> None:
-        quick = [record for record, _ in records if self._is_quick(record)]
-        slow = [record for record, _ in records if not self._is_quick(record)]
-        stored = [(record.run, pack(record)) for record in quick]
-        stored += await asyncio.gather(*(self._stored_form(record) for record in slow))
-        await self._transport.put_results(stored, self._settings.keep_results)
-
-    def _is_quick(self, record: RunRecord) -> bool:
-        """It is one small message, and what its result refers to was put lately."""
-        long_ago = record.ended_ms - record.started_ms > self._settings.blob_renewal * 1000
-        return _is_small(record) and not long_ago
+    def _is_old(self, record: RunRecord) -> bool:
+        """What its result refers to may have been put long ago."""
+        return record.ended_ms - record.started_ms > self._settings.blob_renewal * 1000
 
     async def _stored_form(self, record: RunRecord) -> tuple[str, bytes]:
         async with self._stores:
-            if record.ended_ms - record.started_ms > self._settings.blob_renewal * 1000:
+            if self._is_old(record):
                 await renew_result(self._transport, record)
             return record.run, await stored_form(self._transport, record, self._settings.record_inline)
-
-    # ---- notes
-
-    async def _tell(self, records: list[tuple[RunRecord, tuple[str, ...]]], *, small: bool) -> None:
-        of_client: dict[str, list[RunRecord]] = {}
-        for record, clients in records:
-            for client in clients:
-                if _is_small(record) == small:
-                    of_client.setdefault(client, []).append(record)
-        for client, told in of_client.items():
-            for note in _notes(told) if small else [Ended((), tuple(record.run for record in told))]:
-                await self._transport.notify("to", client, pack(note))
-
-
-def _is_small(record: RunRecord) -> bool:
-    return len(record.result) <= _TOLD_BYTES and len(record.steps) <= _TOLD_STEPS
 
 
 def _notes(records: list[RunRecord]) -> Iterable[Ended]:

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
-from typing import TypeVar
 
-from flowrun.messages import Event, Lost, MessageError, Outcome, Results, WorkItem, unpack_known_events
+from flowrun.messages import Event, Lost, MessageError, Results, unpack_known_events
 from flowrun.transport import Record
 
-__all__ = ["Complaints", "events_of", "parts_by_run", "run_of", "weight_of"]
+__all__ = ["Complaints", "events_of", "weight_of"]
 
 log = logging.getLogger("flow.coordinator")
-
-_OfRun = TypeVar("_OfRun", Outcome, WorkItem)
 
 #: lines about damaged messages in each so many seconds; more are counted only
 _LINES, _SECONDS = 20, 10.0
@@ -50,17 +46,6 @@ def events_of(record: Record, partition: str, complaints: Complaints) -> list[Ev
     return events
 
 
-def run_of(event: Event) -> str:
-    """The run that an event is about; of results, of the first (see `parts_by_run`). "": it is of no run."""
-    match event:
-        case Results(_, _, outcomes):
-            return outcomes[0].run if outcomes else ""
-        case Lost(_, items):
-            return items[0].run if items else ""
-        case _:
-            return getattr(event, "run", "")
-
-
 def weight_of(event: Event) -> int:
     """How much there is to decide, in outcomes."""
     match event:
@@ -70,20 +55,3 @@ def weight_of(event: Event) -> int:
             return max(len(items), 1)
         case _:
             return 1
-
-
-def parts_by_run(event: Event) -> list[Event]:
-    """The event, taken apart if it is about several runs, so that none suffers from another."""
-    match event:
-        case Results(bundle, worker, outcomes) if len(outcomes) > 1:
-            return [Results(bundle, worker, tuple(of_run)) for of_run in _grouped(outcomes)]
-        case Lost(bundle, items) if len(items) > 1:
-            return [Lost(bundle, tuple(of_run)) for of_run in _grouped(items)]
-    return [event]
-
-
-def _grouped(parts: Iterable[_OfRun]) -> Iterable[list[_OfRun]]:
-    groups: dict[str, list[_OfRun]] = {}
-    for part in parts:
-        groups.setdefault(part.run, []).append(part)
-    return groups.values()

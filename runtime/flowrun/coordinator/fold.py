@@ -21,7 +21,7 @@ from flowrun.messages import Event, Failure, RunRecord, Submit
 from flowrun.snapshots import Snapshot
 from flowrun.transport import Transport
 
-from .events import parts_by_run, run_of
+from .events import weight_of
 
 __all__ = ["Fold"]
 
@@ -46,7 +46,6 @@ class Fold:
         self.broken: dict[str, RunRecord] = {}
         #: run that the engine failed on -> who is told of its end
         self._clients: dict[str, str] = {}
-        self._given_up: set[str] = set()
         #: the last time that the engine was told, milliseconds since 1970
         self.now_ms = 0
 
@@ -91,28 +90,29 @@ class Fold:
         """What follows. `time_ms`: the message's stamp; decisions never go back in time."""
         if time_ms > self.now_ms:
             self.now_ms = time_ms
-        parts = parts_by_run(event)
-        if len(parts) == 1:
-            return self._decide_part(event, seq)
-        commands: list[Command] = []
-        for part in parts:
-            commands += self._decide_part(part, seq)
-        return commands
-
-    def _decide_part(self, event: Event, seq: int) -> list[Command]:
-        if self._given_up and run_of(event) in self._given_up:
-            return []
         try:
             return self.engine.decide(event, self.now_ms, seq)
         except Exception as error:  # the engine has a defect: only this run pays for it
-            run = run_of(event)
-            log.exception("run %s ends as failed: the engine could not digest %s", run, type(event).__name__)
-            return self._give_up(run, event, error)
+            return self._without(event, error, seq)
+
+    def _without(self, event: Event, error: Exception, seq: int) -> list[Command]:
+        """What follows from an event without the runs that the engine cannot go on with. What it did decide before it
+        failed stays, and is not decided again: to do what was done before changes nothing."""
+        commands: list[Command] = []
+        for _ in range(weight_of(event)):
+            run = self.engine.deciding
+            log.error(
+                "run %s ends as failed: the engine could not digest %s", run, type(event).__name__, exc_info=error
+            )
+            commands += self._give_up(run, event, error)
+            try:
+                return commands + self.engine.decide(event, self.now_ms, seq)
+            except Exception as another:  # of another run
+                error = another
+        return commands
 
     def _give_up(self, run: str, event: Event, error: Exception) -> list[Command]:
         """Ends a run that the engine cannot go on with; gives what that means for others."""
-        if run:
-            self._given_up.add(run)
         known = self.engine.peek(run)
         plan = self._plans.get(known.plan if known else getattr(event, "plan", ""))
         commands = self.engine.abandon(run)
@@ -161,4 +161,3 @@ class Fold:
         self.now_ms = snapshot.time_ms
         await self.load(needed)
         self.broken.update((record.run, record) for record in snapshot.broken)
-        self._given_up.update(self.broken)
