@@ -90,6 +90,8 @@ class Claims:
 
     def close_run(self, run: str) -> None:
         """Nothing of the run is left."""
+        if run not in self._by_run:
+            return
         for holder, quota in list(self._by_run.get(run, ())):
             self.close(holder, quota)
 

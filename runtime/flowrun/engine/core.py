@@ -65,9 +65,10 @@ class Core:
         self.runs: dict[str, Run] = {}
         #: runs that nothing happened to for a while, packed; `find` unpacks them again
         self.frozen: dict[str, bytes] = {}
-        #: runs that changed, came or went since the last snapshot
-        self.touched: set[str] = set()
-        #: runs that something happened to since the last `freeze`, and in the time before it
+        #: runs that something happened to: lately; before that, since the last snapshot; before that, since the last
+        #: `freeze`; and in the time before it
+        self._hot: set[str] = set()
+        self._touched: set[str] = set()
         self._warm: set[str] = set()
         self._cooling: set[str] = set()
         #: runs that ended
@@ -112,7 +113,7 @@ class Core:
                 return None
             del self.frozen[run]
             self.runs[run] = found
-        self.touch(run)
+        self._hot.add(run)
         return found
 
     def peek(self, run: str) -> Run | None:
@@ -127,7 +128,11 @@ class Core:
 
     def is_known(self, run: str) -> bool:
         """The run was submitted here, whether it ended or not."""
-        return run in self.runs or run in self.frozen or run in self.past
+        return self.is_live(run) or run in self.past
+
+    def is_live(self, run: str) -> bool:
+        """The run was submitted here, and its record is not stored."""
+        return run in self.runs or run in self.frozen
 
     def add_run(self, run: Run) -> None:
         self.runs[run.id] = run
@@ -141,11 +146,16 @@ class Core:
         self.touch(run)
 
     def touch(self, run: str) -> None:
-        self.touched.add(run)
-        self._warm.add(run)
+        self._hot.add(run)
+
+    def _cool(self) -> None:
+        self._touched |= self._hot
+        self._warm |= self._hot
+        self._hot = set()
 
     def freeze(self) -> None:
         """Packs the runs that nothing happened to since the call before the last. O(runs that something did)."""
+        self._cool()
         for name in self._cooling - self._warm:
             run = self.runs.pop(name, None)
             if run is not None:
@@ -153,6 +163,13 @@ class Core:
                 run.scopes.clear()
                 run.body = None  # see drop_run
         self._cooling, self._warm = self._warm, set()
+
+    def take_touched(self) -> list[str]:
+        """The runs that changed, came or went since the last call: what the next snapshot writes. Also the names of
+        pieces of the past, which are written as runs are."""
+        self._cool()
+        touched, self._touched = self._touched, set()
+        return sorted(touched) + self.past.take_changed()
 
     def _unpacked(self, packed: bytes) -> Run | None:
         head = head_of(packed)
@@ -169,10 +186,12 @@ class Core:
     def set_timer(self, run: Run, kind: str, scope: Scope, node: int, delay_ms: int, index: int = -1) -> None:
         """Wakes a node, an item or a scope. Its id is the same after every replay."""
         name = timer_id(kind, scope.id, node, index)
-        run.timers[name] = Timer(kind, scope.id, node, index, self.now + delay_ms)
+        run.timers = entered(run.timers, name, Timer(kind, scope.id, node, index, self.now + delay_ms))
         self.commands.append(SetTimer(run.id, name, self.now + delay_ms))
 
     def clear_timer(self, run: Run, kind: str, scope: Scope, node: int, index: int = -1) -> None:
+        if not run.timers:
+            return
         name = timer_id(kind, scope.id, node, index)
         if name in run.timers:
             self.drop_timer(run, name)

@@ -26,6 +26,7 @@ from .core import CLOSE, OPEN, PROPAGATE, START, Core
 from .fuse import followers, is_out
 from .graph import Tables
 from .outcome import outcome_of
+from .past import digest_of
 from .record import pack_rows, run_record
 from .scopes import close_scope, propagate
 from .snapshot import Head, head_of, pack_run
@@ -41,10 +42,9 @@ class Engine(Core):
 
     def needs(self, event: Event) -> str | None:
         """The hash of the plan that must be added before this event is decided; None if none is missing."""
-        if not isinstance(event, Submit) or self.is_known(event.run):
+        if not isinstance(event, Submit) or event.plan in self.tables or event.plan in self.refused:
             return None
-        known = event.plan in self.tables or event.plan in self.refused
-        return None if known else event.plan
+        return None if self.is_known(event.run) else event.plan
 
     def add_plan(self, digest: str, plan: Plan) -> None:
         self.tables[digest] = Tables(digest, plan)
@@ -66,7 +66,6 @@ class Engine(Core):
         if now_ms > self.now:
             self.now = now_ms
         self.commands = []
-        self.deciding = getattr(event, "run", "")
         match event:
             case Results():
                 for outcome in event.outcomes:
@@ -74,17 +73,22 @@ class Engine(Core):
                     self._take_outcome(event.bundle, outcome)
                     self._work_off()
             case Submit():
+                self.deciding = event.run
                 runs.submit(self, event, seq)
             case TimerFired():
+                self.deciding = event.run
                 self._timer(event)
             case Lost():
                 self._lose(event)
             case Cancel():
+                self.deciding = event.run
                 self._cancel(event)
             case TakeOver():
+                self.deciding = ""
                 self.past.remember_ms, self.past.keep_ms = event.remember_ms, event.keep_ms
                 grants.took_over(self)
             case _:
+                self.deciding = getattr(event, "run", "")
                 grants.hear(self, event)
         return self._decided()
 
@@ -157,8 +161,9 @@ class Engine(Core):
         return _scope_with(self.find(run), scope, node)
 
     def _take_outcome(self, bundle: str, outcome: Outcome) -> None:
-        scope = self._find_node(outcome.run, outcome.scope, outcome.node)
-        if scope is None:
+        run = self.find(outcome.run)
+        scope = run.scopes.get(outcome.scope) if run is not None else None
+        if scope is None or not 0 <= outcome.node < scope.graph.size:
             self.ignore(f"result of {outcome.run}/{outcome.scope}/{outcome.node}, which does not run")
         elif outcome.first < 0:
             tasks.take_outcome(self, scope, outcome.node, bundle, outcome)
@@ -286,7 +291,7 @@ class Engine(Core):
         known = self.find(run)
         self.drop_run(run)
         if run not in self.past:
-            self.past.add(run, self.now, known is not None and known.keyed)
+            self.past.add(digest_of(run), self.now, known is not None and known.keyed)
         for scope in known.scopes.values() if known else ():
             scope.states[:] = bytes((CANCELLED,)) * len(scope.states)  # so that nothing of it is started
         if known:
@@ -316,12 +321,6 @@ class Engine(Core):
             self.drop_run(run)
 
     # ---- snapshots --------------------------------------------------------------------------------------------------
-
-    def take_touched(self) -> list[str]:
-        """The runs that changed, came or went since the last call: what the next snapshot writes. Also the names of
-        pieces of the past, which are written as runs are."""
-        touched, self.touched = self.touched, set()
-        return sorted(touched) + self.past.take_changed()
 
     def pack_run(self, run: str) -> bytes:
         """The bytes of a run that `take_touched` names (or of a piece of the past); b"" for one that is no more: a

@@ -112,7 +112,7 @@ def _open_handler(core: Core, scope: Scope, number: int, handler: HandlerDef) ->
         given.append((SUCCESS, (scope.values[node] or NULL) if ended_well else NULL))
     graph = scope.run.graph(scope.graph.flow, handler.block)
     opened = open_scope(core, scope.run, graph, HANDLER, given, parent=scope.id, index=number, label=scope.label)
-    flow.handlers.append(opened.id)
+    flow.handlers += (opened.id,)
 
 
 def _event(flow: FlowState) -> bytes:
@@ -124,7 +124,7 @@ def _event(flow: FlowState) -> bytes:
 def handler_closed(scope: Scope, handler: Scope, rows: bytes) -> bool:
     """True: it was the last one, the flow has ended."""
     flow = _flow(scope)
-    flow.handlers.remove(handler.id)
+    flow.handlers = tuple(other for other in flow.handlers if other != handler.id)
     if rows:
         scope.rows = entered(scope.rows, -1 - handler.index, rows)
     return not flow.handlers

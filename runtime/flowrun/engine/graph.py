@@ -92,6 +92,7 @@ class Graph:
         self.plain = bytearray(_is_plain(node, self.settings[i]) for i, node in enumerate(block.nodes))
         #: node -> somebody waits for its end; and nobody but by `edges`
         self.awaited = bytearray(map(self._is_awaited, range(self.size)))
+        self.awaited_params = [i for i in range(block.params) if self.awaited[i]]
         self.edges_only = bytearray(
             not (self.joins[i] or self.item_gates[i] or self.arms[i] or self.merges[i]) for i in range(self.size)
         )

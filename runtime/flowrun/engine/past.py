@@ -14,7 +14,7 @@ from collections import deque
 
 import msgspec
 
-__all__ = ["KEEP_MS", "REMEMBER_MS", "Past"]
+__all__ = ["KEEP_MS", "REMEMBER_MS", "Past", "digest_of"]
 
 #: as `Settings.remember` and `Settings.keep_results` have it; a leader says in its TakeOver what holds from then on
 REMEMBER_MS, KEEP_MS = 150_000, 7 * 24 * 3600 * 1000
@@ -42,7 +42,7 @@ _decoder = msgspec.msgpack.Decoder(_Piece)
 
 
 class Past:
-    """`run in past`, for a while after `past.add(run)`."""
+    """`run in past`, for a while after `past.add(digest_of(run), …)`."""
 
     def __init__(self) -> None:
         self.remember_ms, self.keep_ms = REMEMBER_MS, KEEP_MS
@@ -55,17 +55,18 @@ class Past:
         self._changed: set[int] = set()
 
     def __contains__(self, run: str) -> bool:
-        if not self._buckets:
-            return False
-        digest = _digest(run)
+        return self.has(digest_of(run))
+
+    def has(self, digest: bytes) -> bool:
+        """The run with this digest is known."""
         bucket = self._buckets.get(digest[:_PREFIX])
         return bucket is not None and _find(bucket, digest[_PREFIX:]) >= 0
 
     def __len__(self) -> int:
         return sum(len(piece.ids) for piece in self._pieces.values()) // _SIZE
 
-    def add(self, run: str, now: int, keyed: bool) -> None:
-        """The run ended now (milliseconds since 1970)."""
+    def add(self, digest: bytes, now: int, keyed: bool) -> None:
+        """The run with this digest ended now (milliseconds since 1970)."""
         self.prune(now)
         order = self._order[keyed]
         piece = self._pieces[order[-1]] if order else None
@@ -74,7 +75,6 @@ class Past:
             piece = self._pieces[self._next] = _Piece(keyed, now, now, bytearray())
             order.append(self._next)
             self._next += 1
-        digest = _digest(run)
         piece.ids += digest
         piece.last_ms = now
         self._changed.add(order[-1])
@@ -138,7 +138,8 @@ class Past:
             del self._buckets[digest[:_PREFIX]]
 
 
-def _digest(run: str) -> bytes:
+def digest_of(run: str) -> bytes:
+    """What is kept of a run's id."""
     return hashlib.blake2b(run.encode(), digest_size=_SIZE).digest()
 
 

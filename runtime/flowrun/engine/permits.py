@@ -28,8 +28,8 @@ from .evaluate import compute_key, kinds_of
 from .state import Attempt, Run, Scope
 
 __all__ = [
-    "Need", "ask", "ask_run", "close_items", "for_items", "give_back_items", "is_limited", "release", "run_needs",
-    "step_needs",
+    "Need", "ask", "ask_run", "close_items", "for_items", "give_back_items", "is_limited", "is_limited_flow", "release",
+    "run_needs", "step_needs",
 ]  # fmt: skip
 
 #: longer keys are told apart by their hash
@@ -158,6 +158,11 @@ def _items(scope: Scope, node: int) -> Holder:
 
 
 # ---- runs -----------------------------------------------------------------------------------------------------------
+
+
+def is_limited_flow(plan: Plan) -> bool:
+    """Runs of this flow need permits before they begin."""
+    return plan.concurrency is not None or plan.max_active_runs is not None
 
 
 def run_needs(run: Run, plan: Plan, given: list[bytes]) -> list[Need]:

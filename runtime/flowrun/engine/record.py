@@ -7,7 +7,7 @@ close: bytes instead of objects.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 from flowc.plan import ChildNode, TaskNode
@@ -26,31 +26,34 @@ _RUN_STATES: dict[int, RunState] = {SUCCESS: "success", FAILED: "failed", CANCEL
 
 def run_record(run: Run) -> RunRecord:
     """The record of a run that ended. O(steps and items)."""
-    steps = tuple(_rows(run.body)) if run.body is not None else ()
     return RunRecord(
-        run=run.id,
-        flow=run.flow,
-        state=_RUN_STATES[run.state],
-        result=run.result,
-        error=run.error,
-        failed_step=run.failed_step,
-        started_ms=run.submitted_ms,
-        ended_ms=run.ended_ms,
-        steps=steps,
+        run.id,
+        run.flow,
+        _RUN_STATES[run.state],
+        run.result,
+        run.error,
+        run.failed_step,
+        run.submitted_ms,
+        run.ended_ms,
+        tuple(_rows(run.body)) if run.body is not None else (),
     )
 
 
 def pack_rows(scope: Scope) -> bytes:
     """The rows of a scope that closes; b"" if it has none."""
+    if not scope.graph.steps and not scope.fans and not scope.rows:
+        return b""
     rows = list(_rows(scope))
     return _encoder.encode(rows) if rows else b""
 
 
-def _rows(scope: Scope) -> Iterator[StepRecord]:
-    if not scope.fans and not scope.rows:
-        for i, name in scope.graph.steps:
-            yield _row(scope, i, name)
-        return
+def _rows(scope: Scope) -> Iterable[StepRecord]:
+    if scope.fans or scope.rows:
+        return _all_rows(scope)
+    return [_row(scope, i, name) for i, name in scope.graph.steps]
+
+
+def _all_rows(scope: Scope) -> Iterator[StepRecord]:
     for i, node in enumerate(scope.graph.nodes):
         if node.name and i >= scope.graph.params:
             yield _row(scope, i, node.name)

@@ -12,8 +12,9 @@ from .core import Core
 from .evaluate import ExpressionError
 from .flows import ArgumentError, cancel_flow, open_flow, parameters
 from .outcome import Outcome
+from .past import digest_of
 from .scopes import Given
-from .state import CANCELLED, EXPIRED, FAILED, NULL, Run, Timer
+from .state import CANCELLED, EXPIRED, FAILED, NULL, Run, Timer, entered
 
 __all__ = ["cancel", "end", "expire", "permitted", "submit"]
 
@@ -23,16 +24,19 @@ _EXPIRED = Failure(type="Expired", message="it had not begun by the time at whic
 
 def submit(core: Core, event: Submit, seq: int) -> None:
     """Takes a run on. The same id is the same run: what comes again changes nothing."""
-    if core.is_known(event.run):
+    mark = digest_of(event.run)
+    if core.is_live(event.run) or core.past.has(mark):
         core.ignore(_again(core, event))
         return
-    run = Run(event.run, core.tables.get(event.plan), event.plan, seq, core.now)
-    run.trigger, run.client, run.priority = event.trigger, event.client, event.priority
+    tables = core.tables.get(event.plan)
+    run = Run(
+        event.run, mark, tables, event.plan, seq, core.now, event.trigger, event.client, event.priority, bool(event.key)
+    )
     run.args, run.expires_ms = event.args, event.expires_ms
     if event.key:
-        run.keyed, run.digest = True, _digest(event)
-    if run.tables is not None:
-        run.flow = run.tables.plan.flow
+        run.digest = _digest(event)
+    if tables is not None:
+        run.flow = tables.plan.flow
     core.add_run(run)
     if core.marks.take(event.run):
         end(core, run, Outcome(CANCELLED, error=_CANCELLED))
@@ -57,6 +61,9 @@ def _admit(core: Core, run: Run) -> None:
     """Begins the run, or lets it wait for its permits."""
     given = _given(core, run)
     if given is None or run.tables is None:
+        return
+    if not permits.is_limited_flow(run.tables.plan):
+        _begin(core, run, given)
         return
     try:
         run.needs = permits.run_needs(run, run.tables.plan, [value or NULL for _, value in given])
@@ -104,7 +111,7 @@ def _begin(core: Core, run: Run, given: list[Given]) -> None:
 def _hold(core: Core, run: Run) -> None:
     """The run waits for something before it begins: until it expires."""
     if run.expires_ms:
-        run.timers["begin"] = Timer("begin", -1, -1, -1, run.expires_ms)
+        run.timers = entered(run.timers, "begin", Timer("begin", -1, -1, -1, run.expires_ms))
         core.commands.append(SetTimer(run.id, "begin", run.expires_ms))
 
 
@@ -132,7 +139,8 @@ def end(core: Core, run: Run, outcome: Outcome) -> None:
     run.ended_ms = core.now
     run.scopes.clear()
     core.claims.close_run(run.id)
-    for name in list(run.timers):
-        core.drop_timer(run, name)
-    core.past.add(run.id, core.now, run.keyed)
+    if run.timers:
+        for name in list(run.timers):
+            core.drop_timer(run, name)
+    core.past.add(run.mark, core.now, run.keyed)
     core.commands.append(EndRun(run.id, run.client))

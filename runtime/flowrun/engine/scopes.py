@@ -35,32 +35,30 @@ def open_scope(
     flow: FlowState | None = None,
 ) -> Scope:
     """An instance of a block with these parameters; its first nodes go on the agenda."""
-    size, params, gates = graph.size, graph.params, len(graph.gate_node)
+    size, rest = graph.size, graph.size - graph.params
     scope = Scope(
-        run=run,
-        graph=graph,
-        id=run.next_scope,
-        kind=kind,
-        parent=parent,
-        node=node,
-        index=index,
-        label=label,
-        states=bytearray(size),
-        values=[value for _, value in given] + [None] * (size - params),
-        open=size - params,
-        pending=graph.pending[:],
-        verdicts=bytearray(size),
-        guarded=graph.guarded[:],
-        counts=graph.counts[:],
-        decided=bytearray(gates),
-        flow=flow,
+        run,
+        graph,
+        run.next_scope,
+        kind,
+        parent,
+        node,
+        index,
+        label,
+        bytearray([state for state, _ in given]) + bytes(rest),
+        [value for _, value in given] + [None] * rest,
+        rest,
+        graph.pending[:],
+        bytearray(size),
+        graph.guarded[:],
+        graph.counts[:],
+        bytearray(len(graph.gate_node)),
     )
+    scope.flow = flow
+    run.scopes[run.next_scope] = scope
     run.next_scope += 1
-    run.scopes[scope.id] = scope
-    for i, (state, _) in enumerate(given):
-        scope.states[i] = state
-        if graph.awaited[i]:
-            core.agenda.append((PROPAGATE, scope, i, 0))
+    for i in graph.awaited_params:
+        core.agenda.append((PROPAGATE, scope, i, 0))
     for i in graph.roots:
         core.agenda.append((START, scope, i, 0))
     if not scope.open:

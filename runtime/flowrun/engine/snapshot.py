@@ -37,7 +37,7 @@ class Head(msgspec.Struct, array_like=True, frozen=True):
 
 #: fields of a run that are written as they are, after those of the head
 _RUN_FIELDS = (
-    "seq", "submitted_ms", "trigger", "client", "priority", "keyed", "next_scope", "flow", "result", "error",
+    "mark", "seq", "submitted_ms", "trigger", "client", "priority", "keyed", "next_scope", "flow", "result", "error",
     "failed_step", "ended_ms", "args", "digest", "expires_ms", "needs", "held",
 )  # fmt: skip
 _SCOPE_FIELDS = tuple(name for name in Scope.__struct_fields__ if name not in ("run", "graph"))
@@ -80,7 +80,7 @@ def head_of(data: bytes) -> Head:
 def unpack_run(data: bytes, tables: Tables | None) -> Run:
     """The run. `tables` are those of its plan; None: the plan cannot be had, and the run never began."""
     name, plan, state, _, timers, fields, scopes = _decoder.decode(data)
-    run = Run(name, tables, plan, 0, 0)
+    run = Run(name, b"", tables, plan, 0, 0)
     run.state, run.timers = state, timers
     for field, value in zip(_RUN_FIELDS, fields, strict=True):
         setattr(run, field, value)

@@ -175,11 +175,11 @@ class Loop(_Part):
     cancelled: int = 0
 
 
-class FlowState(_Part):
+class FlowState(_Part, gc=False):
     """The run, or the child run, whose body a scope is."""
 
     #: scopes of handlers that run
-    handlers: list[int] = msgspec.field(default_factory=list)
+    handlers: tuple[int, ...] = ()
     #: decided when the body has ended, before the handlers
     state: int = RUNNING
     value: bytes = NULL
@@ -299,6 +299,8 @@ class Run(msgspec.Struct, eq=False):
     """A run that was submitted, and whose record is not yet stored."""
 
     id: str
+    #: as the past knows it: `past.digest_of(id)`
+    mark: bytes
     tables: Tables | None
     plan: str
     #: place of its submission in the inbox
@@ -322,7 +324,7 @@ class Run(msgspec.Struct, eq=False):
     held: int = 0
     scopes: dict[int, Scope] = msgspec.field(default_factory=dict)
     next_scope: int = 0
-    timers: dict[str, Timer] = msgspec.field(default_factory=dict)
+    timers: dict[str, Timer] = EMPTY
     #: the body of the flow, kept for the record when the run has ended
     body: Scope | None = None
     flow: str = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flowrun.engine.past import Past
+from flowrun.engine.past import Past, digest_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 def test_ids_are_remembered_for_their_time() -> None:
     past = Past()
     past.remember_ms, past.keep_ms = 1_000, 100_000
-    past.add("a", 0, False)
-    past.add("k", 0, True)
-    past.add("b", 1_000, False)
+    past.add(digest_of("a"), 0, False)
+    past.add(digest_of("k"), 0, True)
+    past.add(digest_of("b"), 1_000, False)
     assert "a" in past
-    past.add("c", 1_002, False)
+    past.add(digest_of("c"), 1_002, False)
     assert "a" not in past
     assert all(run in past for run in "kbc")
     past.prune(10_000)
@@ -33,7 +33,7 @@ def test_pieces_that_changed_are_enough(steps: list[tuple[int, bool]]) -> None:
     now = 0
     for number, (wait, keyed) in enumerate(steps):
         now += wait
-        past.add(f"run{number}", now, keyed)
+        past.add(digest_of(f"run{number}"), now, keyed)
         packed.update((name, past.pack_piece(name)) for name in past.take_changed())
         other = Past()
         other.restore(past.pack())
@@ -46,7 +46,7 @@ def test_pieces_that_changed_are_enough(steps: list[tuple[int, bool]]) -> None:
 def test_many_ids_take_little() -> None:
     past = Past()
     for number in range(100_000):
-        past.add(f"run{number}", number // 100, False)
+        past.add(digest_of(f"run{number}"), number // 100, False)
     packed = [past.pack_piece(name) for name in past.take_changed()]
     assert sum(map(len, packed)) < 1_010_000
     assert all(f"run{number}" in past for number in range(0, 100_000, 997))
