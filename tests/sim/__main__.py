@@ -1,8 +1,8 @@
 """Runs simulations.
 
-    python -m tests.sim --seeds 5000              seeds 0..4999, on two processes; ends with 1 if one found a violation
-    python -m tests.sim --seed 123 --verbose      one of them again, with all that happened in it
-    python -m tests.sim --break fencing           a broken engine: ends with 0 as soon as a seed found the violation
+python -m tests.sim --seeds 5000              seeds 0..4999, on two processes; ends with 1 if one found a violation
+python -m tests.sim --seed 123 --verbose      one of them again, with all that happened in it
+python -m tests.sim --break fencing           a broken engine: ends with 0 as soon as a seed found the violation
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import multiprocessing
 import os
 import sys
 import time
-import traceback
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -24,17 +23,15 @@ from .world import Ending, simulate
 __all__ = ["main"]
 
 
-def _one(job: tuple[int, str | None]) -> Ending:
-    seed, mutant = job
+def _one(job: tuple[int, str | None, bool]) -> Ending:
+    seed, mutant, verbose = job
     with broken(mutant):
         ending = simulate(seed)
-    if ending.violation is None:
-        ending.history.clear()
-    return ending.portable()
+    return ending.portable(verbose)
 
 
-def _endings(seeds: range, mutant: str | None, jobs: int) -> Iterator[Ending]:
-    work = ((seed, mutant) for seed in seeds)
+def _endings(seeds: range, mutant: str | None, jobs: int, verbose: bool) -> Iterator[Ending]:
+    work = ((seed, mutant, verbose) for seed in seeds)
     if jobs == 1:
         yield from map(_one, work)
         return
@@ -47,7 +44,7 @@ def _quiet() -> None:
     """Dead processes' coroutines are thrown away as they are, which Python finds worth telling."""
     sys.unraisablehook = lambda unraisable: None
     warnings.simplefilter("ignore")
-    logging.disable(logging.CRITICAL)
+    logging.getLogger("flow").propagate = False  # its lines are in the history
 
 
 def _told(ending: Ending, verbose: bool) -> None:
@@ -64,7 +61,7 @@ def _run(args: argparse.Namespace) -> int:
     troubles: Counter[str] = Counter()
     runs = steps = 0
     seeds = range(args.seed, args.seed + 1) if args.seed is not None else range(args.first, args.first + args.seeds)
-    for ending in _endings(seeds, args.mutant, 1 if args.seed is not None else args.jobs):
+    for ending in _endings(seeds, args.mutant, 1 if args.seed is not None else args.jobs, args.verbose):
         count += 1
         runs, steps = runs + ending.runs, steps + ending.steps
         troubles.update(ending.troubles)
@@ -77,9 +74,7 @@ def _run(args: argparse.Namespace) -> int:
         if args.seed is None and count % 500 == 0:
             print(f"{count} seeds, {found} violations, {time.monotonic() - began:.0f} s", flush=True)
     told = ", ".join(f"{kind} {number}" for kind, number in sorted(troubles.items()))
-    print(
-        f"{count} seeds, {found} violations, {runs} runs, {steps} steps, {time.monotonic() - began:.1f} s; {told}"
-    )
+    print(f"{count} seeds, {found} violations, {runs} runs, {steps} steps, {time.monotonic() - began:.1f} s; {told}")
     if args.mutant:
         print(f"`{args.mutant}` was {'caught' if found else 'not caught'} within {count} seeds")
         return 0 if found else 1

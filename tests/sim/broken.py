@@ -7,8 +7,16 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 from unittest import mock
 
-from flowrun.engine import tasks
+import msgspec
+from flowrun.coordinator import Coordinator, takeover
+from flowrun.coordinator.sends import Sends
+from flowrun.engine import Engine, grants, tasks
+from flowrun.engine.claims import Claims
+from flowrun.engine.past import Past
+from flowrun.engine.quotas import Quotas
+from flowrun.memory import MemoryTransport
 from flowrun.memory.work import Work, WorkStream
+from flowrun.messages import Grant
 
 __all__ = ["MUTANTS", "broken"]
 
@@ -41,10 +49,141 @@ def _dedupe() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _slots() -> Iterator[None]:
+    """Whoever has slots of a pool never gives them back."""
+
+    def keep(self: Claims, *args: Any) -> None:
+        """Nobody is told."""
+
+    with mock.patch.object(Claims, "give_back", keep), mock.patch.object(Claims, "close", keep):
+        yield
+
+
+@contextmanager
+def _snapshot_timers() -> Iterator[None]:
+    """A snapshot does not hold the timers of its runs."""
+    pack_run = Engine.pack_run
+
+    def without_timers(self: Engine, run: str) -> bytes:
+        data = pack_run(self, run)
+        if not data or self.past.owns(run):
+            return data
+        head: list[Any] = msgspec.msgpack.decode(data)
+        head[4] = {}
+        return msgspec.msgpack.encode(head)
+
+    with mock.patch.object(Engine, "pack_run", without_timers):
+        yield
+
+
+@contextmanager
+def _blind_takeover() -> Iterator[None]:
+    """A new leader dispatches all that is owed, without a look at what stands in the work stream."""
+    with mock.patch.object(takeover, "bundles_of", return_value=[]):
+        yield
+
+
+@contextmanager
+def _purge() -> Iterator[None]:
+    """The inbox is purged to its end whenever a snapshot is taken."""
+    purge = MemoryTransport._purge
+
+    def too_far(self: MemoryTransport, partition: str, before: int) -> None:
+        purge(self, partition, self.server.inbox(partition).last_seq)
+
+    with mock.patch.object(MemoryTransport, "_purge", too_far):
+        yield
+
+
+@contextmanager
+def _grants() -> Iterator[None]:
+    """A grant that comes twice counts twice."""
+    take = grants._take
+
+    def counts(core: Any, grant: Grant) -> None:
+        claim = core.claims.find(grant.holder, grant.quota)
+        if claim is not None and claim.granted >= grant.granted:
+            grant = msgspec.structs.replace(grant, granted=claim.granted + 1)
+        take(core, grant)
+
+    with mock.patch.object(grants, "_take", counts):
+        yield
+
+
+@contextmanager
+def _limits() -> Iterator[None]:
+    """An owner of permits forgets what it granted when it restores a snapshot."""
+    restore = Quotas.restore
+
+    def forgets(self: Quotas, data: bytes) -> None:
+        restore(self, data)
+        for quota in self.by_name.values():
+            quota.taken = 0
+
+    with mock.patch.object(Quotas, "restore", forgets):
+        yield
+
+
+@contextmanager
+def _sends() -> Iterator[None]:
+    """A snapshot does not hold what is on its way to other partitions."""
+    with mock.patch.object(Sends, "pending", property(lambda self: ())):
+        yield
+
+
+@contextmanager
+def _early_timers() -> Iterator[None]:
+    """A timer acts when its event comes, also when that is too early."""
+    timer = Engine._timer
+
+    def acts(self: Engine, event: Any) -> None:
+        run = self.find(event.run)
+        set_ = run.timers.get(event.timer) if run else None
+        if run is not None and set_ is not None:
+            run.timers[event.timer] = msgspec.structs.replace(set_, at_ms=0)
+        timer(self, event)
+
+    with mock.patch.object(Engine, "_timer", acts):
+        yield
+
+
+@contextmanager
+def _past() -> Iterator[None]:
+    """Nobody remembers which runs ended."""
+    with mock.patch.object(Past, "__contains__", return_value=False):
+        yield
+
+
+@contextmanager
+def _ends() -> Iterator[None]:
+    """A new leader does not store the records of runs that ended before."""
+    with mock.patch.object(Coordinator, "_end_again", return_value=None):
+        yield
+
+
+@contextmanager
+def _losses() -> Iterator[None]:
+    """That a bundle was lost is not acted upon."""
+    with mock.patch.object(Engine, "_lose", return_value=None):
+        yield
+
+
 #: name -> what makes the defect
 MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "fencing": _fencing,
     "dedupe": _dedupe,
+    "slots": _slots,
+    "snapshot-timers": _snapshot_timers,
+    "blind-takeover": _blind_takeover,
+    "purge": _purge,
+    "grants": _grants,
+    "limits": _limits,
+    "sends": _sends,
+    "early-timers": _early_timers,
+    "past": _past,
+    "ends": _ends,
+    "losses": _losses,
 }
 
 

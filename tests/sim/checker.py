@@ -6,11 +6,8 @@ import math
 from collections.abc import Callable, Iterator
 
 from flowc.plan import Plan
-from flowrun.coordinator.events import parts_by_run, run_of
 from flowrun.engine import Engine
-from flowrun.engine.commands import Ready
 from flowrun.engine.snapshot import pack_run
-from flowrun.engine.state import Timer
 from flowrun.memory import Effect, MemoryServer
 from flowrun.messages import (
     Bundle,
@@ -18,7 +15,6 @@ from flowrun.messages import (
     Lost,
     Outcome,
     Results,
-    Submit,
     TimerFired,
     WorkItem,
     unpack,
@@ -28,7 +24,6 @@ from flowrun.messages import (
 from . import invariants
 from .history import History
 from .invariants import Violation
-from .programs import program
 
 __all__ = ["Checker", "Fold"]
 
@@ -151,8 +146,7 @@ class Checker:
             fold = self.folds[partition] = Fold(partition, self._server.settings.partitions, self._plans.get)
         fold.seq, fold.now_ms = seq, max(fold.now_ms, record.time_ms)
         for event in unpack_events(data):
-            for part in parts_by_run(event):
-                self._decide(fold, part, seq)
+            self._decide(fold, event, seq)
             self._note_results(event)
         invariants.limits_are_kept(fold.engine for fold in self.folds.values())
 
@@ -173,17 +167,15 @@ class Checker:
                 self._gone(bundle)
 
     def _decide(self, fold: Fold, event: Event, seq: int) -> None:
-        engine, name = fold.engine, run_of(event)
-        run = engine.peek(name)
-        is_second = isinstance(event, Results) and self._all_ended(event)
-        packed = pack_run(run) if is_second and run else b""
-        timers: dict[str, Timer] = dict(run.timers) if run and isinstance(event, TimerFired) else {}
+        engine = fold.engine
+        before = self._second_time(engine, event)
+        run = engine.peek(event.run) if isinstance(event, TimerFired) else None
+        timer = run.timers.get(event.timer) if run and isinstance(event, TimerFired) else None
         fold.decide(event, seq)
-        after = engine.peek(name)
-        if is_second and run and not _is_open(event):
-            invariants.a_second_result_changes_nothing(name, packed, pack_run(after) if after else b"", str(event))
-        if isinstance(event, TimerFired) and after is not None:
-            invariants.no_timer_is_early(timers, name, event.timer, fold.now_ms, after.timers)
+        for name, packed in before.items():
+            invariants.a_second_result_changes_nothing(name, packed, engine.pack_run(name), str(event))
+        if isinstance(event, TimerFired) and run is not None:
+            invariants.no_timer_is_early(timer, event.run, event.timer, fold.now_ms, run.timers)
         for touched in engine.take_touched():
             self._check_run(fold, touched)
 
@@ -195,8 +187,15 @@ class Checker:
         self._states[name] = {scope.id: bytes(scope.states) for scope in run.scopes.values()}
         invariants.all_that_waits_will_be_woken(run)
 
-    def _all_ended(self, event: Results) -> bool:
-        return all(unit in self._ended for outcome in event.outcomes for unit in _units_of(outcome))
+    def _second_time(self, engine: Engine, event: Event) -> dict[str, bytes]:
+        """If all of an event are results of what has one: the runs, packed."""
+        if not isinstance(event, Results):
+            return {}
+        if any(outcome.state == "returned" for outcome in event.outcomes):
+            return {}
+        if not all(unit in self._ended for outcome in event.outcomes for unit in _units_of(outcome)):
+            return {}
+        return {outcome.run: engine.pack_run(outcome.run) for outcome in event.outcomes}
 
     # ---- leaders
 
@@ -214,8 +213,7 @@ class Checker:
                 break
             fold.now_ms = max(fold.now_ms, time_ms)
             for event in unpack_events(data):
-                for part in parts_by_run(event):
-                    fold.decide(part, number)
+                fold.decide(event, number)
         engine = fold.engine
         folded = {name: pack_run(run) for name, run in engine.runs.items() if not run.ended}
         try:
@@ -238,8 +236,3 @@ def _units_of(outcome: Outcome) -> Iterator[_Unit]:
     name = f"{outcome.run}/{outcome.scope}/{outcome.node}/{outcome.attempt}"
     for index in range(outcome.first, outcome.last) if outcome.first >= 0 else (-1,):
         yield name, index
-
-
-def _is_open(event: Event) -> bool:
-    """It hands something back, which is no result."""
-    return isinstance(event, Results) and any(outcome.state == "returned" for outcome in event.outcomes)

@@ -101,9 +101,7 @@ def _with_limits(plan: Plan, chance: random.Random) -> Plan:
     # a child that holds slots which its own steps wait for would wait for ever
     nodes = [node for block in plan.blocks for node in block.nodes]
     of_children = {node.settings for node in nodes if isinstance(node, ChildNode)}
-    settings = tuple(
-        one if place in of_children else _limited(one, chance) for place, one in enumerate(plan.settings)
-    )
+    settings = tuple(one if place in of_children else _limited(one, chance) for place, one in enumerate(plan.settings))
     return msgspec.structs.replace(plan, settings=settings, pools=POOLS, limits=LIMITS)
 
 

@@ -17,7 +17,19 @@ from flowc.plan import EachNode, Plan, TaskNode, decode
 from flowrun import values
 from flowrun.errors import FlowError
 from flowrun.memory import MemoryTransport
-from flowrun.messages import Bundle, Failure, Holding, Lost, Outcome, Presence, Results, WorkItem, pack, pack_events, unpack
+from flowrun.messages import (
+    Bundle,
+    Failure,
+    Holding,
+    Lost,
+    Outcome,
+    Presence,
+    Results,
+    WorkItem,
+    pack,
+    pack_events,
+    unpack,
+)
 from flowrun.settings import Settings
 from flowrun.transport import Delivery
 from flowrun.worker.execute import Executions, run

@@ -8,6 +8,8 @@ accepted must end, and end right. What must hold at every moment is checked at e
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import logging
 import os
 import random
 import secrets
@@ -59,12 +61,12 @@ class Ending:
     lines: tuple[str, ...] = ()
     cause: str = ""
 
-    def portable(self) -> Ending:
-        """Such that another process can have it."""
+    def portable(self, verbose: bool) -> Ending:
+        """Such that another process can have it; with its history only if that is wanted."""
         violation = Violation(str(self.violation)) if self.violation is not None else None
         cause = self.violation.__cause__ if self.violation is not None else None
         return replace(
-            self, violation=violation, history=[], lines=tuple(map(str, self.history)),
+            self, violation=violation, history=[], lines=tuple(map(str, self.history)) if verbose else (),
             cause="".join(traceback.format_exception(cause)) if cause else "",
         )  # fmt: skip
 
@@ -322,8 +324,6 @@ class World:
     # ---- its course
 
     async def main(self) -> None:
-        import contextvars
-
         self.outside = contextvars.copy_context()
         self.build()
         for partition in partitions(self.partitions):
@@ -378,24 +378,63 @@ class World:
         self.checker.compare(partition, self.server.inboxes[partition].last_seq, runs)
 
 
+class _ToHistory(logging.Handler):
+    """Log lines are part of what happened."""
+
+    def __init__(self, history: History) -> None:
+        super().__init__(logging.INFO)
+        self._history = history
+
+    def emit(self, record: logging.LogRecord) -> None:
+        process = current_process()
+        self._history.note(process.name if process else "", "logs", self.format(record))
+
+
+@contextmanager
+def _logged(history: History) -> Iterator[None]:
+    log, handler = logging.getLogger("flow"), _ToHistory(history)
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+
+
 @contextmanager
 def _seeded(world: World) -> Iterator[None]:
-    """Clocks and random numbers of the code under test come from the simulation."""
+    """Clocks, random numbers and what tells processes apart come from the simulation, for the code under test."""
     chance = random.Random(world.seed + 1)
 
     def now() -> float:
         process = current_process()
         return EPOCH_MS / 1000 + world.loop.time() + (process.clock_offset if process else 0.0)
 
+    def now_ns() -> int:
+        return int(now() * 1e9)
+
+    def token_hex(size: int = 16) -> str:
+        return f"{chance.getrandbits(8 * size):0{2 * size}x}"
+
+    def pid() -> int:
+        process = current_process()
+        return process.pid if process else 0
+
+    def boot_id() -> str:
+        process = current_process()
+        return process.host if process else ""
+
     with (
         mock.patch.object(time, "time", now),
-        mock.patch.object(time, "time_ns", lambda: int(now() * 1e9)),
-        mock.patch.object(secrets, "token_hex", lambda size=16: f"{chance.getrandbits(8 * size):0{2 * size}x}"),
+        mock.patch.object(time, "time_ns", now_ns),
+        mock.patch.object(secrets, "token_hex", token_hex),
         mock.patch.object(secrets, "choice", chance.choice),
-        mock.patch.object(os, "getpid", lambda: process.pid if (process := current_process()) else 0),
+        mock.patch.object(os, "getpid", pid),
         mock.patch.object(os, "kill", world.signal),
-        mock.patch("flowrun.lease._boot_id", lambda: process.host if (process := current_process()) else ""),
+        mock.patch("flowrun.lease._boot_id", boot_id),
+        # processes are killed all the time, which no item is to be blamed for
         mock.patch("flowrun.engine.tasks.MAX_CRASHES", 1_000_000),
+        mock.patch("flowrun.engine.ranges.MAX_CRASHES", 1_000_000, create=True),
     ):
         yield
 
@@ -403,7 +442,7 @@ def _seeded(world: World) -> Iterator[None]:
 def simulate(seed: int) -> Ending:
     """Runs the simulation of a seed: the same every time, with the same hash seed of Python."""
     world = World(seed)
-    with _seeded(world):
+    with _seeded(world), _logged(world.history):
         try:
             world.loop.run(world.main())
         except Stuck as error:
