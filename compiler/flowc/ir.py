@@ -36,9 +36,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
-    "Arm", "Block", "BranchStep", "CallStep", "CatchStep", "ChildStep", "Connection", "EachStep", "Expr", "Flow",
-    "Handler", "JoinStep", "Merge", "Param", "Pool", "Program", "Queue", "RepeatStep", "Retry", "Rule", "Settings",
-    "Step", "Task", "TaskParam", "UsingStep", "ValueStep", "WatchStep",
+    "Arm", "Block", "BranchStep", "CallStep", "CatchStep", "ChildStep", "Concurrency", "Connection", "EachStep", "Expr",
+    "Flow", "Handler", "JoinStep", "Limit", "Merge", "Param", "Pool", "Program", "Queue", "RepeatStep", "Retry", "Rule",
+    "Settings", "Step", "Task", "TaskParam", "UsingStep", "ValueStep", "WatchStep",
 ]  # fmt: skip
 
 Expr = list[Any]
@@ -68,6 +68,17 @@ class Retry(Model):
     never: tuple[str, ...] = ()
 
 
+class Concurrency(Model):
+    """How many run at the same time in the whole environment, of those with the same key."""
+
+    limit: int = Field(ge=1)
+    #: of a task over ["arg", name], else over ids; None: all have the same
+    key: Expr | None = None
+    on_conflict: Literal["queue", "cancel_running", "cancel_new", "skip"] = "queue"
+    #: key in Program.tasks of the task that sets it, whose calls are counted together; "": a step's, or a flow's own
+    task: str = ""
+
+
 class Settings(Model):
     """The settings of one call, merged: flow.toml, flow, task, `with`."""
 
@@ -86,6 +97,9 @@ class Settings(Model):
     #: it begins so long after it might have, or not before a time (milliseconds since 1970)
     delay_ms: int | None = None
     at_ms: int | None = None
+    #: a rate that its starts keep to
+    limit: str | None = None
+    concurrency: Concurrency | None = None
     executor: Literal["process", "thread", "async"] = "process"
     env: tuple[tuple[str, str], ...] = ()
     tags: tuple[str, ...] = ()
@@ -293,6 +307,9 @@ class Flow(Model):
     returns: str | None
     #: of the whole run
     timeout_ms: int | None = None
+    #: of its runs; the key is over the parameters
+    concurrency: Concurrency | None = None
+    max_active_runs: int | None = Field(default=None, ge=1)
     body: Block
     handlers: tuple[Handler, ...] = ()
 
@@ -323,6 +340,15 @@ class Pool(Model):
     slots: int = Field(ge=1)
 
 
+class Limit(Model):
+    """A rate: a bucket of `burst` tokens that fills at `rate` per `per_ms`."""
+
+    name: str
+    rate: int = Field(ge=1)
+    per_ms: int = Field(ge=1)
+    burst: int = Field(ge=1)
+
+
 class Queue(Model):
     name: str
     priority: int | None = None
@@ -343,5 +369,6 @@ class Program(Model):
     flows: dict[str, Flow]
     tasks: dict[str, Task]
     pools: dict[str, Pool] = {}
+    limits: dict[str, Limit] = {}
     queues: dict[str, Queue] = {}
     connections: dict[str, Connection] = {}

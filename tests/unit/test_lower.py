@@ -594,6 +594,44 @@ def test_a_merge_is_a_step_only_where_no_arm_has_one_of_its_name() -> None:
     assert [node.name for _, node in of_kind(made, plan.MergeNode)] == ["", "z"]
 
 
+def keyed(key: Expr | None, task: str = "") -> ir.Settings:
+    return ir.Settings(concurrency=ir.Concurrency(limit=2, key=key, task=task, on_conflict="skip"), limit="api")
+
+
+def test_a_key_of_concurrency_is_over_the_inputs_of_its_step() -> None:
+    limits = {"api": ir.Limit(name="api", rate=5, per_ms=1_000, burst=2)}
+    steps = call(1), call(2, ref(1), settings=keyed(ref(1))), call(3, lit(7), settings=keyed(["arg", "p0"], "a.flow:t"))
+    made = lower(program(flow(*steps), limits=limits), "f")
+    check(made)
+    first, second = (made.settings[nodes(made)[name][1].settings] for name in ("s2", "s3"))
+    assert first.concurrency == plan.ConcurrencyDef(limit=2, key=["in", 0], on_conflict="skip")
+    assert second.concurrency == plan.ConcurrencyDef(limit=2, key=["lit", 7], on_conflict="skip", name="a.flow:t")
+    assert made.limits == (plan.LimitDef(name="api", rate=5, per_ms=1_000, burst=2),)
+    assert (first.limit, second.limit) == (0, 0)
+
+
+def test_a_key_makes_the_step_wait_for_what_it_is_made_of() -> None:
+    made = lowered(call(1), call(2, settings=ir.Settings(concurrency=ir.Concurrency(limit=1, key=ref(1)))))
+    assert [given.node for given in nodes(made)["s2"][1].inputs] == [nodes(made)["s1"][0]]
+
+
+def test_items_with_a_bound_of_their_own_are_scopes() -> None:
+    bound = ir.Settings(concurrency=ir.Concurrency(limit=1))
+    for settings, simple in ((SETTINGS, True), (bound, False)):
+        body = block(call(3, ref(2), settings=settings), result=ref(3))
+        made = lowered(call(9, type="list<int>"), each(1, ref(9), body, (2,)), result=ref(1))
+        assert of_kind(made, plan.EachNode)[0][1].simple is simple
+
+
+def test_a_flow_s_key_is_over_its_parameters() -> None:
+    param = ir.Param(id=5, name="tenant", type="string")
+    main = flow(call(1), params=(param,)).model_copy(
+        update={"concurrency": ir.Concurrency(limit=1, key=ref(5)), "max_active_runs": 3}
+    )
+    made = lower(program(main), "f")
+    assert (made.concurrency, made.max_active_runs) == (plan.ConcurrencyDef(limit=1, key=["in", 1]), 3)
+
+
 def test_a_constant_in_a_command_stays_a_value() -> None:
     template = ["str", lit("ls "), ["call", "string", lit("a b")], ["op", "+", lit("c"), lit("d")], lit(" x")]
     task = TASK.model_copy(update={"operator": "shell", "template": template})

@@ -67,6 +67,7 @@ def check(modules: list[Module], project: Project, findings: Findings) -> ir.Pro
         flows=flows,
         tasks=tasks,
         pools=resources.pools,
+        limits=resources.limits,
         queues=resources.queues,
         connections=resources.connections,
     )

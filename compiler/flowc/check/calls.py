@@ -19,7 +19,7 @@ from .composites import inline
 from .context import BROKEN, Context, Row, Value, With, read
 from .names import is_broken, unknown_callable
 from .report import accept
-from .settings import check_slots, names_at, refuse_passed
+from .settings import check_slots, is_limited, names_at, refuse_passed
 from .signatures import Param, Signature
 from .targets import RULES, callee_name, symbol_of
 from .types import assignable, shown
@@ -219,8 +219,8 @@ def _step(
         refuse_passed(cx, node, symbol.name, settings)
         if settings.pool is not None:
             cx.shared.pooled_calls.append((settings.pool, symbol, cx.span(node)))
-        elif row is not None and "priority" in row:
-            # it says who gets slots first; the steps inside have priorities of their own
+        elif row is not None and "priority" in row and not is_limited(settings):
+            # it says who gets permits first; the steps inside have priorities of their own
             cx.report("not-active-yet", node, construct="`priority` on a call of a flow without a `pool`")
         header = cx.header(node, name, signature.returns)
         step: ir.Step = ir.ChildStep(**header, flow=symbol.key, args=args, settings=settings)
@@ -229,6 +229,8 @@ def _step(
             if param.name not in args and param.default is not None:
                 args[param.name] = param.default
         settings = _settings(cx, node, (cx.state.defaults, cx.shared.task_rows.get(symbol), *cx.rows, row))
+        if settings.concurrency is not None and settings.concurrency.task and settings.pool is not None:
+            cx.shared.keyed_calls.append((settings.concurrency.task, settings.pool, cx.span(node)))
         header = cx.header(node, name, signature.returns)
         step = ir.CallStep(**header, task=symbol.key, args=args, settings=settings)
     cx.emit(step)

@@ -191,6 +191,8 @@ class Shared:
         self.calls: list[tuple[Symbol, Symbol, Span]] = []
         #: calls of flows that hold slots: (pool, callee, where)
         self.pooled_calls: list[tuple[str, Symbol, Span]] = []
+        #: calls of tasks that bound their own concurrency, and hold slots too: (key of the task, pool, where)
+        self.keyed_calls: list[tuple[str, str, Span]] = []
         #: names of resources and variables that are used, as Symbol.key
         self.used: set[str] = set()
         #: pools, queues and connections of the whole program by kind and name

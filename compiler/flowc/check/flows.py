@@ -34,13 +34,15 @@ def read_flow(shared: Shared, signature: Signature, project_row: Row) -> ir.Flow
     assert isinstance(node, syntax.FlowDecl)
     place = Context(shared, symbol.module, symbol)
     place.name_params(param.node for param in signature.params)
-    head = _head(place, node)
-    timeout = head.pop("timeout_ms", None)
-    defaults = head.pop("defaults", {})
-    state = FlowState(symbol, {**project_row, **defaults, **head})
+    state = FlowState(symbol, {})
     cx = Context(shared, symbol.module, symbol, state)
     cx.out = []
     params = _params(cx, signature)
+    head = _head(place, cx, node)
+    timeout = head.pop("timeout_ms", None)
+    concurrency, max_active_runs = head.pop("concurrency", None), head.pop("max_active_runs", None)
+    defaults = head.pop("defaults", {})
+    state.defaults = {**project_row, **defaults, **head}
     cx.is_head = True
     cx.returns = _returns(cx, node, signature)
     result = block(cx, node.body)
@@ -59,6 +61,8 @@ def read_flow(shared: Shared, signature: Signature, project_row: Row) -> ir.Flow
         params=params,
         returns=None if node.signature.returns is None else shared.text(signature.returns),
         timeout_ms=timeout,
+        concurrency=concurrency,
+        max_active_runs=max_active_runs,
         body=body,
         handlers=handlers,
     )
@@ -120,11 +124,12 @@ def _blocks(node: syntax.Block | syntax.If) -> list[syntax.Block]:
 # ---- the head -------------------------------------------------------------------------------------------------------
 
 
-def _head(place: Context, node: syntax.FlowDecl) -> dict[str, Any]:
-    """The settings of a flow: its own `timeout`, `defaults`, and those that its steps inherit."""
+def _head(place: Context, cx: Context, node: syntax.FlowDecl) -> dict[str, Any]:
+    """The settings of a flow: those of its runs, `defaults`, and those that its steps inherit. In `cx` its parameters
+    can be read."""
     row: dict[str, Any] = {}
     seen: dict[str, syntax.Node] = {}
-    reader = Reader(place)
+    reader = Reader(place, keys=cx)
     for statement in node.body.statements:
         if isinstance(statement, syntax.Setting):
             key, value = statement.name, statement.value

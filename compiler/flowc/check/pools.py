@@ -3,7 +3,8 @@
 The call of a flow with a `pool` holds its slots until the child run has ended, while the steps inside wait for theirs.
 So a pool that is held waits for every pool that is used inside, at any depth. Where these waits make a circle (a pool
 that waits for itself is the shortest), runs can hold what each other needs, however many slots there are: enough calls
-at once take them all. The waits of the whole program count, since a pool is one thing in the cluster.
+at once take them all. The waits of the whole program count, since a pool is one thing in the cluster. The bound that a
+task sets on its own calls (`concurrency`) counts like a pool: a call takes it first, and then waits for its slots.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ def report_deadlocks(shared: Shared, flows: Mapping[str, ir.Flow]) -> None:
         return
     needs: dict[str, dict[str, None]] = {}
     waits: _Waits = {}
+    for task, pool, span in shared.keyed_calls:  # a key is taken before the slots
+        waits.setdefault(_calls_of(task), {}).setdefault(pool, span)
     for pool, callee, span in dict.fromkeys(shared.pooled_calls):  # a composite is read once more where it is called
         for needed in _needs(callee.key, flows, needs):
             path = _path(needed, pool, waits)
@@ -36,12 +39,17 @@ def report_deadlocks(shared: Shared, flows: Mapping[str, ir.Flow]) -> None:
                 waits.setdefault(pool, {}).setdefault(needed, span)
                 continue
             labels = tuple(
-                Label(span=waits[held][then], text=f"holds `{held}`, and waits for `{then}` inside")
+                Label(span=waits[held][then], text=f"holds `{held}` while it waits for `{then}`")
                 for held, then in itertools.pairwise(path)
             )
             way = " → ".join(f"`{name}`" for name in (pool, *path))
             shared.findings.add("pool-deadlock", span, labels=labels, flow=callee.name, pool=pool, way=way)
             break
+
+
+def _calls_of(task: str) -> str:
+    """How the bound of a task's calls is named among the pools."""
+    return f"concurrency of {task.rpartition(':')[2]}"
 
 
 def _path(start: str, end: str, waits: _Waits) -> tuple[str, ...] | None:
@@ -59,7 +67,7 @@ def _path(start: str, end: str, waits: _Waits) -> tuple[str, ...] | None:
 
 
 def _needs(key: str, flows: Mapping[str, ir.Flow], known: dict[str, dict[str, None]]) -> dict[str, None]:
-    """The pools that a flow uses, with the flows that it calls; in written order."""
+    """The pools (and bounds of tasks) that a flow uses, with the flows that it calls; in written order."""
     if key in known:
         return known[key]
     found = known[key] = {}
@@ -68,6 +76,8 @@ def _needs(key: str, flows: Mapping[str, ir.Flow], known: dict[str, dict[str, No
         for step in _steps((flow.body, *(handler.body for handler in flow.handlers))):
             if step.settings.pool is not None:
                 found[step.settings.pool] = None
+            if step.settings.concurrency is not None and step.settings.concurrency.task:
+                found[_calls_of(step.settings.concurrency.task)] = None
             if isinstance(step, ir.ChildStep):
                 found.update(_needs(step.flow, flows, known))
     return found

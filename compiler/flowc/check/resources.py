@@ -23,6 +23,13 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "sla": ("finish", "start", "warn"),
 }
 _KINDS = (*_FIELDS, "connection")
+#: of the fields that must be there: what to write
+_NEEDED: dict[str, dict[str, str]] = {
+    "pool": {"slots": "write `{ slots: 8 }`"},
+    "limit": {"rate": "write `{ rate: 100, per: 1m }`", "per": "write how long it is for: `per: 1s`"},
+}
+#: a bucket holds what comes in this time, unless `burst` says otherwise, milliseconds
+_BURST_MS = 100
 
 
 class Resources:
@@ -30,6 +37,7 @@ class Resources:
 
     def __init__(self) -> None:
         self.pools: dict[str, ir.Pool] = {}
+        self.limits: dict[str, ir.Limit] = {}
         self.queues: dict[str, ir.Queue] = {}
         self.connections: dict[str, ir.Connection] = {}
 
@@ -75,6 +83,10 @@ def _read(place: Context, node: syntax.Resource, found: Resources) -> None:
         found.queues[name] = ir.Queue(name=name, **row)
         if "priority" in row:
             shared.queue_priorities[name] = row["priority"]
+    elif kind == "limit":
+        rate, per_ms = row.get("rate", 1), row.get("per", 1_000)
+        burst = row.get("burst", max(1, rate * _BURST_MS // per_ms))
+        found.limits[name] = ir.Limit(name=name, rate=rate, per_ms=per_ms, burst=burst)
     else:
         place.report("not-active-yet", node.kind, construct=f"`{kind}`")
 
@@ -108,8 +120,9 @@ def _row(place: Context, node: syntax.Resource, kind: str) -> dict[str, Any]:
         if value is not None:
             row[key] = value
     named = {entry.key.text for entry in node.body.entries if isinstance(entry, syntax.Entry)}
-    if kind == "pool" and "slots" not in named:
-        place.report("missing-setting", node.name, name="slots", where="a pool", hint="write `{ slots: 8 }`")
+    for key, hint in _NEEDED.get(kind, {}).items():
+        if key not in named:
+            place.report("missing-setting", node.name, name=key, where=f"a {kind}", hint=hint)
     return row
 
 

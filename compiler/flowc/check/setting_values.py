@@ -14,12 +14,12 @@ from typing import Any
 from flowc import ir, syntax
 from flowc.resolve import Symbol
 from flowc.suggest import did_you_mean
-from flowc.types import ERROR
+from flowc.types import ERROR, Literals
 
-from .constants import constant, plain
+from .constants import constant, fold, plain
 from .context import Context, Value
 from .names import is_broken, report_unknown
-from .types import shown
+from .types import required, shown
 
 __all__ = ["Reader", "from_plain"]
 
@@ -28,13 +28,23 @@ _DURATION = re.compile(r"(?:\d+(?:ms|s|m|h|d|w))+")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT")
 _BACKOFF_ARGUMENTS = ("first", "factor", "cap", "jitter")
 _BACKOFFS = ("fixed", "linear", "exponential")
+_CONCURRENCY = ("limit", "key", "on_conflict")
+_CONFLICTS = ("queue", "cancel_running", "cancel_new", "skip")
+#: types that a concurrency key may have
+_KEYS = frozenset({"string", "int", "bool", "date", "datetime"})
 
 
 class Reader:
     """Reads the values of one place."""
 
-    def __init__(self, place: Context, *, is_plain: bool = False) -> None:
+    def __init__(self, place: Context, *, is_plain: bool = False, keys: Context | None = None) -> None:
         self.place = place
+        #: where the keys of `concurrency` are read: there may be more names than those of constants
+        self.keys = keys or place
+        #: the task whose settings are read, as Symbol.key; "" for others
+        self.task = ""
+        #: what the setting that is read stands on
+        self.at = ""
         #: the values come from TOML or Python
         self.is_plain = is_plain
 
@@ -216,6 +226,53 @@ class Reader:
             return None
         found = [self.resource(item, name, "connection") for item in node.items]
         return tuple(item for item in found if item is not None)
+
+    # -- concurrency --------------------------------------------------------------------------------------------------
+
+    def concurrency(self, node: syntax.Expression, name: str) -> ir.Concurrency | None:
+        """`2`, or `{ limit: 2, key: tenant, on_conflict: "skip" }`."""
+        if not isinstance(node, syntax.RecordExpr):
+            limit = self.integer(node, name, 1)
+            return None if limit is None else ir.Concurrency(limit=limit, task=self.task)
+        fields: dict[str, Any] = {}
+        seen: set[str] = set()
+        for entry in node.entries:
+            if isinstance(entry, syntax.Spread):
+                self.place.report("not-supported-yet", entry, construct="a spread in settings")
+                continue
+            seen.add(entry.key.text)
+            found = self._concurrency_field(entry)
+            if found is not None:
+                fields[entry.key.text] = found
+        if "limit" not in seen:
+            self.wrong(node, name, "a record with `limit`", "one without", "add `limit: 1`, how many at a time")
+        return ir.Concurrency(**fields, task=self.task) if "limit" in fields else None
+
+    def _concurrency_field(self, entry: syntax.Entry) -> Any:
+        match entry.key.text:
+            case "limit":
+                return self.integer(entry.value, "limit", 1)
+            case "key":
+                return self._key(entry.value)
+            case "on_conflict":
+                return self.choice(entry.value, "on_conflict", _CONFLICTS)
+        hint = did_you_mean(entry.key.text, _CONCURRENCY, "`concurrency` has `limit`, `key` and `on_conflict`")
+        self.place.report("unknown-setting", entry.key, name=entry.key.text, where="`concurrency`", hint=hint)
+        return None
+
+    def _key(self, node: syntax.Expression) -> ir.Expr | None:
+        """What tells apart those that count together. In Python it is the name of a parameter, as a string."""
+        if self.is_plain and isinstance(node, syntax.Literal) and node.kind == "string":
+            node = syntax.Name(node.start, node.end, str(node.value))
+        value = self.keys.derive(out=None).value(node)
+        if value.type == ERROR:
+            return None
+        kind = required(value.type)
+        if not isinstance(kind, Literals) and getattr(kind, "name", "") not in _KEYS:
+            wanted = "a string, an int, a bool, a date or a time"
+            self.wrong(node, "key", wanted, shown(value.type), "make it of a value that tells them apart")
+            return None
+        return fold(value.expr)
 
     # -- retry --------------------------------------------------------------------------------------------------------
 

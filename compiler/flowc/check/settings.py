@@ -17,8 +17,8 @@ from .context import Context, With
 from .setting_values import Reader
 from .targets import first_call, symbol_of
 
-__all__ = ["SETTINGS", "Place", "Setting", "check_slots", "names_at", "read_row", "read_setting", "refuse_passed",
-           "report_setting"]  # fmt: skip
+__all__ = ["SETTINGS", "Place", "Setting", "check_slots", "is_limited", "names_at", "read_row", "read_setting",
+           "refuse_passed", "report_setting"]  # fmt: skip
 
 Place = Literal["task", "step", "child", "flow", "defaults", "each", "repeat", "group"]
 _EVERYWHERE: tuple[Place, ...] = ("task", "step", "flow", "defaults", "each", "group")
@@ -81,6 +81,15 @@ def _pool(reader: Reader, node: syntax.Expression, name: str) -> str | None:
     return reader.resource(node, name, "pool")
 
 
+def _limit(reader: Reader, node: syntax.Expression, name: str) -> str | None:
+    return reader.resource(node, name, "limit")
+
+
+def _concurrency(reader: Reader, node: syntax.Expression, name: str) -> int | ir.Concurrency | None:
+    """Of an `each`, how many items; elsewhere, how many at a time in the whole environment."""
+    return reader.integer(node, name, 1) if reader.at == "each" else reader.concurrency(node, name)
+
+
 def _unread(reader: Reader, node: syntax.Expression, name: str) -> None:
     return None
 
@@ -115,18 +124,19 @@ SETTINGS: dict[str, Setting] = {
         Setting("idempotent", "idempotent", Reader.boolean, _WORK),
         Setting("defaults", "defaults", _unread, ("flow",)),
         Setting("max", "max", _integer(1), ("each", "repeat")),
-        Setting("concurrency", "concurrency", _integer(1), ("each",), ("task", "step", "child"), ("flow",)),
+        Setting("limit", "limit", _limit, (*_EVERYWHERE, "child")),
+        Setting("concurrency", "concurrency", _concurrency, ("task", "step", "child", "flow", "each")),
+        Setting("max_active_runs", "max_active_runs", _integer(1), ("flow",)),
         Setting("on_error", "on_error", _choice("fail", "collect", "skip"), ("each",)),
         Setting("every", "every_ms", _duration, ("repeat",)),
         Setting("join", "join", _join, ("group",)),
         Setting("cancel_rest", "cancel_rest", Reader.boolean, ("group",)),
         Setting("sla", "sla", _unread, (), inactive=(*_EVERYWHERE, "child")),
-        Setting("max_active_runs", "max_active_runs", _unread, (), inactive=("flow",)),
         Setting("catchup", "catchup", _unread, (), inactive=("flow",)),
         Setting("depends_on_past", "depends_on_past", _unread, (), inactive=("flow",)),
     ),
     **_refused(
-        "limit", "soft_timeout", "result", "cache", "memory", "max_tasks_per_process",
+        "soft_timeout", "result", "cache", "memory", "max_tasks_per_process",
         "idempotency_key", "debounce", "batch", "on_failure", "undo", "delivery", "detached",
     ),
 }  # fmt: skip
@@ -176,6 +186,7 @@ def read_setting(
     elif place in setting.inactive:
         reader.place.report("not-active-yet", key, construct=f"`{key.text}`")
     else:
+        reader.at = place
         found = setting.read(reader, value, key.text)
         if found is not None:
             row[setting.field] = found
@@ -193,7 +204,11 @@ _ELSEWHERE = {
     "execution_timeout": "write `timeout: 30s`",
     "dagrun_timeout": "write `timeout: 1h`",
     "soft_time_limit": "write `timeout: 30s`",
-    "rate_limit": "write `pool: name` to limit how much runs at once",
+    "rate_limit": "declare `limit name { rate: 100, per: 1m }` and write `limit: name`",
+    "max_active_tasks": "write `pool: name` to limit how much runs at once",
+    "max_active_tis_per_dag": "write `concurrency: 1`",
+    "concurrency_limit": "write `concurrency: { limit: 1, key: … }`",
+    "concurrency_key": "write `concurrency: { limit: 1, key: … }`",
     "countdown": "write `delay: 10s`",
     "eta": "write `at: 2027-01-31T10:00:00Z`",
     "priority_weight": "write `priority: 5`, from 0 to 9",
@@ -242,9 +257,14 @@ def refuse_passed(cx: Context, node: syntax.Node, flow: str, settings: ir.Settin
                 hint = f"give it to the calls of tasks only, and set it in `{flow}` for its own"
                 construct = f"the setting `{name}` on a call of a flow"
                 cx.shared.findings.add("not-supported-yet", place, help=hint, labels=called, construct=construct)
-            elif name == "priority" and name in row and settings.pool is None:
+            elif name == "priority" and name in row and not is_limited(settings):
                 construct = "`priority` on a call of a flow without a `pool`"
                 cx.shared.findings.add("not-active-yet", place, labels=called, construct=construct)
+
+
+def is_limited(settings: ir.Settings) -> bool:
+    """Something says how many of it may run: its priority says which goes first."""
+    return settings.pool is not None or settings.limit is not None or settings.concurrency is not None
 
 
 def check_slots(cx: Context, node: syntax.Node, settings: ir.Settings) -> None:

@@ -10,7 +10,7 @@ from flowc.suggest import did_you_mean
 from flowc.types import ERROR, NULL, Optional
 
 from .commands import command_text
-from .context import Context, Row, Shared
+from .context import Context, Row, Scope, Shared, Value
 from .setting_values import Reader, from_plain
 from .settings import read_row, read_setting
 from .signatures import Signature
@@ -54,7 +54,7 @@ def _imported(shared: Shared, signature: Signature, function: PythonFunction) ->
     place = Context(shared, symbol.module, symbol)
     where = _import_of(symbol)
     _check_output(place, function, where)
-    row = _python_row(place, function, where)
+    row = _python_row(place, signature, function, where)
     uses = row.pop("uses", ())
     task = _task(shared, signature, _Run("python", function.target), function.doc, uses)
     return TaskInfo(task, row)
@@ -70,13 +70,24 @@ def _import_of(symbol: Symbol) -> syntax.Node:
     return syntax.Ident(0, 0, symbol.name)
 
 
-def _python_row(place: Context, function: PythonFunction, where: syntax.Node) -> dict[str, Any]:
+def _python_row(place: Context, signature: Signature, function: PythonFunction, where: syntax.Node) -> dict[str, Any]:
     """The settings in `@task(…)`; findings stand at the import."""
     if not function.settings:
         return {}
     settings = from_plain(function.settings, where.start, where.end)
     assert isinstance(settings, syntax.RecordExpr)
-    return read_row(Reader(place, is_plain=True), settings.entries, "task")
+    reader = Reader(place, is_plain=True, keys=_over_params(place, signature, where))
+    reader.task = signature.symbol.key
+    return read_row(reader, settings.entries, "task")
+
+
+def _over_params(place: Context, signature: Signature, where: syntax.Node) -> Context:
+    """Where the parameters of a task can be read."""
+    inner = place.derive(scope=Scope())
+    for param in signature.params:
+        name = param.node.name if param.node is not None else syntax.Ident(where.start, where.end, param.name)
+        inner.bind_param(name, Value(["arg", param.name], param.type))
+    return inner
 
 
 def _declared(shared: Shared, signature: Signature) -> TaskInfo:
@@ -85,7 +96,8 @@ def _declared(shared: Shared, signature: Signature) -> TaskInfo:
     assert isinstance(node, syntax.TaskDecl)
     place = Context(shared, symbol.module, symbol)
     place.name_params(param.node for param in signature.params)
-    reader = Reader(place)
+    reader = Reader(place, keys=_over_params(place, signature, node))
+    reader.task = symbol.key
     row: dict[str, Any] = {}
     seen: dict[str, syntax.Node] = {}
     run: _Run | None = None
@@ -114,7 +126,7 @@ def _declared(shared: Shared, signature: Signature) -> TaskInfo:
         place.report("missing-setting", node.signature.name, name="run", where=f"the task `{symbol.name}`", hint=hint)
     run = run or _Run("")
     if run.function is not None:
-        row = {**_python_row(place, run.function, seen["run"]), **row}
+        row = {**_python_row(place, signature, run.function, seen["run"]), **row}
     uses = (*run.uses, *(name for name in row.pop("uses", ()) if name not in run.uses))
     if run.operator == "sql" and (uses or "uses" not in seen):
         uses = _database_first(place, node, uses)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flowc import ir, plan
 
 from .block import Block, Inputs, Place
-from .expressions import parts
+from .expressions import map_parts, parts
 from .fold import fold
 
 __all__ = ["lower_call", "lower_child", "lower_join", "lower_value"]
@@ -20,7 +20,7 @@ def lower_call(block: Block, step: ir.CallStep, place: Place) -> None:
         inputs=inputs,
         args=_arguments(step.args, inputs),
         task=block.tables.task(step.task),
-        settings=block.tables.setting(step.settings),
+        settings=_settings(block, step, inputs),
     )
 
 
@@ -33,8 +33,26 @@ def lower_child(block: Block, step: ir.ChildStep, place: Place) -> None:
         inputs=inputs,
         args=_arguments(step.args, inputs),
         flow=step.flow,
-        settings=block.tables.setting(step.settings),
+        settings=_settings(block, step, inputs),
     )
+
+
+def _settings(block: Block, step: ir.CallStep | ir.ChildStep, inputs: Inputs) -> int:
+    """The step's settings; a concurrency key is over its inputs."""
+    concurrency = step.settings.concurrency
+    if concurrency is None:
+        return block.tables.setting(step.settings)
+    key = concurrency.key
+    if key is not None and concurrency.task:
+        key = _over_arguments(key, step.args)
+    return block.tables.keyed_setting(step.settings, None if key is None else inputs.convert(fold(key)))
+
+
+def _over_arguments(expr: ir.Expr, args: dict[str, ir.Expr]) -> ir.Expr:
+    """A task's expression over its parameters, as one over what a call gives them."""
+    if expr[0] == "arg":
+        return args.get(expr[1], ["lit", None])
+    return map_parts(expr, lambda part: _over_arguments(part, args))
 
 
 def _arguments(args: dict[str, ir.Expr], inputs: Inputs) -> tuple[tuple[str, plan.Expr], ...]:

@@ -14,7 +14,7 @@ from .calls import lower_call, lower_child, lower_join, lower_value
 from .expressions import map_parts
 from .fold import fold
 from .loops import captures_of, inner_block, lower_each, lower_repeat
-from .tables import Tables
+from .tables import Tables, lowered_concurrency
 from .uses import uses_of
 
 __all__ = ["lower"]
@@ -98,12 +98,15 @@ def _lower_flow(program: ir.Program, flow: ir.Flow, children: dict[str, plan.Pla
         params=params,
         returns=None if flow.returns is None else tables.type(flow.returns),
         timeout_ms=flow.timeout_ms,
+        concurrency=None if flow.concurrency is None else _of_runs(body, flow.concurrency),
+        max_active_runs=flow.max_active_runs,
         types=tuple(tables.types.rows),
         settings=tuple(tables.settings.rows),
         tasks=tuple(tables.tasks),
         blocks=tuple(block for block in shared.blocks if block is not None),
         handlers=handlers,
         pools=tuple(tables.pools.rows),
+        limits=tuple(tables.limits.rows),
         connections=tuple(tables.connections),
         children=children,
         version=plan.FORMAT,
@@ -126,6 +129,11 @@ def _param(body: Block, tables: Tables, param: ir.Param) -> plan.ParamDef:
         required=param.default is None,
         default=None if param.default is None else _over_params(body, fold(param.default)),
     )
+
+
+def _of_runs(body: Block, concurrency: ir.Concurrency) -> plan.ConcurrencyDef:
+    key = None if concurrency.key is None else _over_params(body, fold(concurrency.key))
+    return lowered_concurrency(concurrency, key)
 
 
 def _over_params(body: Block, expr: ir.Expr) -> plan.Expr:

@@ -94,7 +94,7 @@ def lower_each(block: Block, step: ir.EachStep, place: Place) -> None:
         unpack=len(step.items) if step.unpack else 0,
         captures=_add_captures(block, captures, inputs),
         collects=collects,
-        simple=_is_simple(block.shared.blocks[body], collects),
+        simple=_is_simple(block, block.shared.blocks[body], collects),
         max=step.max,
         concurrency=step.concurrency,
         on_error=step.on_error,
@@ -125,13 +125,15 @@ def _number(block: Block, expr: ir.Expr, place: Place, inputs: Inputs) -> plan.E
     return ["in", inputs.add(block.value(expr, place, "int"), False)]
 
 
-def _is_simple(body: plan.PlanBlock | None, collects: bool) -> bool:
-    """One call of a task, whose result is the item's."""
+def _is_simple(block: Block, body: plan.PlanBlock | None, collects: bool) -> bool:
+    """One call of a task, whose result is the item's, with nothing that each item needs for itself."""
     assert body is not None
     if len(body.nodes) != body.params + 1 or body.result != (body.params if collects else -1):
         return False
     node = body.nodes[-1]
-    return isinstance(node, plan.TaskNode) and not node.after and node.handler == -1
+    if not isinstance(node, plan.TaskNode) or node.after or node.handler != -1:
+        return False
+    return block.tables.settings.rows[node.settings].concurrency is None
 
 
 # ---- repeat ---------------------------------------------------------------------------------------------------------

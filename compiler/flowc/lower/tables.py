@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
+import msgspec
+
 from flowc import ir, plan
 from flowc.types import Type
 
 from .fold import fold
 from .type_text import parse
 
-__all__ = ["Tables"]
+__all__ = ["Tables", "lowered_concurrency"]
 
 T = TypeVar("T", bound=Hashable)
 
@@ -29,6 +31,11 @@ class _Table(Generic[T]):
             self.rows.append(row)
         return index
 
+    def append(self, row: T) -> int:
+        """A value that is shared with nobody."""
+        self.rows.append(row)
+        return len(self.rows) - 1
+
 
 class Tables:
     """All tables of one plan."""
@@ -39,6 +46,7 @@ class Tables:
         self.settings: _Table[plan.StepSettings] = _Table()
         self.tasks: list[plan.TaskDef] = []
         self.pools: _Table[plan.PoolDef] = _Table()
+        self.limits: _Table[plan.LimitDef] = _Table()
         self.connections: list[plan.ConnectionDef] = []
         self._task_index: dict[str, int] = {}
         self._connection_index: dict[str, int] = {}
@@ -59,6 +67,13 @@ class Tables:
             index = self._settings_index[id(settings)] = self.settings.add(self._lowered(settings))
         return index
 
+    def keyed_setting(self, settings: ir.Settings, key: plan.Expr | None) -> int:
+        """The index of settings with `concurrency`; the key is over the inputs of the node, so they are its own."""
+        assert settings.concurrency is not None
+        concurrency = lowered_concurrency(settings.concurrency, key)
+        found = msgspec.structs.replace(self._lowered(settings), concurrency=concurrency)
+        return self.settings.add(found) if key is None else self.settings.append(found)
+
     def _lowered(self, settings: ir.Settings) -> plan.StepSettings:
         retry = settings.retry
         return plan.StepSettings(
@@ -66,6 +81,7 @@ class Tables:
             priority=settings.priority,
             pool=None if settings.pool is None else self._pool(settings.pool),
             slots=settings.slots,
+            limit=None if settings.limit is None else self._limit(settings.limit),
             retry=None if retry is None else plan.RetryPolicy(**retry.model_dump()),
             timeout_ms=settings.timeout_ms,
             deadline_ms=settings.deadline_ms,
@@ -81,6 +97,10 @@ class Tables:
     def _pool(self, name: str) -> int:
         pool = self._program.pools[name]
         return self.pools.add(plan.PoolDef(name=pool.name, slots=pool.slots))
+
+    def _limit(self, name: str) -> int:
+        limit = self._program.limits[name]
+        return self.limits.add(plan.LimitDef(name=limit.name, rate=limit.rate, per_ms=limit.per_ms, burst=limit.burst))
 
     def task(self, key: str) -> int:
         """The index of a task by its key in the program."""
@@ -112,6 +132,13 @@ class Tables:
             fields = tuple((name, fold(value)) for name, value in found.fields.items())
             self.connections.append(plan.ConnectionDef(name=found.name, kind=found.kind, fields=fields))
         return index
+
+
+def lowered_concurrency(concurrency: ir.Concurrency, key: plan.Expr | None) -> plan.ConcurrencyDef:
+    """With its key over inputs."""
+    return plan.ConcurrencyDef(
+        limit=concurrency.limit, key=key, on_conflict=concurrency.on_conflict, name=concurrency.task
+    )
 
 
 def _template(expr: ir.Expr) -> ir.Expr:

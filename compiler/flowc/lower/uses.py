@@ -71,6 +71,9 @@ class Uses:
             case ir.CallStep() | ir.ChildStep():
                 for arg in step.args.values():
                     self.expr(arg)
+                concurrency = step.settings.concurrency
+                if concurrency is not None and concurrency.key is not None:
+                    self.expr(concurrency.key)
             case ir.ValueStep():
                 self.expr(step.value)
             case ir.BranchStep():
