@@ -2,29 +2,33 @@
 
     single   tasks that do nothing, submitted one by one from one client, all results stored and read back
     chain    a chain of 100 steps, each adds 1
+    fused    the same chain, where a system may run several steps at one place without asking in between
     chord    tasks that do nothing, and a body that gets their results
     round    the round trip of one task on an idle system
     map      a task over many items, in chunks as the system offers them
 
 Peers are installed into a virtual environment of their own (`peers/requirements.txt`), and every job starts servers,
 workers and a client for itself, on 127.0.0.1 (`peers/session.py`). Each job runs on all systems before the next one,
-the whole several times; the table has the medians. Figures that were taken while others kept the machine busy are
-marked. A whole run writes `versus.json`, `versus.md` and `versus.svg` into `benchmarks/results/`; a part of it only
-with `--results`.
+the whole several times; the table has the medians. A job waits until nobody else keeps the machine busy, for at most
+`--settle` seconds; of its outcomes those count that were not disturbed, if there are any. A whole run writes
+`versus.json`, `versus.md` and `versus.svg` into `benchmarks/results/`; a part of it only with `--results`.
 """
 
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 from pathlib import Path
 
 from peers.environment import EnvironmentFailed, peers_environment
+from peers.processes import settle
 from peers.report import Report, facts
 from peers.session import Outcome, measure
 from peers.systems import SYSTEMS
 
 #: job -> its count: tasks, chains, members, round trips, items
-COUNTS = {"single": 20_000, "chain": 10, "chord": 5_000, "round": 300, "map": 100_000}
+COUNTS = {"single": 20_000, "chain": 10, "fused": 10, "chord": 5_000, "round": 300, "map": 100_000}
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -39,9 +43,12 @@ def main() -> None:
         {"single": options.tasks} if "single" in options.jobs else {}
     )
     report = Report(facts(options.systems, peers), counts)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also in the background
     for repeat in range(options.repeat):
         for job in options.jobs:
             for name in options.systems:
+                settle(options.settle)
                 failed = problem and not SYSTEMS[name].own
                 outcome = Outcome(problem=problem) if failed else measure(SYSTEMS[name], job, counts[job], peers)
                 report.add(name, job, outcome)
@@ -58,6 +65,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--jobs", default=",".join(COUNTS), help="names with commas between (default: %(default)s)")
     parser.add_argument("--tasks", type=int, default=COUNTS["single"], help="of `single` (default: %(default)s)")
     parser.add_argument("--repeat", type=int, default=3, help="times each job runs (default: %(default)s)")
+    parser.add_argument("--settle", type=float, default=30.0, help="seconds to wait for quiet (default: %(default)s)")
     parser.add_argument("--results", type=Path, help="folder to write to (default: benchmarks/results, if all ran)")
     options = parser.parse_args()
     for what, known in (("systems", SYSTEMS), ("jobs", COUNTS)):

@@ -21,12 +21,15 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 __all__ = ["Done", "check", "in_chunks", "series"]
 
 #: workers start one after the other: the warm-up goes on for this long after the first tasks came back, in seconds
 _WARM_SECONDS = 2.0
 _WARM_TASKS = 200
+
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +60,7 @@ def series(once: Callable[[], None], rounds: int, per: int = 1) -> Done:
     return Done(seconds, rounds * per, per)
 
 
-def in_chunks(items: list, size: int) -> list[list]:
+def in_chunks(items: list[T], size: int) -> list[list[T]]:
     return [items[i : i + size] for i in range(0, len(items), size)]
 
 
@@ -85,10 +88,10 @@ def _warm_up(jobs: dict[str, Callable[[int], Done]], job: str) -> None:
     start = time.perf_counter()
     while time.perf_counter() - start < _WARM_SECONDS:
         jobs["single"](_WARM_TASKS)
-    jobs[job]({"single": _WARM_TASKS, "chain": 2, "chord": 100, "round": 20, "map": 10_000}[job])
+    jobs[job]({"single": _WARM_TASKS, "chain": 2, "fused": 2, "chord": 100, "round": 20, "map": 10_000}[job])
 
 
-def _say(message: dict) -> None:
+def _say(message: dict[str, object]) -> None:
     print(json.dumps(message), flush=True)
 
 

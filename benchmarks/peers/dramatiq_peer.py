@@ -1,12 +1,13 @@
 """dramatiq with Redis as broker and result store.
 
-Its group calls a body without the results of the members: here the body is given the members' messages and reads
-their results itself. Results is the last middleware, for a result must be stored before its group is counted down.
+Its group calls a body without the results of the members: here the members have ids that the body can tell by itself,
+and it reads their results. Results is the last middleware: a result must be stored before its group is counted down.
 """
 
 from __future__ import annotations
 
 import os
+import uuid
 
 import dramatiq
 from client import Done, check, series
@@ -37,9 +38,12 @@ def add_one(x: int) -> int:
 
 
 @dramatiq.actor
-def total(ids: list[str]) -> int:
-    members = (dramatiq.Message(noop.queue_name, noop.actor_name, (), {}, {}, message_id=one) for one in ids)
-    return sum(member.get_result() for member in members)
+def total(name: str, count: int) -> int:
+    return sum(member(name, i).get_result() for i in range(count))
+
+
+def member(name: str, i: int) -> dramatiq.Message[int]:
+    return noop.message(i).copy(message_id=f"{name}-{i}")
 
 
 def single(count: int) -> Done:
@@ -62,8 +66,9 @@ def chains(count: int) -> Done:
 
 def chords(count: int) -> Done:
     def once() -> None:
-        members = dramatiq.group([noop.message(i) for i in range(count)])
-        body = total.message([member.message_id for member in members.children])
+        name = str(uuid.uuid4())
+        members = dramatiq.group([member(name, i) for i in range(count)])
+        body = total.message(name, count)
         members.add_completion_callback(body)
         members.run()
         check("chord", body.get_result(block=True, timeout=PATIENCE_MS), count * (count - 1) // 2)

@@ -12,10 +12,12 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["Processes", "cpu_seconds", "free_port", "machine_seconds"]
+__all__ = ["Processes", "cpu_seconds", "free_port", "machine_seconds", "settle"]
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _STOP_SECONDS = 5.0
+#: a machine is quiet when less than so many cores are busy for so long, in seconds
+_QUIET_CORES, _QUIET_SECONDS = 0.1, 1.0
 
 
 def free_port() -> int:
@@ -75,7 +77,7 @@ class Processes:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
                 return
             time.sleep(0.02)
-        raise RuntimeError(f"{process.args} does not answer: {self.last_words()}")
+        raise RuntimeError(f"{process.args!r} does not answer: {self.last_words()}")
 
     def last_words(self) -> str:
         lines = [line.strip() for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
@@ -101,3 +103,13 @@ def machine_seconds() -> float:
     """CPU time of everything on this machine since it started."""
     user, nice, system, _idle, _wait, irq, soft = map(int, Path("/proc/stat").read_text().split()[1:8])
     return (user + nice + system + irq + soft) / _TICK
+
+
+def settle(most: float) -> None:
+    """Returns when the machine has been quiet, or after `most` seconds."""
+    end = time.monotonic() + most
+    while time.monotonic() < end:
+        before = machine_seconds()
+        time.sleep(_QUIET_SECONDS)
+        if machine_seconds() - before < _QUIET_CORES * _QUIET_SECONDS:
+            return

@@ -20,7 +20,7 @@ from peers.systems import SYSTEMS
 
 __all__ = ["Report", "facts"]
 
-#: a figure is marked when others kept more than so many cores busy meanwhile
+#: an outcome was disturbed when others kept more than so many cores busy meanwhile
 BUSY_CORES = 0.2
 
 
@@ -40,6 +40,7 @@ COLUMNS = (
     Column("single", "single tasks/s", lambda done: done.rate, "{:,.0f}", True),
     Column("single", "CPU µs/task", lambda done: done.cpu * 1e6, "{:,.0f}"),
     Column("chain", "chain ms/step p50", lambda done: done.each() * 1e3, "{:.2f}"),
+    Column("fused", "fused ms/step p50", lambda done: done.each() * 1e3, "{:.3f}"),
     Column("chord", "chord s", lambda done: done.seconds[0], "{:.2f}"),
     Column("round", "round trip ms p50", lambda done: done.each() * 1e3, "{:.2f}"),
     Column("round", "p99", lambda done: done.each(0.99) * 1e3, "{:.2f}"),
@@ -111,15 +112,20 @@ class Report:
         (folder / "versus.svg").write_text(chart(self._panels()))
 
     def _figure(self, system: str, column: Column) -> float | None:
-        done = [outcome for outcome in self._outcomes.get((system, column.job), []) if not outcome.problem]
+        done = self._counted(system, column.job)
         return statistics.median(map(column.figure, done)) if done else None
+
+    def _counted(self, system: str, job: str) -> list[Outcome]:
+        """The outcomes that were not disturbed; if there are none, all."""
+        done = [outcome for outcome in self._outcomes.get((system, job), []) if not outcome.problem]
+        return [outcome for outcome in done if outcome.others <= BUSY_CORES] or done
 
     def _cell(self, system: str, column: Column) -> str:
         outcomes = self._outcomes.get((system, column.job), [])
         figure = self._figure(system, column)
         if figure is None:
             return "none" if all(outcome.problem == "none" for outcome in outcomes) else "failed"
-        busy = statistics.median(outcome.others for outcome in outcomes if not outcome.problem) > BUSY_CORES
+        busy = any(outcome.others > BUSY_CORES for outcome in self._counted(system, column.job))
         failed = any(outcome.problem for outcome in outcomes)
         return column.form.format(figure) + ("\\*" if busy else "") + (" (failed at times)" if failed else "")
 
@@ -128,6 +134,7 @@ class Report:
         what = {
             "single": "{:,} single tasks",
             "chain": "{} chains of 100 steps",
+            "fused": "{} such chains whose steps may go together",
             "chord": "a chord of {:,} tasks and a body",
             "round": "{} round trips",
             "map": "a map over {:,} items",
@@ -136,7 +143,7 @@ class Report:
         return (
             f"{self._facts['date']}: {self._facts['cores']} cores, Python {self._facts['python']}, everything on one "
             f"machine. {'; '.join(what[job].format(count) for job, count in counts.items())}. "
-            f"Medians of {times}."
+            f"Medians of {times}, without those that were disturbed by other work on the machine."
         )
 
     def _table(self) -> list[str]:
@@ -173,7 +180,7 @@ class Report:
     def _notes(self) -> list[str]:
         lines = [
             "CPU is user and system time of client, workers and servers together. "
-            f"\\* others kept more than {BUSY_CORES} cores busy meanwhile. none: the system does not offer it. "
+            f"\\* each time others kept more than {BUSY_CORES} cores busy. none: the system does not offer it. "
             f"Load average before the jobs: {self._loads()}.",
             "",
         ]

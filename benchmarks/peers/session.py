@@ -18,6 +18,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from peers.processes import Processes, cpu_seconds, machine_seconds
 from peers.servers import SERVERS, MissingServer
@@ -110,7 +111,7 @@ def _watch(client: subprocess.Popen[str], started: Processes, load: float) -> Ou
     )  # fmt: skip
 
 
-def _hear(client: subprocess.Popen[str], started: Processes) -> dict:
+def _hear(client: subprocess.Popen[str], started: Processes) -> dict[str, Any]:
     """The client's next line. Raises RuntimeError if there is none in time."""
     assert client.stdout is not None
     if not select.select([client.stdout], [], [], PATIENCE)[0]:
@@ -118,4 +119,5 @@ def _hear(client: subprocess.Popen[str], started: Processes) -> dict:
     line = client.stdout.readline()
     if not line:
         raise RuntimeError(f"the client ended: {started.last_words()}")
-    return json.loads(line)
+    said: dict[str, Any] = json.loads(line)
+    return said

@@ -48,6 +48,16 @@ def _huey(workers: str, count: int) -> System:
 
 
 SYSTEMS = {
+    "flowc": System(
+        title="flowc, NATS JetStream",
+        module="flowc_peer",
+        servers=("nats",),
+        workers=(("python", "-m", "flowc_peer"),),
+        settings="one node: a leader process with one partition, a worker with 2 slots in processes; plain functions; "
+        "the chord is an `each` and a task; `chain` is on two queues in turn, so that its steps cannot be fused",
+        packages=("flowc", "nats-py", "uvloop", "msgspec"),
+        own=True,
+    ),
     "celery": System(
         title="Celery, Redis",
         module="celery_peer",
