@@ -288,6 +288,8 @@ class Engine(Core):
     def abandon(self, run: str) -> list[Command]:
         """Drops a run on whose event `decide` raised: a defect of the engine. What it holds is given back; the
         commands are those that other runs get of the event and of what was given back."""
+        if not run:  # an event about permits only: it concerns no run of this partition
+            return self._decided()
         known = self.find(run)
         self.drop_run(run)
         if run not in self.past:

@@ -53,7 +53,8 @@ def hear(core: Core, event: Ask | Release | Grant | AskHolders | Holds) -> None:
 
 
 def settle(core: Core) -> bool:
-    """Tells everybody concerned what changed. False: nothing had."""
+    """Tells everybody concerned what changed, up to the first holder of this partition that goes on, which is followed
+    up before the next one is told. False: nothing had changed."""
     if not core.claims.is_changed and not core.quotas.open and not core.quotas.answers:
         return False
     for message in core.claims.changed(core.partition, core.now):
@@ -70,8 +71,8 @@ def settle(core: Core) -> bool:
         partition, grant = core.quotas.answers.popleft()
         if partition == core.partition:
             _take(core, grant)
-        else:
-            _send(core, partition, grant)
+            break
+        _send(core, partition, grant)
     return True
 
 
@@ -91,6 +92,7 @@ def _send(core: Core, partition: str, event: Event) -> None:
 def _take(core: Core, grant: Grant) -> None:
     """The owner's answer."""
     holder = grant.holder
+    core.deciding = holder.run
     claim = core.claims.find(holder, grant.quota)
     if claim is None:
         core.ignore(f"grant of {grant.quota} to {holder.run}/{holder.scope}/{holder.node}, which no longer wants it")

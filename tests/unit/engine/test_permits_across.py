@@ -162,6 +162,19 @@ def test_an_ask_that_comes_after_its_release_leaks_nothing() -> None:
     assert isinstance(ask.event, m.Ask)
 
 
+def test_one_that_says_it_has_something_and_is_not_known_is_asked_at_once() -> None:
+    cluster = Cluster(one_pool(), 2, 1)
+    terms = m.Terms(m.QuotaDef(cluster.now, 1))
+    late = m.Ask("pool/db", m.Holder("gone", 0, 2), OTHER, 1, 2, 1, 0, terms)
+    cluster.post(OWNER, late)
+    assert cluster.partitions[OWNER].engine.quotas.taken("pool/db") == 1
+    now = cluster.now
+    while cluster.network:
+        cluster._deliver()
+    assert cluster.now == now
+    assert left(cluster) == []
+
+
 def test_an_ask_that_comes_again_gets_the_same_answer() -> None:
     cluster = Cluster(one_pool(), 2, 1)
     cluster.submit(run_in(OTHER, 2))

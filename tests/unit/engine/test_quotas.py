@@ -179,6 +179,17 @@ def test_who_leaves_waits_no_more_and_holds_nothing() -> None:
     assert owner.quotas.by_name == {}
 
 
+def test_what_is_outdated_is_not_heard() -> None:
+    owner = slots(2)
+    holder = owner.ask("a", 2)
+    late = Ask("q", holder, "0", owner.version, 2, 0, 0, owner.terms[holder])
+    assert owner.serve() == ["a", "a"]
+    owner.give_back("a")
+    owner.quotas.ask(late, owner.now)
+    owner.quotas.release(Release("q", holder, owner.version - 1, 2, 2, 2), owner.now)
+    assert owner.quotas.taken("q") == 1
+
+
 ACTIONS = st.lists(
     st.tuples(st.sampled_from("abcde"), st.sampled_from(["ask", "back", "leave", "serve", "pack"]), st.integers(1, 9)),
     max_size=60,
