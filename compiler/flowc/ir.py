@@ -100,7 +100,13 @@ class Settings(Model):
     #: a rate that its starts keep to
     limit: str | None = None
     concurrency: Concurrency | None = None
+    #: of one attempt: then the task is asked to end
+    soft_timeout_ms: int | None = None
     executor: Literal["process", "thread", "async"] = "process"
+    #: an attempt whose process needs more is ended, in bytes
+    memory: int | None = None
+    #: its process is replaced after so many
+    max_tasks_per_process: int | None = None
     env: tuple[tuple[str, str], ...] = ()
     tags: tuple[str, ...] = ()
     idempotent: bool = False

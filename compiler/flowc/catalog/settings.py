@@ -58,4 +58,14 @@ ENTRIES: tuple[Entry, ...] = (
         bad=_ONE + "\npool api { slots: 2 }\n\nflow main returns int { return number(1) }\n",
         good=_ONE + "\npool api { slots: 2 }\n\nflow main returns int { return number(1) with { pool: api } }\n",
     ),
+    Entry(
+        code="FL0506",
+        name="executor-cannot",
+        message='`{name}` cannot be kept with `executor: "{executor}"`: {reason}',
+        help="{hint}",
+        explanation="A setting is a promise. A task in an executor of kind process has a process of its own while it "
+        "runs, so all settings hold. Coroutines and threads share one: what cannot be kept there is refused.",
+        bad=_ONE + '\nflow main returns int { return number(1) with { executor: "thread", timeout: 5s } }\n',
+        good=_ONE + "\nflow main returns int { return number(1) with { timeout: 5s } }\n",
+    ),
 )

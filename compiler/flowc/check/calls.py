@@ -17,6 +17,7 @@ from flowc.types import NULL, STRING, Secret
 
 from .composites import inline
 from .context import BROKEN, Context, Row, Value, With, read
+from .executors import check_executor
 from .names import is_broken, unknown_callable
 from .report import accept
 from .settings import check_slots, is_limited, names_at, refuse_passed
@@ -242,6 +243,7 @@ def _settings(cx: Context, node: syntax.Expression, rows: tuple[Row | None, ...]
     found, is_new = cx.shared.settings(tuple([row for row in rows if row]))
     if is_new:
         check_slots(cx, node, found)
+        check_executor(cx, node, found)
     return found
 
 

@@ -26,6 +26,7 @@ __all__ = ["Reader", "from_plain"]
 _UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _DURATION = re.compile(r"(?:\d+(?:ms|s|m|h|d|w))+")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT])I?B?")
 _BACKOFF_ARGUMENTS = ("first", "factor", "cap", "jitter")
 _BACKOFFS = ("fixed", "linear", "exponential")
 _CONCURRENCY = ("limit", "key", "on_conflict")
@@ -104,6 +105,24 @@ class Reader:
             self.wrong(node, name, "a time, as `2027-01-31T10:00:00Z`", f'"{text}"')
             return None
         return round((at if at.tzinfo else at.replace(tzinfo=dt.UTC)).timestamp() * 1000)
+
+    def size(self, node: syntax.Expression, name: str) -> int | None:
+        """Bytes: `"512MB"`, where 1 KB is 1024 bytes."""
+        value = self.constant(node, name)
+        if value is None:
+            return None
+        match value.expr:
+            case ["lit", str(text)] if found := _SIZE.fullmatch(text.strip().upper()):
+                size = int(float(found[1]) * 2.0 ** (10 * (1 + "KMGT".index(found[2]))))
+                if size > 0:
+                    return size
+                self.wrong(node, name, 'a size, as `"512MB"`', "nothing")
+            case ["lit", int(number)] if not isinstance(number, bool):
+                hint = f'write `{name}: "{number}MB"` for megabytes'
+                self.wrong(node, name, 'a size, as `"512MB"`', f"the number {number}", hint)
+            case _:
+                self._not(node, name, 'a size, as `"512MB"` or `"2GB"`', value)
+        return None
 
     def integer(self, node: syntax.Expression, name: str, low: int = 0, high: int | None = None) -> int | None:
         value = self.constant(node, name)

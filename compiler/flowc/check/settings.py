@@ -66,11 +66,7 @@ def _join(reader: Reader, node: syntax.Expression, name: str) -> str | int | Non
 
 
 def _executor(reader: Reader, node: syntax.Expression, name: str) -> str | None:
-    found = reader.choice(node, name, ("process", "thread", "async"))
-    if found in ("thread", "async"):
-        reader.place.report("not-supported-yet", node, construct=f'`executor: "{found}"`')
-        return None
-    return found
+    return reader.choice(node, name, ("process", "thread", "async"))
 
 
 def _queue(reader: Reader, node: syntax.Expression, name: str) -> str | None:
@@ -118,6 +114,9 @@ SETTINGS: dict[str, Setting] = {
         Setting("expires", "expires_ms", _duration, _CALLS, refused=("flow", "child")),
         Setting("delay", "delay_ms", _duration, _CALLS, refused=("flow", "child")),
         Setting("at", "at_ms", Reader.moment, _CALLS, refused=("flow", "child")),
+        Setting("soft_timeout", "soft_timeout_ms", _duration, _CALLS, refused=("flow", "child")),
+        Setting("memory", "memory", Reader.size, _CALLS, refused=("flow", "child")),
+        Setting("max_tasks_per_process", "max_tasks_per_process", _integer(1), _CALLS, refused=("flow", "child")),
         Setting("executor", "executor", _executor, _EVERYWHERE, refused=("child",)),
         Setting("env", "env", Reader.environment, _EVERYWHERE, refused=("child",)),
         Setting("tags", "tags", Reader.texts, (*_EVERYWHERE, "child")),
@@ -136,8 +135,7 @@ SETTINGS: dict[str, Setting] = {
         Setting("depends_on_past", "depends_on_past", _unread, (), inactive=("flow",)),
     ),
     **_refused(
-        "soft_timeout", "result", "cache", "memory", "max_tasks_per_process",
-        "idempotency_key", "debounce", "batch", "on_failure", "undo", "delivery", "detached",
+        "result", "cache", "idempotency_key", "debounce", "batch", "on_failure", "undo", "delivery", "detached",
     ),
 }  # fmt: skip
 
@@ -203,7 +201,10 @@ _ELSEWHERE = {
     "time_limit": "write `timeout: 30s`",
     "execution_timeout": "write `timeout: 30s`",
     "dagrun_timeout": "write `timeout: 1h`",
-    "soft_time_limit": "write `timeout: 30s`",
+    "soft_time_limit": "write `soft_timeout: 30s`",
+    "max_tasks_per_child": "write `max_tasks_per_process: 100`",
+    "worker_max_tasks_per_child": "write `max_tasks_per_process: 100`",
+    "max_memory_per_child": 'write `memory: "512MB"`',
     "rate_limit": "declare `limit name { rate: 100, per: 1m }` and write `limit: name`",
     "max_active_tasks": "write `pool: name` to limit how much runs at once",
     "max_active_tis_per_dag": "write `concurrency: 1`",
