@@ -24,7 +24,10 @@ _COMMANDS = {
     "compile": "Check .flow files and write their plans.",
     "run": "Run a flow and show it live.",
     "explain": "Explain a finding of the compiler.",
+    "node": "Run a node: lead partitions, execute work.",
 }
+#: commands whose module has another name
+_MODULES = {"node": "node_command"}
 
 
 class _Commands(click.Group):
@@ -36,7 +39,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = import_module(f"flowcli.{cmd_name}").command
+        command: click.Command = import_module(f"flowcli.{_MODULES.get(cmd_name, cmd_name)}").command
         return command
 
     def resolve_command(

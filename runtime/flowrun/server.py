@@ -74,12 +74,14 @@ class EmbeddedServer:
     """A nats-server of one folder: `async with EmbeddedServer(folder) as server: … server.url`.
 
     `folder` (`.flow` of the project) gets `store/`, `nats.log`, and while it runs a lock and a pid file. `durable`: what
-    was acknowledged also survives the machine's power loss, and not only the server's end; it costs speed.
+    was acknowledged also survives the machine's power loss, and not only the server's end; it costs speed. `port`: of
+    127.0.0.1; 0: a free one.
     """
 
-    def __init__(self, folder: Path, *, durable: bool = False) -> None:
+    def __init__(self, folder: Path, *, durable: bool = False, port: int = 0) -> None:
         self.folder = folder.absolute()
         self._durable = durable
+        self._wanted_port = port
         self.url = ""
         self._lock = FileLock(self.folder / "server.lock", thread_local=False)
         self._process: subprocess.Popen[bytes] | None = None
@@ -205,7 +207,8 @@ class EmbeddedServer:
         sync = "jetstream { sync_interval: always }\n" if self._durable else ""
         config.write_text(f"max_payload: {MAX_PAYLOAD}\n{sync}")
         command = [
-            str(program), "-js", "--config", str(config), "--addr", "127.0.0.1", "--port", "-1",
+            str(program), "-js", "--config", str(config), "--addr", "127.0.0.1",
+            "--port", str(self._wanted_port or -1),
             "--store_dir", str(store), "--ports_file_dir", str(self.folder),
             "--log", str(self.folder / "nats.log"), "--log_size_limit", "10485760",
         ]  # fmt: skip

@@ -14,28 +14,29 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Coroutine
+from typing import Any
 
 from flowrun.worker.config import WorkerConfig
-from flowrun.worker.launch import launch_worker
+from flowrun.worker.launch import BAD_CONFIG, launch_worker
 
 from .child import Child
 from .config import NodeConfig
 from .systemd import tell_systemd
 
-__all__ = ["BAD_CONFIG", "supervise"]
+__all__ = ["supervise"]
 
 log = logging.getLogger("flow.node")
 
-#: a process of a node that ends with this code would fare no better if it were started again
-BAD_CONFIG = 78
 #: beyond the grace period, in seconds
 _MERCY = 5.0
 #: from the cold signal to the kill, in seconds
 _COLD = 5.0
 
 
-async def supervise(config: NodeConfig) -> int:
-    """Runs the node until it is told to end; gives the exit code."""
+async def supervise(config: NodeConfig, beside: Coroutine[Any, Any, None] | None = None) -> int:
+    """Runs the node until it is told to end; gives the exit code. `beside`: what it cannot live without; its error ends
+    the node."""
     children = [_child(role, config) for role in config.roles]
     loop = asyncio.get_running_loop()
     stop = _Stop(children)
@@ -44,14 +45,20 @@ async def supervise(config: NodeConfig) -> int:
     log.info("node %s starts: %s on %s", config.name, ", ".join(config.roles), ", ".join(config.queues))
     tasks = [asyncio.create_task(child.run()) for child in children]
     killer = asyncio.create_task(stop.kill_late(config.grace + _MERCY))
+    watched = [asyncio.create_task(beside)] if beside is not None else []
     tell_systemd("READY=1")
     try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([*tasks, *watched], return_when=asyncio.FIRST_COMPLETED)
         if not stop.asked.is_set():
             stop.signalled(signal.SIGTERM)  # one of them cannot go on: the node does not live by halves
         codes = await asyncio.gather(*tasks)
+        for task in watched:
+            if task.done():
+                task.result()
     finally:
         killer.cancel()
+        for task in watched:
+            task.cancel()
         for child in children:
             if child.pid is not None:
                 with contextlib.suppress(ProcessLookupError):
@@ -68,8 +75,9 @@ def _child(role: str, config: NodeConfig) -> Child:
 
 def _worker_config(config: NodeConfig) -> WorkerConfig:
     return WorkerConfig(
-        url=config.url, env=config.env, queues=config.queues, slots=config.slots[1], root=config.root,
-        python=config.python, name=f"{config.name}/worker",
+        url=config.url, env=config.env, queues=config.queues, least_slots=config.slots[0], slots=config.slots[1],
+        async_slots=config.async_slots, thread_slots=config.thread_slots, root=config.root, python=config.python,
+        name=f"{config.name}/worker", node=config.name, grace=config.grace, log=config.log, log_level=config.log_level,
     )  # fmt: skip
 
 

@@ -1,0 +1,152 @@
+"""`flowc node`: a node of an environment, in the foreground, as a service wants it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import secrets
+import socket
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from .errors import InputError
+from .output import say
+
+__all__ = ["command"]
+
+_SLOTS = re.compile(r"(\d{1,4})(?:\.\.(\d{1,4}))?")
+_ROLES = ("leader", "worker")
+_DEFAULT_PORT = 4222
+
+
+@click.command("node")
+@click.option("--nats", metavar="URL", envvar="FLOW_NATS_URL", show_envvar=True,
+              help="The NATS server; several with commas. Without one, one is started in .flow/node.")  # fmt: skip
+@click.option("--env", metavar="NAME", envvar="FLOW_ENV", show_envvar=True, help="Environment. [default: dev]")
+@click.option("--name", metavar="NAME", envvar="FLOW_NODE_NAME", show_envvar=True,
+              help="Unique among the nodes. [default: the host's name and a random part]")  # fmt: skip
+@click.option("--roles", metavar="LIST", envvar="FLOW_ROLES", show_envvar=True,
+              help="`leader`, `worker` or both. [default: leader,worker]")  # fmt: skip
+@click.option("--queues", metavar="LIST", envvar="FLOW_QUEUES", show_envvar=True,
+              help="Queues that its worker serves. [default: default and those that the project declares]")  # fmt: skip
+@click.option("--slots", metavar="N|A..B", envvar="FLOW_SLOTS", show_envvar=True,
+              help="Tasks that run at the same time, or bounds to scale between. [default: one per core]")  # fmt: skip
+@click.option("--async-slots", type=click.IntRange(0, 100_000), help='Tasks with `executor: "async"`. [default: 100]')
+@click.option("--thread-slots", type=click.IntRange(0, 1_000), help='Tasks with `executor: "thread"`. [default: 16]')
+@click.option("--grace", type=click.IntRange(0, 86_400), metavar="SECONDS",
+              help="How long running tasks may go on after SIGTERM. [default: 30]")  # fmt: skip
+@click.option("--log", type=click.Choice(["text", "json"]), envvar="FLOW_LOG", show_envvar=True,
+              help="Form of the log on standard error. [default: text]")  # fmt: skip
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), envvar="FLOW_LOG_LEVEL",
+              help="[default: info]")  # fmt: skip
+@click.option("--port", type=click.IntRange(0, 65_535), default=_DEFAULT_PORT, show_default=True,
+              help="Of the own server on 127.0.0.1; 0: a free one.")  # fmt: skip
+@click.option("--durable", is_flag=True, help="The own server syncs every write to disk: survives a power loss.")
+@click.option("--partitions", type=click.IntRange(1, 64), help="Of a new environment. [default: 8; own server: 1]")
+@click.option("--replicas", type=click.Choice(["1", "3", "5"]), help="Copies of each stream. [default: 1]")
+def command(**given: Any) -> int:
+    """Run a node of an environment: it leads partitions (decides what runs when) and executes work.
+
+    It runs in the project's folder, whose Python modules its tasks import. Options win over FLOW_… variables, and those
+    over [node] in flow.toml. SIGTERM: partitions go to other nodes, running tasks may end within the grace period, and
+    what is left is handed back; a second signal ends it at once. Exit code 78: the configuration is wrong.
+    """
+    from flowrun.worker.launch import BAD_CONFIG
+
+    try:
+        return _serve(given)
+    except InputError as error:
+        say(error.text(), err=True)
+        return BAD_CONFIG  # whoever starts it need not try again
+
+
+def _serve(given: dict[str, Any]) -> int:
+    from flowc.catalog import Findings  # `flowc --help` does not need them
+    from flowc.project_file import FILE_NAME, ProjectFile, read_project_file
+    from flowrun.logs import configure_logs
+    from flowrun.node.config import NodeConfig
+
+    from .targets import find_root, scan_queues
+
+    root = find_root(None)
+    findings = Findings()
+    has_file = (root / FILE_NAME).is_file()
+    project = read_project_file(root / FILE_NAME, findings) if has_file else ProjectFile()
+    if findings.has_errors:
+        problem = findings.sorted()[0]
+        raise InputError(problem.message, place=FILE_NAME, help="see `flowc compile`")
+    known = {**project.node, **{name: value for name, value in given.items() if value is not None}}
+    url = known.get("nats")
+    name = known.get("name") or f"{socket.gethostname()}-{secrets.token_hex(2)}"
+    config = NodeConfig(
+        url=url or "", env=known.get("env", "dev"), name=name, roles=_roles(known.get("roles", _ROLES)),
+        queues=tuple(sorted(_names(known.get("queues")) or scan_queues(None, root))),
+        slots=_slots(known.get("slots")), async_slots=known.get("async_slots", 100),
+        thread_slots=known.get("thread_slots", 16), root=str(root), python=project.python if has_file else (),
+        grace=known.get("grace", 30), log=known.get("log", "text"), log_level=known.get("log_level", "info"),
+        replicas=int(known.get("replicas", 1)), partitions=known.get("partitions") or (8 if url else 1),
+    )  # fmt: skip
+    if config.log not in ("text", "json"):
+        raise InputError(f"`log` is {config.log!r}", place=FILE_NAME, help='write log = "text" or log = "json"')
+    configure_logs(config.log, config.log_level, node=name)
+    return asyncio.run(_run(config, root, known))
+
+
+async def _run(config: Any, root: Path, known: dict[str, Any]) -> int:
+    import msgspec
+    from flowrun.errors import FlowError
+    from flowrun.node.supervise import supervise
+    from flowrun.server import EmbeddedServer
+
+    if config.url:
+        return await supervise(config)
+    server = EmbeddedServer(root / ".flow" / "node", durable=known["durable"], port=_free(known["port"]))
+    try:
+        async with server:
+            logging.getLogger("flow.node").info("no NATS server is given: an own one listens on %s", server.url)
+            return await supervise(msgspec.structs.replace(config, url=server.url), server.watch())
+    except FlowError as error:
+        raise InputError(str(error)) from error
+
+
+def _free(port: int) -> int:
+    """The port, if nobody listens there."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            help = f"use the server that listens there with --nats nats://127.0.0.1:{port}, or another --port"
+            raise InputError(f"port {port} of 127.0.0.1 is taken", place=f"--port {port}", help=help) from error
+    return port
+
+
+def _names(text: str | list[str] | None) -> tuple[str, ...]:
+    """A list, or names with commas between."""
+    parts = text.split(",") if isinstance(text, str) else text or ()
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+def _roles(text: Any) -> tuple[Literal["leader", "worker"], ...]:
+    roles = _names(text if isinstance(text, str) else list(text))
+    wrong = [role for role in roles if role not in _ROLES]
+    if wrong or not roles:
+        found = f"`{wrong[0]}` is no role" if wrong else "a node without a role does nothing"
+        raise InputError(found, place="--roles", help="the roles are `leader` and `worker`")
+    return tuple(role for role in _ROLES if role in roles)  # type: ignore[misc]
+
+
+def _slots(value: int | str | None) -> tuple[int, int]:
+    """From, to."""
+    if value is None:
+        return (os.cpu_count() or 1,) * 2
+    found = _SLOTS.fullmatch(str(value).strip())
+    low, high = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+    if not found or not 1 <= high <= 1024 or low > high:
+        help = "write a number from 1 to 1024, or bounds as 2..8"
+        raise InputError(f"`{value}` is no number of slots", place="--slots", help=help)
+    return low, high
