@@ -159,7 +159,6 @@ def test_notes_tell_what_happens() -> None:
             assert [step.done for step in live] == sorted(step.done for step in live)
             assert live[-1].done > 20
             assert len(times) <= 10 * times[-1] + 5  # joined ones, and an answer to each time that it says it watches
-            await notes.aclose()  # type: ignore[attr-defined]
 
     run_virtual(main())
 

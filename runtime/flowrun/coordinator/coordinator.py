@@ -25,7 +25,7 @@ from flowrun.background import Background
 from flowrun.capacity import Capacity
 from flowrun.dispatch import Dispatcher
 from flowrun.engine.commands import Changed, ClearTimer, Command, EndRun, PutBlob, Ready, Revoke, Send, SetTimer
-from flowrun.errors import FlowError
+from flowrun.errors import FlowError, StoreError
 from flowrun.lease import Lease, this_process
 from flowrun.messages import Event, Lost, Results, TimerFired
 from flowrun.settings import Settings
@@ -127,6 +127,9 @@ class Coordinator:
             lease = await Lease.acquire(self._transport, self._partition, self._me, self._settings)
         try:
             await self._background.watch(self._lead(lease))
+        except StoreError:
+            await lease.release()  # another try, or another node, may do better
+            raise
         finally:
             self._alarms.stop()
             self._watchers.stop()
