@@ -137,9 +137,10 @@ class Leading:
                     await self._changed.wait()
             except TimeoutError:
                 continue
-        for coordinator in self._coordinators.values():
-            await coordinator.stop()
-        await asyncio.gather(*self._led.values(), return_exceptions=True)
+        while self._led:  # one that had just taken a lease has its coordinator only later
+            for coordinator in self._coordinators.values():
+                await coordinator.stop()
+            await asyncio.wait(list(self._led.values()), timeout=_LOOK_SECONDS)
 
     # ---- what others do
 

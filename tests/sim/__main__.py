@@ -8,6 +8,7 @@ python -m tests.sim --break fencing           a broken engine: ends with 0 as so
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import multiprocessing
 import os
@@ -24,7 +25,10 @@ __all__ = ["main"]
 
 
 def _one(job: tuple[int, str | None, bool]) -> Ending:
+    """What the simulation before left behind is thrown away first, and never in the middle of another one."""
     seed, mutant, verbose = job
+    gc.collect()
+    gc.disable()
     with broken(mutant):
         ending = simulate(seed)
     return ending.portable(verbose)
@@ -42,9 +46,11 @@ def _endings(seeds: range, mutant: str | None, jobs: int, verbose: bool) -> Iter
 
 def _quiet() -> None:
     """Dead processes' coroutines are thrown away as they are, which Python finds worth telling."""
+    gc.freeze()
     sys.unraisablehook = lambda unraisable: None
     warnings.simplefilter("ignore")
-    logging.getLogger("flow").propagate = False  # its lines are in the history
+    logging.getLogger("flow").addHandler(logging.NullHandler())  # lines of the log are in the history
+    logging.getLogger("flow").propagate = False
 
 
 def _told(ending: Ending, verbose: bool) -> None:

@@ -32,7 +32,7 @@ def test_a_broken_engine_is_caught(mutant: str) -> None:
 
 
 def test_a_seed_can_be_run_again() -> None:
-    first, again = _simulate("--seed", "7", "--verbose"), _simulate("--seed", "7", "--verbose")
+    first, again = _simulate("--seed", "2", "--verbose"), _simulate("--seed", "2", "--verbose")
     *lines, _ = first.stdout.splitlines()
     assert lines == again.stdout.splitlines()[:-1]
     assert any("dispatch" in line for line in lines)

@@ -22,10 +22,10 @@ from typing import Any
 from unittest import mock
 
 from flowc.plan import Plan
-from flowrun.capacity import Capacity
 from flowrun.coordinator import Coordinator
 from flowrun.engine.snapshot import pack_run
-from flowrun.errors import Fenced, FlowError
+from flowrun.errors import FlowError
+from flowrun.leading import Leading
 from flowrun.memory import EPOCH_MS, Faults, MemoryServer, MemoryTransport
 from flowrun.messages import Bundle, RunRecord, WorkItem, unpack
 from flowrun.partitions import partitions
@@ -81,8 +81,8 @@ class Machine:
     transport: MemoryTransport | None = None
     #: how often it was started
     starts: int = 0
-    #: what it leads, if it is a node
-    coordinators: dict[str, Coordinator] = field(default_factory=dict)
+    #: if it is a node
+    leading: Leading | None = None
 
 
 class World:
@@ -167,13 +167,16 @@ class World:
         self._by_pid[process.pid] = process
         machine.process.clock_offset = self.chance.choice((0.0, 0.0, -3.0, 5.0, 86_400.0))
         machine.transport = MemoryTransport(self.server, name)
-        machine.coordinators = {}
+        machine.leading = None
         self.history.note(name, "starts")
         machine.process.run(self._live(machine, machine.transport, machine.process))
 
     async def _live(self, machine: Machine, transport: MemoryTransport, process: Process) -> None:
         try:
             await machine.main(machine, transport)
+            self.history.note(process.name, "ends")
+            if machine.leading is not None:
+                self.loop.call_later(1.0, self._restart, machine, process, context=self.outside)
         except FlowError as error:
             self.history.note(process.name, "ends", str(error))
             self.loop.call_later(0.5, self._restart, machine, process, context=self.outside)
@@ -202,26 +205,8 @@ class World:
             self.checker.violation = violation
 
     async def _run_node(self, machine: Machine, transport: MemoryTransport) -> None:
-        capacity = Capacity(GROUP, self.settings, partitions=self.partitions)
-        async with asyncio.TaskGroup() as group:
-            for partition in partitions(self.partitions):
-                group.create_task(self._lead(machine, transport, partition, capacity))
-
-    async def _lead(self, machine: Machine, transport: MemoryTransport, partition: str, capacity: Capacity) -> None:
-        """Leads whenever it may."""
-        while True:
-            coordinator = Coordinator(
-                transport, partition, group=GROUP, capacity=capacity, settings=self.settings,
-                partitions=self.partitions, node=machine.process.name,
-            )  # fmt: skip
-            machine.coordinators[partition] = coordinator
-            try:
-                await coordinator.run()
-            except Fenced as error:
-                self.history.note(machine.process.name, "is fenced", str(error))
-            except FlowError as error:
-                self.history.note(machine.process.name, "stops leading", f"{partition}: {error}")
-                await asyncio.sleep(0.3)
+        machine.leading = Leading(transport, node=machine.process.name, settings=self.settings, group=GROUP)
+        await machine.leading.run()
 
     def _run_worker(self, habits: Habits) -> Callable[[Machine, MemoryTransport], Awaitable[None]]:
         async def main(machine: Machine, transport: MemoryTransport) -> None:
@@ -244,7 +229,15 @@ class World:
     async def _make_trouble(self) -> None:
         """Until the time of trouble is over."""
         chance, end = self.chance, self.loop.time() + _TROUBLE
-        kinds = [self._kill_later, self._kill_later, self._pause, self._pause, self._cut, self._crash_server]
+        kinds = [
+            self._kill_later,
+            self._kill_later,
+            self._pause,
+            self._pause,
+            self._cut,
+            self._crash_server,
+            self._stop,
+        ]
         kinds = chance.sample(kinds, chance.randint(0, len(kinds)))
         while kinds and self.loop.time() < end:
             await asyncio.sleep(chance.uniform(0.1, 8.0))
@@ -293,6 +286,13 @@ class World:
         if transport.connection.is_cut:
             self.history.note(transport.name, "is back")
             transport.connection.restore()
+
+    def _stop(self) -> None:
+        """A node is asked to end; it is started again soon."""
+        victim = self._victim()
+        if victim.leading is not None and victim.process.alive:
+            self.history.note(victim.process.name, "is told to end")
+            victim.process.run(victim.leading.stop())
 
     def _crash_server(self) -> None:
         if not self.server.up:
@@ -367,7 +367,7 @@ class World:
         """The leaders' states are the folds of their inboxes."""
         await asyncio.sleep(1.0)
         for machine in self.machines:
-            for partition, coordinator in machine.coordinators.items():
+            for partition, coordinator in machine.leading._coordinators.items() if machine.leading else ():
                 if self.checker.leads(machine.process.name, partition) and coordinator.ready.is_set():
                     self._compare(partition, coordinator)
 
@@ -379,20 +379,23 @@ class World:
 
 
 class _ToHistory(logging.Handler):
-    """Log lines are part of what happened."""
+    """Log lines are part of what happened, and one that tells of a defect is a violation."""
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, world: World) -> None:
         super().__init__(logging.INFO)
-        self._history = history
+        self._world = world
 
     def emit(self, record: logging.LogRecord) -> None:
         process = current_process()
-        self._history.note(process.name if process else "", "logs", self.format(record))
+        self._world.history.note(process.name if process else "", "logs", self.format(record))
+        cause = record.exc_info[1] if record.exc_info else None
+        if cause is not None and not isinstance(cause, FlowError):
+            self._world.fail(Violation(record.getMessage()), cause)
 
 
 @contextmanager
-def _logged(history: History) -> Iterator[None]:
-    log, handler = logging.getLogger("flow"), _ToHistory(history)
+def _logged(world: World) -> Iterator[None]:
+    log, handler = logging.getLogger("flow"), _ToHistory(world)
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     try:
@@ -442,7 +445,7 @@ def _seeded(world: World) -> Iterator[None]:
 def simulate(seed: int) -> Ending:
     """Runs the simulation of a seed: the same every time, with the same hash seed of Python."""
     world = World(seed)
-    with _seeded(world), _logged(world.history):
+    with _seeded(world), _logged(world):
         try:
             world.loop.run(world.main())
         except Stuck as error:
