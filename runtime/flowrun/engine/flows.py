@@ -40,8 +40,10 @@ def parameters(core: Core, run: Run, flow: str, args: bytes) -> list[Given]:
     """The values of a flow's parameters. Raises ArgumentError, and ExpressionError from a default."""
     graph = run.graph(flow, 0)
     plan = graph.plan
+    if args == _NO_ARGS and not plan.params:
+        return [(SUCCESS, _run_record(run, plan) if graph.reads_run else NULL)]
     try:
-        given = _args_decoder.decode(args) if args != _NO_ARGS else {}
+        given = _args_decoder.decode(args)
     except msgspec.DecodeError as error:
         raise ArgumentError(f"the arguments of the run cannot be read: {error}") from error
     for name in given:

@@ -30,7 +30,7 @@ _OUT, _UNSURE = 1, 2
 def fuse(scope: Scope, head: int, most: int) -> tuple[Then, ...]:
     """The followers that go with a task that is dispatched now, `most` tasks in all; they are out from now on."""
     node = scope.graph.next[head]
-    if node < 0 or scope.cancelled or not _may_go(scope, node, {head}):
+    if node < 0 or most < 2 or scope.cancelled or not _may_go(scope, node, {head}):
         return ()
     places = {head}
     size = 0

@@ -90,6 +90,8 @@ class Graph:
         self.inputs = [tuple(given.node for given in node.inputs) for node in block.nodes]
         #: node -> it is a task that needs nothing but a worker
         self.plain = bytearray(_is_plain(node, self.settings[i]) for i, node in enumerate(block.nodes))
+        #: a zero per node, and per gate
+        self.fresh, self.undecided = bytearray(self.size), bytearray(len(self.gate_node))
         #: node -> somebody waits for its end; and nobody but by `edges`
         self.awaited = bytearray(map(self._is_awaited, range(self.size)))
         self.awaited_params = [i for i in range(block.params) if self.awaited[i]]

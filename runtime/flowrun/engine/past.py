@@ -67,11 +67,11 @@ class Past:
 
     def add(self, digest: bytes, now: int, keyed: bool) -> None:
         """The run with this digest ended now (milliseconds since 1970)."""
-        self.prune(now)
         order = self._order[keyed]
         piece = self._pieces[order[-1]] if order else None
         lifetime = self.keep_ms if keyed else self.remember_ms
         if piece is None or len(piece.ids) >= _SIZE * _PIECE_IDS or now > piece.first_ms + lifetime // _PIECE_SHARE:
+            self.prune(now)
             piece = self._pieces[self._next] = _Piece(keyed, now, now, bytearray())
             order.append(self._next)
             self._next += 1
@@ -81,7 +81,7 @@ class Past:
         self._look_up(digest)
 
     def prune(self, now: int) -> None:
-        """Forgets whose time is over."""
+        """Forgets whose time is over: looked at when a piece is begun, so every eighth of the time or oftener."""
         for order, lifetime in zip(self._order, (self.remember_ms, self.keep_ms), strict=True):
             while order and self._pieces[order[0]].last_ms + lifetime < now:
                 number = order.popleft()

@@ -70,10 +70,10 @@ def _all_rows(scope: Scope) -> Iterator[StepRecord]:
 
 def _row(scope: Scope, node: int, name: str) -> StepRecord:
     state = scope.states[node]
-    attempt = scope.attempts.get(node)
-    attempts = attempt.number if attempt else int(state in (SUCCESS, FAILED))
-    fan = scope.fans.get(node)
-    seconds = fan.took if fan else seconds_of(scope, node)
+    attempts = int(state in (SUCCESS, FAILED))
+    if node in scope.attempts:
+        attempts = scope.attempts[node].number
+    seconds = scope.fans[node].took if node in scope.fans else seconds_of(scope, node)
     return StepRecord(name, None, NAMES[state], attempts, seconds, scope.errors.get(node))
 
 

@@ -35,7 +35,9 @@ def open_scope(
     flow: FlowState | None = None,
 ) -> Scope:
     """An instance of a block with these parameters; its first nodes go on the agenda."""
-    size, rest = graph.size, graph.size - graph.params
+    rest = graph.size - graph.params
+    states = graph.fresh[:]
+    states[: graph.params] = bytes([state for state, _ in given])
     scope = Scope(
         run,
         graph,
@@ -45,14 +47,14 @@ def open_scope(
         node,
         index,
         label,
-        bytearray([state for state, _ in given]) + bytes(rest),
+        states,
         [value for _, value in given] + [None] * rest,
         rest,
         graph.pending[:],
-        bytearray(size),
+        graph.fresh[:],
         graph.guarded[:],
         graph.counts[:],
-        bytearray(len(graph.gate_node)),
+        graph.undecided[:],
     )
     scope.flow = flow
     run.scopes[run.next_scope] = scope

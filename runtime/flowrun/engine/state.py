@@ -266,7 +266,8 @@ def number_of(scope: Scope, node: int) -> int:
     return found.number if found else 1
 
 
-_UNKNOWN_SECONDS = struct.pack("<f", float("nan"))
+_SECONDS = struct.Struct("<f")
+_UNKNOWN_SECONDS = _SECONDS.pack(float("nan"))
 
 
 def put_seconds(scope: Scope, node: int, seconds: bytes) -> None:
@@ -280,7 +281,7 @@ def seconds_of(scope: Scope, node: int) -> float | None:
     """How long the node's last attempt took; None if that is not known."""
     if scope.seconds is None:
         return None
-    (seconds,) = struct.unpack_from("<f", scope.seconds, 4 * node)
+    seconds: float = _SECONDS.unpack_from(scope.seconds, 4 * node)[0]
     return None if seconds != seconds else round(seconds, 6)
 
 
