@@ -23,6 +23,11 @@ __all__ = ["cli", "main"]
 _COMMANDS = {
     "compile": "Check .flow files and write their plans.",
     "run": "Run a flow and show it live.",
+    "submit": "Hand a flow to the nodes of an environment.",
+    "ps": "Show what runs, or how a run stands.",
+    "logs": "Show what the tasks of a run wrote.",
+    "cancel": "Ask for the end of a run, or of a part of it.",
+    "nodes": "Show who works for an environment.",
     "explain": "Explain a finding of the compiler.",
     "node": "Run a node: lead partitions, execute work.",
 }

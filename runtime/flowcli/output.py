@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 
 import click
 
-from .errors import InputError
+from .errors import EXIT_INPUT, InputError
 
-__all__ = ["open_standard_files", "say"]
+__all__ = ["open_standard_files", "run_command", "say"]
 
 
 def say(text: str | bytes, *, err: bool = False) -> None:
@@ -21,6 +22,17 @@ def say(text: str | bytes, *, err: bool = False) -> None:
         if not err and not isinstance(error, BrokenPipeError):
             message = f"standard output cannot be written: {error.strerror}"
             raise InputError(message, help="make room, or send it elsewhere") from error
+
+
+def run_command(work: Callable[[], int], as_json: bool) -> int:
+    """The exit code of a command's work; what is wrong with its input goes out as JSON if that was asked for."""
+    try:
+        return work()
+    except InputError as error:
+        if not as_json:
+            raise
+        say(error.as_json())
+        return EXIT_INPUT
 
 
 def open_standard_files() -> None:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from .errors import EXIT_INPUT, InputError
-from .output import say
+from .output import run_command
 
 __all__ = ["command"]
 
@@ -51,10 +50,4 @@ def command(
         file=file, flow=flow, params=params, resume=resume, url=url, env=env, slots=slots,
         output="json" if as_json else "quiet" if quiet else "screen",
     )  # fmt: skip
-    try:
-        return run_order(order, worker)
-    except InputError as error:
-        if not as_json:
-            raise
-        say(error.as_json())
-        return EXIT_INPUT
+    return run_command(lambda: run_order(order, worker), as_json)

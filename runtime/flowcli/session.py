@@ -14,10 +14,10 @@ from subprocess import Popen
 
 import msgspec
 from flowc import plan as plans
-from flowc.plan import Plan
 from flowrun.errors import FlowError
 from flowrun.run_ids import new_run_id
 
+from .arguments import argument_texts, argument_values
 from .errors import InputError
 from .node import start_node
 from .runs import SUBMITTING, Run, Runs
@@ -66,7 +66,7 @@ async def _start(order: Order, worker: Popen[bytes]) -> int:
     root, file = find_root(order.file), order.file
     if file is not None and not file.exists():
         raise InputError("there is no such file", place=str(file))
-    args = _arguments(order.params)
+    args = argument_texts(order.params)
     target: Target | None = None
     if file is not None and file.suffix == ".flowplan":
         target = load_target(file, order.flow, root)
@@ -79,7 +79,7 @@ async def _start(order: Order, worker: Popen[bytes]) -> int:
         if target is None:
             target = load_target(file, order.flow, root)
         plan = target.plan
-        given = _values(plan, args)
+        given = argument_values(plan, args)
         known = Run(
             run=run, flow=plan.flow, plan=plans.digest(plans.encode(plan)), args=args, url=order.url, env=order.env,
             partition=node.partition, state=SUBMITTING, started_ms=time.time_ns() // 1_000_000,
@@ -103,32 +103,11 @@ async def _resume(order: Order, name: str, worker: Popen[bytes]) -> int:
         from .lead import Leader  # as in _start
 
         _collect_garbage_from_now_on()
-        return await Leader(order.output, node, runs, known, plan).follow(_values(plan, known.args), resumed=True)
+        return await Leader(order.output, node, runs, known, plan).follow(
+            argument_values(plan, known.args), resumed=True
+        )
 
 
 def _collect_garbage_from_now_on() -> None:
     gc.freeze()
     gc.enable()
-
-
-def _arguments(given: tuple[str, ...]) -> dict[str, str]:
-    """The text of each parameter. Raises InputError."""
-    found: dict[str, str] = {}
-    for one in given:
-        name, equals, text = one.partition("=")
-        if not equals:
-            raise InputError(f"`-p {one}` has no value", help="write -p name=value")
-        if name in found:
-            raise InputError(f"the parameter `{name}` is given twice", place=f"-p {one}")
-        found[name] = text
-    return found
-
-
-def _values(plan: Plan, args: dict[str, str]) -> dict[str, object]:
-    """The values of the arguments. Raises ArgumentError for what is wrong with any of them."""
-    from flowrun.parameters import encode_arguments, parse_argument  # as in _start
-
-    kinds = {param.name: plan.types[param.type] for param in plan.params}
-    given = {name: parse_argument(name, text, kinds[name]) if name in kinds else text for name, text in args.items()}
-    encode_arguments(plan, given)
-    return given

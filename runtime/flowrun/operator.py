@@ -14,7 +14,11 @@ from typing import Any, TypeVar, overload
 
 import msgspec
 
-__all__ = ["Connection", "Context", "Fail", "Retry", "Skip", "SoftTimeout", "settings_of", "task"]
+__all__ = ["NAMED", "POSITIONAL", "Connection", "Context", "Fail", "Retry", "Skip", "SoftTimeout", "settings_of",
+           "task"]  # fmt: skip
+
+#: the parameters of a task that is called by position and by name: a list and a map
+POSITIONAL, NAMED = "*", "**"
 
 F = TypeVar("F", bound=Callable[..., Any])
 

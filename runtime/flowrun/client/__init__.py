@@ -8,9 +8,11 @@ from .errors import Busy, RunFailed, UnknownRun, WaitTimeout
 from .events import RunEvents, note_of
 from .run import Run
 from .status import RunList, RunStatus
+from .sync import SyncClient, SyncRun
 
 __all__ = [
     "Client", "Run", "TaskCall",
+    "SyncClient", "SyncRun",
     "RunEvents", "RunList", "RunStatus", "note_of",
     "Busy", "RunFailed", "UnknownRun", "WaitTimeout",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +23,7 @@ from flowc.plan import Plan
 from flowrun.errors import FlowError
 from flowrun.messages import (
     Cancel,
+    LogNote,
     Presence,
     RunRecord,
     Submit,
@@ -38,7 +39,7 @@ from flowrun.transport import Transport
 
 from .clock import Clock
 from .errors import UnknownRun
-from .events import RunEvents
+from .events import RunEvents, run_lines
 from .mailbox import Mailbox
 from .options import OPTIONS, Options
 from .outbox import Outbox
@@ -317,6 +318,10 @@ class Client:
     def events(self, run: str) -> RunEvents:
         """As `Run.events`. May be opened before the run is submitted: then nothing of it is missed."""
         return RunEvents(self._transport, self.waits, self.run(run))
+
+    def lines(self, run: str, follow: bool = False) -> AsyncIterator[LogNote]:
+        """What the tasks of a run wrote, as far as it is kept; with `follow`, also what they write until it ends."""
+        return run_lines(self._transport, self.waits, self.run(run), follow)
 
     # ---- all of them
 

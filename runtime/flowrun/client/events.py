@@ -13,7 +13,7 @@ from .mailbox import close_notes
 from .run import Run
 from .waits import Waits
 
-__all__ = ["RunEvents", "note_of"]
+__all__ = ["RunEvents", "note_of", "run_lines"]
 
 log = logging.getLogger("flow.client")
 
@@ -87,6 +87,46 @@ class RunEvents:
             await asyncio.sleep(_LAST_LINES_SECONDS)
         finally:
             self._notes.put_nowait(None)
+
+
+async def run_lines(transport: Transport, waits: Waits, run: Run, follow: bool) -> AsyncIterator[LogNote]:
+    """What is stored of a run's log; with `follow`, also what comes until it ends."""
+    notes: asyncio.Queue[LogNote | None] = asyncio.Queue()
+    lines = transport.read_log(run.id)
+    stored = asyncio.Event()
+
+    async def read() -> None:
+        async for data in lines:
+            if not data:
+                stored.set()
+                continue
+            try:
+                notes.put_nowait(unpack(data, LogNote))
+            except MessageError as error:
+                log.warning("a note is left out: %s", error)
+
+    async def end() -> None:
+        try:
+            await stored.wait()
+            if follow:
+                await waits.end_of(run, None)
+                await asyncio.sleep(_LAST_LINES_SECONDS)
+        finally:
+            notes.put_nowait(None)
+
+    helpers = [asyncio.create_task(read()), asyncio.create_task(end())]
+    helpers[0].add_done_callback(lambda reader: stored.set())
+    try:
+        while (note := await notes.get()) is not None:
+            yield note
+        for helper in helpers:
+            if helper.done():
+                helper.result()  # it may have failed
+    finally:
+        for helper in helpers:
+            helper.cancel()
+        await asyncio.gather(*helpers, return_exceptions=True)
+        await close_notes(lines)
 
 
 def note_of(record: RunRecord) -> StateNote:

@@ -41,6 +41,10 @@ class Run:
     def __repr__(self) -> str:
         return f"<Run {self.id}{f': {self.record.state}' if self.record is not None else ''}>"
 
+    def belongs_to(self, client: Client) -> bool:
+        """It was made by this client."""
+        return self._client is client
+
     def accepted(self) -> asyncio.Future[Run]:
         """Done once the server has the submission: from then on it cannot be lost. Raises TransportError, StoreError,
         Busy."""

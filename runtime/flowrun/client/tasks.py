@@ -21,16 +21,13 @@ from flowc.plan import Input, ParamDef, ParamNode, Plan, PlanBlock, TaskDef, Tas
 from flowc.types import JSON, RUN, ListOf, MapOf, Type
 
 from flowrun import values
-from flowrun.operator import Context, settings_of
+from flowrun.operator import NAMED, POSITIONAL, Context, settings_of
 from flowrun.parameters import ArgumentError, encode_argument, join_arguments
 
 from .annotations import is_plain, plain_types, type_of
 from .task_settings import TaskSettings, read_settings
 
 __all__ = ["Shape", "TaskSpec", "spec_of"]
-
-#: names of the two inputs of an open call
-POSITIONAL, NAMED = "*", "**"
 
 _encode = msgspec.msgpack.Encoder().encode
 _OPEN: dict[str, Type] = {POSITIONAL: ListOf(JSON), NAMED: MapOf(JSON)}

@@ -9,9 +9,10 @@ from typing import Any
 from flowc.plan import TaskDef
 from flowc.types import Type
 
-from flowrun.operator import Context
+from flowrun.operator import NAMED, POSITIONAL, Context
 
-from .functions import Functions
+from .failures import TaskFailed, mismatch
+from .functions import Function, Functions
 
 __all__ = ["Operate", "operator_of"]
 
@@ -36,6 +37,8 @@ def operator_of(task: TaskDef, returns: Type | None, functions: Functions, root:
 def _python(task: TaskDef, functions: Functions) -> tuple[Operate, bool]:
     function = functions.get(task.target)
     call, context = function.call, function.context
+    if [param.name for param in task.params] == [POSITIONAL, NAMED]:
+        return _open(function), not function.is_async
 
     def operate(args: Mapping[str, Any], facts: Callable[[], Context]) -> Any:
         if function.wanted:
@@ -45,3 +48,24 @@ def _python(task: TaskDef, functions: Functions) -> tuple[Operate, bool]:
         return call(**args)
 
     return operate, not function.is_async
+
+
+def _open(function: Function) -> Operate:
+    """A call by position and by name, as Python has it: what a client submits that does not know the function."""
+    import inspect  # few tasks are called so
+
+    call, context = function.call, function.context
+    signature = inspect.signature(call)
+
+    def operate(args: Mapping[str, Any], facts: Callable[[], Context]) -> Any:
+        known = {} if context is None else {context: facts()}
+        try:
+            bound = signature.bind(*args[POSITIONAL], **args[NAMED], **known)
+        except TypeError as error:
+            raise TaskFailed(mismatch(f"`{function.target}` does not take these arguments: {error}")) from None
+        for name in bound.arguments.keys() - known.keys():
+            if signature.parameters[name].kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
+                bound.arguments[name] = function.convert(name, bound.arguments[name])
+        return call(*bound.args, **bound.kwargs)
+
+    return operate

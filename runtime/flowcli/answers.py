@@ -1,0 +1,207 @@
+"""What `submit`, `ps`, `logs`, `cancel` and `nodes` print with `--json`, as data. Its schema is
+specs/schemas/answers.schema.json."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Literal
+
+import msgspec
+from flowrun.client import RunList, RunStatus
+from flowrun.messages import LogNote, Presence, RunRecord, RunSummary, StepNote, StepRecord, StepState
+
+__all__ = [
+    "Cancelled", "LogLine", "Node", "Nodes", "RunState", "Runs", "StepNow", "Submitted",
+    "log_line", "nodes_of", "runs_of", "state_of",
+]  # fmt: skip
+
+
+class Submitted(msgspec.Struct, frozen=True, kw_only=True):
+    """`flowc submit` without `--wait`."""
+
+    run: str
+    flow: str
+
+
+class Cancelled(msgspec.Struct, frozen=True, kw_only=True):
+    """`flowc cancel`: the end of it was asked for."""
+
+    run: str
+    #: a step or a box of steps, or null: all of it
+    step: str | None
+
+
+class ListedRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that has not ended."""
+
+    run: str
+    flow: str
+    trigger: str
+    submitted: dt.datetime
+    #: number of steps by state
+    steps: dict[str, int]
+
+
+class Runs(msgspec.Struct, frozen=True, kw_only=True):
+    """`flowc ps`."""
+
+    #: the newest first
+    runs: tuple[ListedRun, ...]
+    #: also those that are left out
+    total: int
+    #: partitions of which nothing is known: no coordinator answered
+    silent: tuple[str, ...]
+
+
+class StepNow(msgspec.Struct, frozen=True, kw_only=True):
+    """A step, or an item of an `each`."""
+
+    step: str
+    index: int | list[int] | None
+    state: StepState
+    attempts: int
+    #: of the last attempt that ended
+    seconds: float | None
+    #: the error of the last attempt
+    message: str | None
+    #: of an `each`: items in all, ended well, ended badly
+    total: int = 0
+    done: int = 0
+    failed: int = 0
+
+
+class WhyFailed(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a run failed."""
+
+    type: str
+    message: str
+    #: the step that failed, or null
+    step: str | None
+
+
+class RunState(msgspec.Struct, frozen=True, kw_only=True):
+    """`flowc ps RUN`."""
+
+    run: str
+    flow: str
+    #: "unseen": it was not seen to end, and no coordinator answers
+    state: Literal["delayed", "unseen", "running", "success", "failed", "cancelled", "expired"]
+    #: when it takes effect, if it is delayed
+    at: dt.datetime | None
+    submitted: dt.datetime | None
+    ended: dt.datetime | None
+    error: WhyFailed | None
+    steps: tuple[StepNow, ...]
+
+
+class LogLine(msgspec.Struct, frozen=True, kw_only=True):
+    """`flowc logs`: one object per line."""
+
+    step: str
+    index: int | list[int] | None
+    attempt: int
+    stream: Literal["out", "err", "log"]
+    text: str
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """A process of a node that lives."""
+
+    node: str
+    group: str
+    host: str
+    pid: int
+    started: dt.datetime
+    #: by lane: items that it runs at the same time, and runs now
+    capacity: dict[str, int]
+    busy: dict[str, int]
+    #: partitions that it leads
+    leads: tuple[str, ...]
+    version: str
+    stopping: bool
+
+
+class Nodes(msgspec.Struct, frozen=True, kw_only=True):
+    """`flowc nodes`."""
+
+    nodes: tuple[Node, ...]
+
+
+def runs_of(listed: RunList) -> Runs:
+    return Runs(runs=tuple(map(_listed, listed.runs)), total=listed.total, silent=listed.silent)
+
+
+def _listed(run: RunSummary) -> ListedRun:
+    return ListedRun(
+        run=run.run, flow=run.flow, trigger=run.trigger, submitted=_time(run.submitted_ms), steps=dict(run.steps)
+    )
+
+
+def state_of(status: RunStatus, steps: tuple[StepNote, ...]) -> RunState:
+    """`steps`: those of a run that has not ended, as far as they are known."""
+    if status.record is not None:
+        return _ended(status.record)
+    summary = status.summary
+    return RunState(
+        run=status.run,
+        flow=summary.flow if summary else "",
+        state=status.state,
+        at=None if status.at_ms is None else _time(status.at_ms),
+        submitted=_time(summary.submitted_ms) if summary else None,
+        ended=None,
+        error=None,
+        steps=tuple(map(_step, steps)),
+    )
+
+
+def _ended(record: RunRecord) -> RunState:
+    error = record.error
+    return RunState(
+        run=record.run,
+        flow=record.flow,
+        state="failed" if record.state == "running" else record.state,
+        at=None,
+        submitted=_time(record.started_ms),
+        ended=_time(record.ended_ms),
+        error=WhyFailed(type=error.type, message=error.message, step=record.failed_step) if error else None,
+        steps=tuple(map(_ended_step, record.steps)),
+    )
+
+
+def _step(note: StepNote) -> StepNow:
+    return StepNow(
+        step=note.step, index=_index(note.index), state=note.state, attempts=note.attempt, seconds=note.seconds,
+        message=note.message or None, total=note.total, done=note.done, failed=note.failed,
+    )  # fmt: skip
+
+
+def _ended_step(record: StepRecord) -> StepNow:
+    return StepNow(
+        step=record.step, index=_index(record.index), state=record.state, attempts=record.attempts,
+        seconds=record.seconds, message=record.error.message if record.error else None,
+    )  # fmt: skip
+
+
+def _index(index: int | tuple[int, ...] | None) -> int | list[int] | None:
+    return list(index) if isinstance(index, tuple) else index
+
+
+def log_line(note: LogNote) -> LogLine:
+    return LogLine(step=note.step, index=_index(note.index), attempt=note.attempt, stream=note.stream, text=note.text)
+
+
+def nodes_of(found: tuple[Presence, ...]) -> Nodes:
+    return Nodes(
+        nodes=tuple(
+            Node(
+                node=one.node, group=one.group, host=one.host, pid=one.pid, started=_time(one.started_ms),
+                capacity=dict(one.capacity), busy=dict(one.busy), leads=one.leads, version=one.version,
+                stopping=one.stopping,
+            )
+            for one in found
+        )
+    )  # fmt: skip
+
+
+def _time(time_ms: int) -> dt.datetime:
+    return dt.datetime.fromtimestamp(time_ms / 1000, dt.UTC)
