@@ -24,7 +24,7 @@ from nats.js.api import ConsumerConfig, RetentionPolicy, StreamConfig
 
 PAYLOAD = bytes(200)
 #: as many as wait for the server at the same time
-AT_ONCE = 2_000
+AT_ONCE = 1_000
 BATCH = 500
 
 
@@ -50,9 +50,15 @@ async def measured(name: str, messages: int, work: Callable[[], Awaitable[object
     return Rate(name, time.perf_counter() - start, time.process_time() - cpu, messages)
 
 
-async def in_groups(count: int, one: Callable[[int], Awaitable[object]], at_once: int = AT_ONCE) -> None:
-    for first in range(0, count, at_once):
-        await asyncio.gather(*(one(i) for i in range(first, min(first + at_once, count))))
+async def windowed(count: int, one: Callable[[int], Awaitable[object]], at_once: int = AT_ONCE) -> None:
+    """So many are on their way all the time."""
+    numbers = iter(range(count))
+
+    async def worker() -> None:
+        for number in numbers:
+            await one(number)
+
+    await asyncio.gather(*(worker() for _ in range(at_once)))
 
 
 async def latency(name: str, one: Callable[[int], Awaitable[object]], count: int = 2_000) -> str:
@@ -88,19 +94,19 @@ async def as_nats_py(url: str, count: int) -> tuple[dict[str, Rate], list[str]]:
 
     rates = {
         "append": await measured(
-            "nats-py: publish_async", count, lambda: in_groups(count, lambda i: published("e", {"Nats-Msg-Id": str(i)}))
+            "nats-py: publish_async", count, lambda: windowed(count, lambda i: published("e", {"Nats-Msg-Id": str(i)}))
         ),
         "read": await measured("nats-py: fetch", count, lambda: fetched("E", False)),
         "dispatch": await measured(
             "nats-py: publish_async",
             count,
-            lambda: in_groups(count, lambda i: published("w.g", {"Nats-Msg-Id": f"w{i}"})),
+            lambda: windowed(count, lambda i: published("w.g", {"Nats-Msg-Id": f"w{i}"})),
         ),
         "receive": await measured("nats-py: fetch, acknowledge", count, lambda: fetched("W", True)),
         "put_results": await measured(
             "nats-py: publish_async",
             count,
-            lambda: in_groups(count, lambda i: published(f"r.{i}", {"Nats-TTL": "3600s"})),
+            lambda: windowed(count, lambda i: published(f"r.{i}", {"Nats-TTL": "3600s"})),
         ),
     }  # fmt: skip
     times = [await latency("nats-py: publish, one after the other", lambda i: js.publish("e", PAYLOAD))]
@@ -140,15 +146,15 @@ async def as_the_runtime(url: str, count: int) -> tuple[dict[str, Rate], list[st
 
     rates = {
         "append": await measured(
-            "flowrun: append", count, lambda: in_groups(count, lambda i: transport.append("0", PAYLOAD, str(i)))
+            "flowrun: append", count, lambda: windowed(count, lambda i: transport.append("0", PAYLOAD, str(i)))
         ),
         "read": await measured("flowrun: read", count, lambda: read(0, count)),
-        "dispatch": await measured("flowrun: dispatch, fenced", count, lambda: in_groups(count, dispatched)),
+        "dispatch": await measured("flowrun: dispatch, fenced", count, lambda: windowed(count, dispatched)),
         "receive": await measured("flowrun: receive, acknowledge", count, received),
         "put_results": await measured(
             "flowrun: put_results",
             count,
-            lambda: in_groups(
+            lambda: windowed(
                 count // BATCH,
                 lambda b: transport.put_results([(f"run{b * BATCH + i}", PAYLOAD) for i in range(BATCH)], 3600),
                 4,

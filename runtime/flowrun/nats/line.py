@@ -31,6 +31,8 @@ _WATCH_SECONDS = 1.0
 _SILENT_LOOKS = 5
 #: writers wait while more than this is on its way, in bytes
 _BUFFER_BYTES = 8 * 1024 * 1024
+#: what is written goes out at the end of the loop's turn, or when it is more than this, in bytes
+_WRITE_BYTES = 32 * 1024
 #: an ended subscription waits so long for what is on its way, in seconds
 _DRAIN_SECONDS = 1.0
 #: what connecting may end with
@@ -68,6 +70,7 @@ class Line:
         self._inbound = Inbound(self._client)
         self._subscriptions: dict[Subscription, int] = {}
         self._out: list[bytes] = []
+        self._out_bytes = 0
         self._room = asyncio.Event()
         self._room.set()
         self._connected = asyncio.Event()
@@ -130,6 +133,9 @@ class Line:
         if not self._out:
             self._loop.call_soon(self._flush)
         self._out.append(chunk)
+        self._out_bytes += len(chunk)
+        if self._out_bytes > _WRITE_BYTES:  # the server may begin
+            self._flush()
 
     def send(self, subject: str, data: bytes = b"", reply: str = "") -> None:
         """Sends and forgets."""
@@ -137,9 +143,9 @@ class Line:
 
     def _flush(self) -> None:
         out, client = self._out, self._client
-        self._out = []
+        self._out, self._out_bytes = [], 0
         transport = client._transport
-        if not client.is_connected or transport is None:
+        if not out or not client.is_connected or transport is None:
             return
         try:
             if isinstance(transport, TcpTransport):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
+from typing import Any
 
 from flowrun import names
 from flowrun.settings import Settings
@@ -95,10 +96,10 @@ class NatsTransport:
     async def fence(self, partition: str) -> int:
         return await self._dispatching.fence(partition)
 
-    async def dispatch(
+    def dispatch(
         self, group: str, lane: str, priority: int, partition: str, data: bytes, key: str, fence: int
-    ) -> None:
-        await self._dispatching.put(group, lane, priority, partition, data, key, fence)
+    ) -> Coroutine[Any, Any, None]:
+        return self._dispatching.put(group, lane, priority, partition, data, key, fence)
 
     async def standing_work(self, partition: str) -> list[bytes]:
         stream, subjects = names.work_stream(self._env), names.work_filter(self._env, partition)
