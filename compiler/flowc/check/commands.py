@@ -15,9 +15,8 @@ from flowc import ir, syntax
 from flowc.types import ERROR, STRING, Literals, Type
 
 from .constants import fold
-from .context import Context, Scope, Value
+from .context import Context, Value
 from .report import accept
-from .signatures import Signature
 from .targets import callee_name
 from .types import holds_secret, required
 
@@ -27,19 +26,9 @@ __all__ = ["command_text"]
 _PLAIN = frozenset({"int", "float", "decimal", "bool", "date", "datetime", "duration", "size"})
 
 
-def command_text(place: Context, signature: Signature, node: syntax.Expression, *, is_sql: bool) -> ir.Expr:
-    """The template of `shell` or `sql`, over the task's parameters."""
-    inner = place.derive(scope=Scope())
-    for param in signature.params:
-        if param.node is not None:
-            inner.bind_param(param.node.name, Value(["arg", param.name], param.type))
-    expr = _template(inner, node, is_sql) if isinstance(node, syntax.Template) else _constant(inner, node, is_sql)
-    for param in signature.params:
-        if param.node is not None and not inner.scope.names[param.name].used:
-            place.note_unused(
-                "unused-input", param.node.name, name=param.name, owner=f"the text of `{signature.symbol.name}`"
-            )
-    return expr
+def command_text(inner: Context, node: syntax.Expression, *, is_sql: bool) -> ir.Expr:
+    """The template of `shell` or `sql`, over the task's parameters, which can be read in `inner`."""
+    return _template(inner, node, is_sql) if isinstance(node, syntax.Template) else _constant(inner, node, is_sql)
 
 
 def _constant(inner: Context, node: syntax.Expression, is_sql: bool) -> ir.Expr:

@@ -96,7 +96,8 @@ def _declared(shared: Shared, signature: Signature) -> TaskInfo:
     assert isinstance(node, syntax.TaskDecl)
     place = Context(shared, symbol.module, symbol)
     place.name_params(param.node for param in signature.params)
-    reader = Reader(place, keys=_over_params(place, signature, node))
+    inner = _over_params(place, signature, node)
+    reader = Reader(place, keys=inner)
     reader.task = symbol.key
     row: dict[str, Any] = {}
     seen: dict[str, syntax.Node] = {}
@@ -106,7 +107,7 @@ def _declared(shared: Shared, signature: Signature) -> TaskInfo:
             case syntax.Setting(name=key, value=value):
                 read_setting(reader, key, value, "task", row, seen)
                 if key.text == "run" and seen["run"] is key:
-                    run = _run(place, signature, value)
+                    run = _run(place, inner, signature, value)
             case syntax.Handler(event=event):
                 place.report("not-supported-yet", event, construct=f"`on {event.text}` in a task")
             case syntax.Bind(name=key, value=value):
@@ -125,12 +126,22 @@ def _declared(shared: Shared, signature: Signature) -> TaskInfo:
         hint = 'add `run: python("module:function")`, `run: shell("…")` or `run: sql("…")`'
         place.report("missing-setting", node.signature.name, name="run", where=f"the task `{symbol.name}`", hint=hint)
     run = run or _Run("")
+    if run.template is not None:
+        _note_unused(inner, signature)
     if run.function is not None:
         row = {**_python_row(place, signature, run.function, seen["run"]), **row}
     uses = (*run.uses, *(name for name in row.pop("uses", ()) if name not in run.uses))
     if run.operator == "sql" and (uses or "uses" not in seen):
         uses = _database_first(place, node, uses)
     return TaskInfo(_task(shared, signature, run, node.doc, uses), row)
+
+
+def _note_unused(inner: Context, signature: Signature) -> None:
+    """Notes the parameters that neither the text nor a setting uses."""
+    for param in signature.params:
+        if param.node is not None and not inner.scope.names[param.name].used:
+            owner = f"the text of `{signature.symbol.name}`"
+            inner.note_unused("unused-input", param.node.name, name=param.name, owner=owner)
 
 
 def _database_first(place: Context, node: syntax.TaskDecl, uses: tuple[str, ...]) -> tuple[str, ...]:
@@ -166,7 +177,7 @@ def _task(shared: Shared, signature: Signature, run: _Run, doc: str | None, uses
 # ---- run ------------------------------------------------------------------------------------------------------------
 
 
-def _run(place: Context, signature: Signature, node: syntax.Expression) -> _Run:
+def _run(place: Context, inner: Context, signature: Signature, node: syntax.Expression) -> _Run:
     name = callee_name(node.func) if isinstance(node, syntax.Call) else None
     if not isinstance(node, syntax.Call) or name not in _OPERATORS:
         wanted = '`python("module:function")`, `shell("…")` or `sql("…")`'
@@ -189,7 +200,7 @@ def _run(place: Context, signature: Signature, node: syntax.Expression) -> _Run:
         return _Run("")
     if name == "python":
         return _python(place, signature, positional[0])
-    text = command_text(place, signature, positional[0], is_sql=name == "sql")
+    text = command_text(inner, positional[0], is_sql=name == "sql")
     return _Run(name, template=text, uses=uses)
 
 
