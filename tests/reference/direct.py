@@ -24,13 +24,15 @@ _STATES: tuple[Any, ...] = ("success", "failed", "skipped")
 
 
 class Direct:
-    """One run at a time; the same `seed` gives the same order of everything."""
+    """One run at a time; the same `seed` gives the same order of everything. With `renewed` the engine is packed and
+    restored after every event, its runs frozen."""
 
-    def __init__(self, plan: Plan, root: Path, seed: int = 0) -> None:
+    def __init__(self, plan: Plan, root: Path, seed: int = 0, *, renewed: bool = False) -> None:
         self.blobs: dict[str, bytes] = {}
         self._plan = digest(encode(plan))
         self._engine = Engine()
         self._engine.add_plan(self._plan, plan)
+        self._tree, self._renewed = plan, renewed
         self._executions = Executions(root, self)
         self._executions.add(self._plan, encode(plan))
         self._random = random.Random(seed)
@@ -72,6 +74,15 @@ class Direct:
                     self.blobs[key] = data
                 case EndRun():
                     self._ended = True
+        if self._renewed:
+            self._renew()
+
+    def _renew(self) -> None:
+        engine = Engine()
+        packed = [(name, self._engine.pack_run(name)) for name in ("r", *self._engine.take_touched())]
+        engine.restore(self._engine.pack_rest(), packed)
+        engine.add_plan(self._plan, self._tree)
+        self._engine = engine
 
     def _step(self) -> None:
         self._ready = [work for work in self._ready if self._engine.wants(work)]

@@ -81,7 +81,7 @@ def same(root: Path, body: str, n: int = 1, declarations: str = "") -> RunRecord
     key = next(key for key, flow in found.program.flows.items() if flow.name == "main")
     report = interpret(found.program, key, TASKS, {"n": n})
     for order in range(12):
-        run = Direct(main.plan, root, order)
+        run = Direct(main.plan, root, order, renewed=order % 3 == 2)
         record = run.run({"n": n})
         assert differences(report, record, "json", run.get) == []
     return record
@@ -279,5 +279,5 @@ def test_the_engine_does_what_the_interpreter_says(root: Path, source: Source, o
     main = next(plan for plan in found.plans if plan.flow == "main")
     key = next(key for key, flow in found.program.flows.items() if flow.name == "main")
     report = interpret(found.program, key, TASKS, source.args)
-    run = Direct(main.plan, root, order)
+    run = Direct(main.plan, root, order, renewed=order % 2 == 1)
     assert differences(report, run.run(source.args), "json", run.get) == []

@@ -263,16 +263,17 @@ class Tables:
     def __init__(self, digest: str, plan: Plan) -> None:
         self.digest = digest
         self.plan = plan
-        self._graphs: dict[tuple[str, int], Graph] = {}
+        #: those that were used
+        self.graphs: dict[tuple[str, int], Graph] = {}
 
     def flow(self, key: str) -> Plan:
         """The plan of a child flow; the plan itself for ""."""
         return self.plan.children[key] if key else self.plan
 
     def graph(self, flow: str, block: int) -> Graph:
-        graph = self._graphs.get((flow, block))
+        graph = self.graphs.get((flow, block))
         if graph is None:
-            graph = self._graphs[flow, block] = Graph(self.flow(flow), flow, block)
+            graph = self.graphs[flow, block] = Graph(self.flow(flow), flow, block)
         return graph
 
     def body(self, graph: Graph, node: EachNode) -> TaskNode:

@@ -78,13 +78,14 @@ def head_of(data: bytes) -> Head:
 
 
 def unpack_run(data: bytes, tables: Tables | None) -> Run:
-    """The run. `tables` are those of its plan; None: the plan cannot be had, and the run never began."""
+    """The run. `tables` are those of its plan; None: the plan cannot be had, and of a run that ended only its own
+    outcome is known, not that of its steps."""
     name, plan, state, _, timers, fields, scopes = _decoder.decode(data)
     run = Run(name, b"", tables, plan, 0, 0)
     run.state, run.timers = state, timers
     for field, value in zip(_RUN_FIELDS, fields, strict=True):
         setattr(run, field, value)
-    for flow, block, *values in scopes:
+    for flow, block, *values in scopes if tables is not None else ():
         scope = Scope(run, run.graph(flow, block), *values)
         if scope.parent < 0:
             run.body = scope

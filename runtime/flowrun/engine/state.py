@@ -342,4 +342,4 @@ class Run(msgspec.Struct, eq=False):
 
     def graph(self, flow: str, block: int) -> Graph:
         assert self.tables is not None, "a run without a plan has no scopes"
-        return self.tables.graph(flow, block)
+        return self.tables.graphs.get((flow, block)) or self.tables.graph(flow, block)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from flowrun import messages as m
 from flowrun.engine import Engine, SetTimer
 from flowrun.engine.snapshot import pack_run
@@ -147,6 +148,14 @@ def test_a_run_whose_record_is_not_stored_keeps_it() -> None:
     assert list(found.ended()) == ["r"]
     assert found.record("r") == record
     assert found.is_known("r")
+
+
+def test_the_record_of_an_ended_run_does_not_need_its_plan() -> None:
+    driver = Driver(b.flow(b.task("a"), result=1))
+    record = driver.run()
+    found = Engine()
+    found.restore(driver.engine.pack_rest(), [("r", driver.engine.pack_run("r"))])
+    assert msgspec.structs.replace(record, steps=()) == found.record("r")
 
 
 def test_only_runs_that_nothing_happened_to_are_frozen() -> None:
