@@ -47,7 +47,7 @@ _EVENT_BYTES = 120
 class Letter:
     """A message that is filled, sent, and accepted or refused."""
 
-    __slots__ = ("_settled", "_waiters", "blobs", "error", "events", "size")
+    __slots__ = ("_guarded", "_settled", "_waiters", "blobs", "error", "events", "size")
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -58,6 +58,7 @@ class Letter:
         #: why it was refused
         self.error: Exception | None = None
         self._waiters: list[tuple[asyncio.Future[Any], Any]] = []
+        self._guarded: list[asyncio.Future[Any]] = []
 
     @property
     def full(self) -> bool:
@@ -77,14 +78,24 @@ class Letter:
         else:
             waiter.set_exception(self.error)
 
+    def guard(self, waiter: asyncio.Future[Any]) -> None:
+        """The future, which something else will end, gets why the letter was refused, if it is."""
+        if not self._settled:
+            self._guarded.append(waiter)
+        elif self.error is not None and not waiter.done():
+            waiter.set_exception(self.error)
+
     def settle(self, error: Exception | None = None) -> None:
         self._settled, self.error = True, error
-        if error is not None and not self._waiters:
+        if error is not None and not self._waiters and not self._guarded:
             log.error("%d submissions that nobody waits for are lost: %s", len(self.events), error)
         waiters, self._waiters = self._waiters, []
         for waiter, what in waiters:
             if not waiter.done():
                 self.tell(waiter, what)
+        for waiter in self._guarded:
+            self.guard(waiter)
+        self._guarded.clear()
         self.events.clear()  # the handles of its runs keep the letter
         self.blobs.clear()
 

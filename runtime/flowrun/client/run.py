@@ -58,10 +58,12 @@ class Run:
     def result(self, timeout: float | None = None) -> asyncio.Future[Any]:
         """The value of the run once it has ended: plain data, or of the type that the task's function is annotated
         with. `timeout` in seconds. Raises RunFailed, WaitTimeout, what `accepted` raises."""
-        letter = self.letter
-        if timeout is not None or not self.told or (letter is not None and not letter.is_accepted):
+        if timeout is not None or not self.told:
             return self._client.loop.create_task(self._result(timeout))
-        return self._client.waits.value_of(self)  # without a task of its own: many wait
+        future = self._client.waits.value_of(self)  # without a task of its own: many wait
+        if self.letter is not None:
+            self.letter.guard(future)
+        return future
 
     async def _result(self, timeout: float | None) -> Any:
         await self.wait(timeout)
