@@ -18,7 +18,8 @@ def ready(**changes: Any) -> Ready:
 
 def taken(backlog: Backlog, items: int = 1, seconds: float = 0.01, most: int = 100) -> list[str]:
     """The runs whose items go first, that many items at a time."""
-    lane, runs = backlog.lane("default"), []
+    lane = backlog.lane("default")
+    runs: list[str] = []
     while len(runs) < most and (entry := lane.front()) is not None:
         runs.append(entry.ready.run)
         backlog.take(lane, min(items, entry.items), seconds)

@@ -1,4 +1,4 @@
-"""Leases: who may take one and when, by a clock of one's own; two candidates, one holder; a holder that was replaced."""
+"""Leases: who may take one and when, by a clock of one's own; two candidates, one holder; who was replaced learns it."""
 
 from __future__ import annotations
 
