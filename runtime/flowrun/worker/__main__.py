@@ -15,7 +15,7 @@ __all__ = ["main"]
 
 
 def main() -> int:
-    """Exit codes: 0 it was told to end, 1 it cannot go on, STORE_FAILED, BAD_CONFIG; the reason is on standard error."""
+    """Exit codes: 0 it was told to end, 1 it cannot go on, or one of `launch`; the reason is on standard error."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # until it has something to hand back
     first = spawn()  # it starts while this process imports the rest
     from .service import serve

@@ -15,6 +15,7 @@ from typing import Any
 
 from flowrun.errors import StoreError
 from flowrun.messages import Bundle, WorkItem
+from flowrun.wire import may_hold_blobs
 
 from .awaiting import Awaiting
 from .core import HAS_EXPIRED, WAS_DROPPED, Core, expired, speaking
@@ -130,7 +131,8 @@ class _Coroutines:
 
     async def _run(self, unit: _Unit, item: WorkItem, digest: str, index: int) -> Ended:
         blobs = UnitBlobs()
-        await fetch_all(item.inputs, blobs, self._get)
+        if any(map(may_hold_blobs, item.inputs)):
+            await fetch_all(item.inputs, blobs, self._get)
         prepared = self._core.executions.prepare(item, digest, blobs)
         value = await self._beside(partial(prepared.begin, index)) if prepared.blocks else prepared.begin(index)
         if hasattr(value, "__await__"):

@@ -10,7 +10,7 @@ import msgspec
 
 from flowrun.errors import FlowError, StoreError, TransportError
 from flowrun.messages import Failure
-from flowrun.operator import Fail, Retry
+from flowrun.operator import Fail, Retry, SoftTimeout
 
 __all__ = ["MAX_DETAIL", "MAX_MESSAGE", "TaskFailed", "cut", "from_exception", "mismatch", "not_found",
            "pack_failure", "unpack_failure"]  # fmt: skip
@@ -70,7 +70,7 @@ def from_exception(error: BaseException) -> Failure:
         return Failure(type(error).__name__, cut(str(error), MAX_MESSAGE), retryable=isinstance(error, _MAY_PASS))
     wait = int(error.after * 1000) if isinstance(error, Retry) and error.after is not None else None
     return Failure(
-        type(error).__name__,
+        "SoftTimeout" if isinstance(error, SoftTimeout) else type(error).__name__,
         cut(_message(error), MAX_MESSAGE),
         cut(_trace(error), MAX_DETAIL),
         retryable=not isinstance(error, Fail),

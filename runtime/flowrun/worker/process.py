@@ -61,6 +61,8 @@ class ExecutorProcess:
         self.attached = False
         #: it said that it is ready
         self.ready = False
+        #: it was given what is to be done
+        self.resumed = False
         #: what becomes of its units is settled
         self.settled = False
         #: tokens that it was given, units that ended in it, and how many may: then it is replaced

@@ -130,6 +130,8 @@ class ProcessSlot:
         self._process: ExecutorProcess | None = None
         #: one that takes over when the process has had its `max_tasks_per_process`
         self._spare: ExecutorProcess | None = None
+        #: all that were started and are not released
+        self._open: set[ExecutorProcess] = set()
         self._starting: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
         self._next_token = 0
@@ -160,7 +162,7 @@ class ProcessSlot:
     # ---- the process
 
     async def warm_up(self) -> None:
-        await self._alive()
+        await self._start()
 
     async def _alive(self) -> ExecutorProcess:
         """A process that lives: the one that is there, or a new one."""
@@ -168,7 +170,8 @@ class ProcessSlot:
             if self._process is not None and self._process.look():
                 return self._process
             if self._process is not None:
-                await self._process.close()
+                await self._settle(self._process)
+                await self._end(self._process)
             spare, self._spare = self._spare, None
             self._process = spare if spare is not None and spare.look() else await self._new()
             return self._process
@@ -179,9 +182,13 @@ class ProcessSlot:
         except OSError as error:
             raise ExecutorBroken(f"an executor process cannot be started: {error}") from error
         process = ExecutorProcess(spawned, self._setup, self._frame, self._raw, self._gone)
-        self._process = self._process or process
+        self._open.add(process)
         await process.attach()
         return process
+
+    async def _end(self, process: ExecutorProcess) -> None:
+        await process.close()
+        self._open.discard(process)
 
     def _ensure(self) -> None:
         """Starts a process for the jobs, if none is being started."""
@@ -190,7 +197,9 @@ class ProcessSlot:
 
     async def _start(self) -> None:
         process = await self._alive()
-        self._resume(process)
+        if not process.resumed:
+            process.resumed = True
+            self._resume(process)
 
     def _resume(self, process: ExecutorProcess) -> None:
         """Gives a new process all that is still to do."""
@@ -209,6 +218,13 @@ class ProcessSlot:
             self._services.spawn(self._after_end(process))
 
     async def _after_end(self, process: ExecutorProcess) -> None:
+        async with self._lock:
+            await self._settle(process)
+        if self.jobs:
+            self._ensure()
+
+    async def _settle(self, process: ExecutorProcess) -> None:
+        """What becomes of the units of a process that is gone; once."""
         await process.drain()
         if process is not self._process or process.settled:
             return
@@ -227,8 +243,6 @@ class ProcessSlot:
             for job in self.jobs:
                 job.hand_back([*job.pending])
         self._after_results()
-        if self.jobs:
-            self._ensure()
 
     async def close(self) -> None:
         self._closing = True
@@ -236,9 +250,8 @@ class ProcessSlot:
             task.cancel()
         if self._ticking is not None:
             self._ticking.cancel()
-        for process in (self._process, self._spare):
-            if process is not None:
-                await process.close()
+        for process in list(self._open):
+            await self._end(process)
         self._process = self._spare = None
 
     async def rest(self) -> None:
@@ -272,7 +285,7 @@ class ProcessSlot:
             job.hand_back(job.unwanted(self._unwanted, job.pending))
         if not job.pending:
             self._after_results()
-        elif process is not None and process.attached and process.look():
+        elif process is not None and process.resumed and process.look():
             self._send(process, job)
             self._offer(process)
         else:
@@ -356,7 +369,7 @@ class ProcessSlot:
         if process.done >= process.most_units and process.attached and not process.memory.running(self.width):
             process.settled = True
             self._process = None
-            self._services.spawn(process.close())
+            self._services.spawn(self._end(process))
             if self.jobs:
                 self._ensure()
 
@@ -399,7 +412,8 @@ class ProcessSlot:
         began = self._began.get(job)
         if began is not None:
             return now - began > SLOW and len(job.pending) > 1
-        return place > 0 and now - self._given[job] > PATIENCE
+        since = max(self._given[job], self._began.get(self.jobs[0], now))  # a process that starts is no reason
+        return place > 0 and now - since > PATIENCE
 
     def _hand_back_queued(self, process: ExecutorProcess | None, jobs: list[Job]) -> None:
         """What these jobs have not begun."""

@@ -183,7 +183,7 @@ async def worker(
     slots: int = 1,
     kind: ExecutorKind = "process",
     width: int = 1,
-    ack_wait: float = 1.0,
+    ack_wait: float = 3.0,
 ) -> AsyncIterator[Worker]:
     """A worker whose project holds `tasks.py`."""
     (root / "tasks.py").write_text(textwrap.dedent(source))
