@@ -30,7 +30,7 @@ from .errors import Conflict, Fenced, StoreError
 from .messages import RunRecord
 from .transport import Entry, Transport
 
-__all__ = ["Manifest", "Segment", "Sent", "Snapshot", "Snapshots", "snapshot_key"]
+__all__ = ["Manifest", "Segment", "Sent", "Snapshot", "Snapshots", "renewals", "snapshot_key"]
 
 log = logging.getLogger("flow.snapshots")
 
@@ -277,6 +277,12 @@ class Snapshots:
             await asyncio.gather(*(renew(name) for name in new))
 
         await renew_all(snapshot.plans | _references(data for _, data in snapshot.parts))
+
+
+async def renewals(transport: Transport) -> list[int]:
+    """When each partition put again what its runs refer to, milliseconds since 1970. Raises TransportError, and
+    StoreError if one of them cannot be read."""
+    return [_manifest(entry).renewed_ms for entry in await transport.entries("snapshot") if entry.data]
 
 
 def _manifest(entry: Entry) -> Manifest:

@@ -1,4 +1,4 @@
-"""Leases: who may take one and when, by a clock of one's own; two candidates, one holder; who was replaced learns it."""
+"""Leases: who may take one and when, by its own clock; of two candidates one; who was replaced learns it."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from flowrun.background import Background
 from flowrun.capacity import Capacity
 from flowrun.dispatch import Dispatcher
 from flowrun.engine.commands import Changed, ClearTimer, Command, EndRun, PutBlob, Ready, Revoke, Send, SetTimer
-from flowrun.errors import FlowError, StoreError
+from flowrun.errors import StoreError
 from flowrun.lease import Lease, this_process
 from flowrun.messages import Event, Lost, Results, TimerFired
 from flowrun.settings import Settings
@@ -36,6 +36,7 @@ from flowrun.watchers import Watchers
 from .alarms import Alarms
 from .audit import Audit
 from .bundles import Bundles
+from .collecting import collect
 from .ends import Ends
 from .events import Complaints, events_of, weight_of
 from .fold import Fold
@@ -81,7 +82,7 @@ class Coordinator:
         #: in the keys of what this coordinator writes: no other has it
         prefix = f"{partition}-{secrets.token_hex(4)}"
         self._me = this_process(node or prefix, prefix)
-        self._fresh_workers = fresh_workers
+        self._fresh_workers, self._alone = fresh_workers, partitions == 1
         background = self._background = Background()
         self._complaints = Complaints()
         self._stores = asyncio.Semaphore(_STORES)
@@ -191,7 +192,8 @@ class Coordinator:
             self._end_again(run)
         self._ended_before.clear()
         self._flush()
-        self._background.start(self._collect())
+        if self._partition == "0" or self._alone:  # one collects for all
+            self._background.start(collect(self._transport, self._settings))
         self._background.start(self._audit.run())
         self._background.start(self._rest())
         self._notices.start(self._watchers)
@@ -327,13 +329,6 @@ class Coordinator:
         if not watchers:
             return (client,) if client else ()
         return {client, *watchers} - {""}
-
-    async def _collect(self) -> None:
-        """Old blobs go. Nothing of this partition depends on it."""
-        try:
-            await self._transport.collect_blobs(self._settings.keep_results)
-        except FlowError as error:
-            log.warning("blobs are not collected: %s", error)
 
 
 def _done_before(_: PutBlob) -> None:
