@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from flowc.plan import RetryPolicy, StepSettings
+from flowc.plan import Plan, RetryPolicy, StepSettings
 from flowrun.nats.transport import NatsTransport
 from flowrun.server import EmbeddedServer
 from flowrun.settings import Settings
@@ -27,6 +27,10 @@ SUM = flow_plan(
     params=("x",),
 )
 _partitions = count()
+
+
+async def submit(node: Node, plan: Plan, args: dict[str, object]) -> str:
+    return (await node.client.submit(plan, args)).id
 
 
 @pytest.fixture(autouse=True)
@@ -52,13 +56,13 @@ async def node(server: EmbeddedServer) -> AsyncIterator[Node]:
 
 
 async def test_runs(node: Node) -> None:
-    runs = await asyncio.gather(*(node.client.submit(SUM, {"x": x}) for x in range(100)))
+    runs = await asyncio.gather(*(submit(node, SUM, {"x": x}) for x in range(100)))
     records = await asyncio.gather(*(node.client.wait(run) for run in runs))
     assert [await node.client.value(record) for record in records] == [3 * x for x in range(100)]
 
 
 async def test_an_each_whose_result_is_a_blob(node: Node) -> None:
-    record = await node.client.wait(await node.client.submit(each_plan(f"{TASKS}:noop"), {"n": 30_000}))
+    record = await node.client.wait(await submit(node, each_plan(f"{TASKS}:noop"), {"n": 30_000}))
     assert await node.client.value(record) == list(range(30_000))
     assert len(record.steps) == 30_001
 
@@ -68,7 +72,7 @@ async def test_a_retry(node: Node) -> None:
     plan = flow_plan(
         (call("only", 0, (1,)),), (task("t", f"{TASKS}:fail_once", "a"),), params=("x",), settings=(retry,)
     )
-    record = await node.client.wait(await node.client.submit(plan, {"x": 4}))
+    record = await node.client.wait(await submit(node, plan, {"x": 4}))
     assert (record.state, record.steps[0].attempts) == ("success", 2)
     assert record.ended_ms - record.started_ms >= 300
 
@@ -81,12 +85,12 @@ async def test_a_dead_worker_and_a_dead_coordinator(node: Node) -> None:
         params=("x",),
         settings=(StepSettings(retry=RetryPolicy(max=2, first_ms=0)),),
     )
-    run = await node.client.submit(plan, {"x": 4})
+    run = await submit(node, plan, {"x": 4})
     while not sample_tasks.calls:
         await asyncio.sleep(0.01)
     await node.kill_worker()
     await node.start_worker()
-    while len(sample_tasks.calls) < 3:  # the first nap, again, and the second one
+    while len(sample_tasks.calls) < 3:  # the first nap, again, and the second one, which goes with it
         await asyncio.sleep(0.01)
     await node.kill_worker()
     await node.stop_coordinator()
@@ -94,17 +98,17 @@ async def test_a_dead_worker_and_a_dead_coordinator(node: Node) -> None:
     await node.start_worker()
     record = await node.client.wait(run)
     assert record.state == "success"
-    assert sample_tasks.calls == ["nap 4"] * 4
+    assert sample_tasks.calls in (["nap 4"] * 4, ["nap 4"] * 5)  # whether the result of the first was stored in time
 
 
 async def test_cancel(node: Node) -> None:
     plan = flow_plan((call("only", 0, (1,)),), (task("t", f"{TASKS}:nap", "a"),), params=("x",))
-    run = await node.client.submit(plan, {"x": 60})
+    run = await submit(node, plan, {"x": 60})
     await asyncio.sleep(0.2)
     await node.client.cancel(run)
     async with asyncio.timeout(5):
         assert (await node.client.wait(run)).state == "cancelled"
-        assert (await node.client.wait(await node.client.submit(SUM, {"x": 1}))).state == "success"
+        assert (await node.client.wait(await submit(node, SUM, {"x": 1}))).state == "success"
 
 
 async def test_a_killed_server_loses_nothing(tmp_path: Path) -> None:
@@ -124,7 +128,7 @@ async def test_a_killed_server_loses_nothing(tmp_path: Path) -> None:
     try:
         async with Node(connect, settings=settings) as node:
             for round_ in range(2):
-                runs = [asyncio.create_task(node.client.submit(plan, {"x": x})) for x in range(30)]
+                runs = [asyncio.create_task(submit(node, plan, {"x": x})) for x in range(30)]
                 await asyncio.sleep(0.01 * (round_ + 1))
                 server.stop(signal.SIGKILL)
                 await asyncio.sleep(0.2)
