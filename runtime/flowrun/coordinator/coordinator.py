@@ -102,6 +102,8 @@ class Coordinator:
         self._live = False
         #: all of the message that was read last is done
         self._settled = True
+        #: parts of events that changed nothing
+        self._ignored = 0
         #: runs that the take-over saw end
         self._ended_before: dict[str, None] = {}
         self._stopping = asyncio.Event()
@@ -225,6 +227,10 @@ class Coordinator:
             self._audit.read(record.seq)
         await self._act(commands)
         self._settled = True
+        if self._engine.ignored_count > self._ignored:
+            if self._live:
+                self._complaints.say("%s: it is ignored, and the rest goes on", self._engine.ignored[-1])
+            self._ignored = self._engine.ignored_count
         if self._live and self._saving.is_due():
             self._saving.take()
 
