@@ -72,10 +72,19 @@ class Checker:
         self._units: dict[str, list[_Unit]] = {}
         #: run -> its nodes' states by scope
         self._states: dict[str, dict[int, bytes]] = {}
+        #: run -> what it uses of what is limited; and all runs together
+        self._usage: dict[str, dict[str, tuple[int, int]]] = {}
+        self._used: dict[str, int] = {}
+        self._limits: dict[str, int] = {}
         #: things that relax what is checked
         self.lost_power = False
         #: partition -> all that was appended: (seq, time, data)
         self.inboxes: dict[str, list[tuple[int, int, bytes]]] = {}
+
+    @property
+    def ended(self) -> int:
+        """Attempts of items that have a result."""
+        return len(self._ended)
 
     # ---- what is told
 
@@ -122,6 +131,7 @@ class Checker:
             case "put_result":
                 for fold in self.folds.values():
                     fold.engine.forget(effect.where)
+                self._count_usage(effect.where, {})
                 self._states.pop(effect.where, None)
 
     def _dispatched(self, bundle: Bundle) -> None:
@@ -148,7 +158,6 @@ class Checker:
         for event in unpack_events(data):
             self._decide(fold, event, seq)
             self._note_results(event)
-        invariants.limits_are_kept(fold.engine for fold in self.folds.values())
 
     def _note_results(self, event: Event) -> None:
         """Who has a result, and what is no longer out."""
@@ -178,14 +187,26 @@ class Checker:
             invariants.no_timer_is_early(timer, event.run, event.timer, fold.now_ms, run.timers)
         for touched in engine.take_touched():
             self._check_run(fold, touched)
+        invariants.limits_are_kept(self._used, self._limits)
 
     def _check_run(self, fold: Fold, name: str) -> None:
         run = fold.engine.runs.get(name)
+        self._count_usage(name, invariants.usage_of(run) if run is not None else {})
         if run is None:
             return
         invariants.a_terminal_state_is_final(self._states.get(name, {}), run)
         self._states[name] = {scope.id: bytes(scope.states) for scope in run.scopes.values()}
         invariants.all_that_waits_will_be_woken(run)
+
+    def _count_usage(self, run: str, usage: dict[str, tuple[int, int]]) -> None:
+        used = self._used
+        for name, (count, _) in self._usage.pop(run, {}).items():
+            used[name] -= count
+        for name, (count, limit) in usage.items():
+            used[name] = used.get(name, 0) + count
+            self._limits[name] = limit
+        if usage:
+            self._usage[run] = usage
 
     def _second_time(self, engine: Engine, event: Event) -> dict[str, bytes]:
         """If all of an event are results of what has one: the runs, packed."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flowc.plan import Plan
@@ -18,7 +19,7 @@ from flowrun.partitions import partition_of
 from flowrun.run_ids import run_id_of_key
 
 from .history import History
-from .programs import COUNT, Program, program
+from .programs import Program, program
 
 __all__ = ["SimClient", "Submission"]
 
@@ -42,12 +43,14 @@ class Submission:
 
 
 class SimClient:
-    """Lives longer than its process: what was acknowledged is known, whoever dies then."""
+    """Lives longer than its process: what was acknowledged is known, whoever dies then. `numbers`: of programs."""
 
-    def __init__(self, name: str, partitions: int, chance: random.Random, plans: dict[str, Plan]) -> None:
+    def __init__(
+        self, name: str, partitions: int, chance: random.Random, plans: dict[str, Plan], numbers: Sequence[int]
+    ) -> None:
         self.name = name
-        self._partitions, self._chance = partitions, chance
-        self._todo = [self._draw(number) for number in range(chance.choice((1, 2, 4, 7)))]
+        self._partitions, self._chance, self._numbers = partitions, chance, numbers
+        self._todo = [self._draw(number) for number in range(chance.choice((1, 2, 4, 8)))]
         for submission in self._todo:
             plans[submission.program.digest] = submission.program.plan
         self.accepted: dict[str, Submission] = {}
@@ -61,7 +64,7 @@ class SimClient:
 
     def _draw(self, number: int) -> Submission:
         chance = self._chance
-        one = program(chance.randrange(COUNT))
+        one = program(chance.choice(self._numbers))
         key = f"key {self.name} {number}" if chance.random() < 0.2 else ""
         run = run_id_of_key(one.plan.flow, key) if key else f"r{self.name}{number}"
         return Submission(

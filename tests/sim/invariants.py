@@ -6,19 +6,19 @@ moment in which the server writes it, from the first on. No leader, snapshot or 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from flowc.plan import EachNode, Plan, StepSettings, TaskNode
-from flowrun.engine import Engine
+from flowc.plan import EachNode, LimitDef, Plan, StepSettings, TaskNode
 from flowrun.engine.state import GRANTED, NAMES, SUCCESS, WAITING, Run, Scope, Timer
 from flowrun.messages import Bundle, RunRecord, WorkItem
 
 from tests.reference.compare import differences
 
-from .programs import POOLS, Program
+from .programs import Program
 
 __all__ = [
     "Violation",
+    "a_rate_is_kept",
     "a_second_result_changes_nothing",
     "a_terminal_state_is_final",
     "all_that_waits_will_be_woken",
@@ -30,6 +30,7 @@ __all__ = [
     "only_the_leader_dispatches",
     "state_is_the_fold",
     "nothing_is_dispatched_twice",
+    "usage_of",
 ]
 
 #: engine timers that wake nothing that is wanted: they end what takes too long
@@ -81,32 +82,60 @@ def all_that_waits_will_be_woken(run: Run) -> None:
     raise Violation(f"run {run.id} waits for nothing that will ever come: {states}")
 
 
-def limits_are_kept(engines: Iterable[Engine]) -> None:
-    """Of what may run at this moment, in all partitions."""
-    used = {pool.name: 0 for pool in POOLS}
-    for engine in engines:
-        for run in engine.runs.values():
-            for scope in run.scopes.values():
-                _count_slots(scope, used)
-    for pool in POOLS:
-        if used[pool.name] > pool.slots:
-            raise Violation(f"pool {pool.name} has {pool.slots} slots, and {used[pool.name]} are used")
+def limits_are_kept(used: Mapping[str, int], limits: Mapping[str, int]) -> None:
+    """Of all that may run at this moment, in all partitions: by the names of what is limited."""
+    for name, limit in limits.items():
+        if used.get(name, 0) > limit:
+            raise Violation(f"{name} allows {limit}, and {used[name]} are used")
 
 
-def _count_slots(scope: Scope, used: dict[str, int]) -> None:
+def usage_of(run: Run) -> dict[str, tuple[int, int]]:
+    """What may run of a run, by the names of what limits it: how much of it, and the limit."""
+    found: dict[str, tuple[int, int]] = {}
+
+    def add(name: str, count: int, limit: int) -> None:
+        found[name] = (found.get(name, (0, 0))[0] + count, limit)
+
+    if run.body is not None and not run.ended and run.tables is not None:
+        plan = run.tables.plan
+        if plan.max_active_runs is not None:
+            add(f"flow {plan.flow}", 1, plan.max_active_runs)
+        if plan.concurrency is not None:
+            add(f"key of flow {plan.flow}", 1, plan.concurrency.limit)
+    for scope in run.scopes.values():
+        _add_steps(scope, add)
+    return found
+
+
+def _add_steps(scope: Scope, add: Callable[[str, int, int], None]) -> None:
     plan = scope.graph.plan
     for node, state in enumerate(scope.states):
-        if state == GRANTED and isinstance(scope.graph.nodes[node], TaskNode):
-            settings = scope.graph.settings[node]
-            if settings.pool is not None:
-                used[plan.pools[settings.pool].name] += settings.slots
+        step = scope.graph.nodes[node]
+        if state != GRANTED or not isinstance(step, TaskNode):
+            continue
+        settings = scope.graph.settings[node]
+        if settings.pool is not None:
+            pool = plan.pools[settings.pool]
+            add(f"pool {pool.name}", min(settings.slots, pool.slots), pool.slots)
+        if settings.concurrency is not None:
+            add(f"key of step {plan.flow}/{step.name or node}", 1, settings.concurrency.limit)
     for node, fan in scope.fans.items():
+        settings = _settings_of_items(scope, node)
         each = scope.graph.nodes[node]
-        if isinstance(each, EachNode) and each.simple:
-            settings = _settings_of_items(scope, node)
-            if settings.pool is not None:
-                granted = sum(state == GRANTED for state in fan.states)
-                used[plan.pools[settings.pool].name] += granted * settings.slots
+        if settings.pool is not None and isinstance(each, EachNode) and each.simple:
+            pool = plan.pools[settings.pool]
+            granted = sum(state == GRANTED for state in fan.states)
+            add(f"pool {pool.name}", granted * min(settings.slots, pool.slots), pool.slots)
+
+
+def a_rate_is_kept(name: str, times_ms: Sequence[int], definition: LimitDef) -> None:
+    """`times_ms`: when work that needs a token began to be wanted, of one partition, in order."""
+    level, before = float(definition.burst), times_ms[0]
+    for time_ms in times_ms:
+        level = min(definition.burst, level + (time_ms - before) * definition.rate / definition.per_ms) - 1
+        before = time_ms
+        if level < -1e-6:
+            raise Violation(f"rate {name} was exceeded at {time_ms}: {list(times_ms)}")
 
 
 def _settings_of_items(scope: Scope, node: int) -> StepSettings:

@@ -19,7 +19,19 @@ from typing import Any
 
 import msgspec
 from flowc.pipeline import compile_paths
-from flowc.plan import ChildNode, LimitDef, Plan, PoolDef, RetryPolicy, StepSettings, digest, encode
+from flowc.plan import (
+    ChildNode,
+    ConcurrencyDef,
+    EachNode,
+    LimitDef,
+    Plan,
+    PoolDef,
+    RetryPolicy,
+    StepSettings,
+    TaskNode,
+    digest,
+    encode,
+)
 from flowc.project import find_project
 from flowrun import values
 
@@ -27,7 +39,7 @@ from tests.reference.behaviours import DECLARATIONS, TASKS
 from tests.reference.interpreter import Report, interpret
 from tests.reference.programs import BEHAVIOURS, Source, write_program
 
-__all__ = ["COUNT", "LIMITS", "POOLS", "TRANSIENT", "Program", "program", "root"]
+__all__ = ["COUNT", "LIMITS", "POOLS", "ROOT", "TRANSIENT", "Program", "program"]
 
 #: of all programs, so that a name means the same everywhere
 POOLS = (PoolDef(name="narrow", slots=2), PoolDef(name="one", slots=1))
@@ -54,13 +66,17 @@ class Program:
     text: str
 
 
+#: where the tasks of the programs are
+ROOT = BEHAVIOURS.parent
+
+
 @cache
-def root() -> Path:
-    """A project with the tasks of the programs."""
+def _project() -> Path:
+    """A folder to compile programs in."""
     folder = Path(tempfile.mkdtemp(prefix="flow-sim-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    shutil.copy(BEHAVIOURS, folder / "behaviours.py")
-    sys.path.insert(0, str(folder))
+    shutil.copy(BEHAVIOURS, folder)
+    sys.path.insert(0, str(ROOT))
     return folder
 
 
@@ -69,15 +85,15 @@ def program(number: int) -> Program:
     """One of COUNT; the same number is the same program in every run."""
     chance = random.Random(number)
     source = _source(chance)
-    path = root() / "program.flow"
+    path = _project() / "program.flow"
     path.write_text(source.text)
-    found = compile_paths(find_project(root()), [path])
+    found = compile_paths(find_project(path.parent), [path])
     errors = [diagnostic for diagnostic in found.diagnostics if diagnostic.severity == "error"]
     assert not errors, errors
     assert found.program is not None
     key = next(key for key, flow in found.program.flows.items() if flow.name == "main")
     report = interpret(found.program, key, TASKS, source.args)
-    plan = _decorated(next(one.plan for one in found.plans if one.flow == "main"), chance)
+    plan = _decorated(next(one.plan for one in found.plans if one.flow == "main"), f"main{number}", chance)
     data = encode(plan)
     return Program(plan, digest(data), data, source.args, values.encode(dict(source.args)), report, source.text)
 
@@ -89,25 +105,41 @@ def _source(chance: random.Random) -> Source:
             return source
 
 
-def _decorated(plan: Plan, chance: random.Random) -> Plan:
-    """The plan with limits that change nothing but when its steps run."""
+def _decorated(plan: Plan, name: str, chance: random.Random) -> Plan:
+    """The plan under a name of its own, with limits that change nothing but when its steps run."""
     if chance.random() < 0.3:
-        return plan
-    children = {key: _with_limits(child, chance) for key, child in plan.children.items()}
-    return msgspec.structs.replace(_with_limits(plan, chance), children=children)
+        return msgspec.structs.replace(plan, flow=name)
+    children = {
+        key: msgspec.structs.replace(_with_limits(child, chance), flow=f"{name}/{key}")
+        for key, child in plan.children.items()
+    }
+    concurrency = ConcurrencyDef(limit=chance.choice((1, 2))) if chance.random() < 0.2 else None
+    return msgspec.structs.replace(
+        _with_limits(plan, chance),
+        flow=name,
+        children=children,
+        max_active_runs=chance.choice((None, None, None, 1, 2)),
+        concurrency=concurrency,
+    )
 
 
 def _with_limits(plan: Plan, chance: random.Random) -> Plan:
     # a child that holds slots which its own steps wait for would wait for ever
     nodes = [node for block in plan.blocks for node in block.nodes]
     of_children = {node.settings for node in nodes if isinstance(node, ChildNode)}
-    settings = tuple(one if place in of_children else _limited(one, chance) for place, one in enumerate(plan.settings))
+    # what a simple `each` calls has no concurrency key: with one, the compiler would have made it a general one
+    bodies = {node.body for node in nodes if isinstance(node, EachNode) and node.simple}
+    of_items = {node.settings for body in bodies for node in plan.blocks[body].nodes if isinstance(node, TaskNode)}
+    settings = tuple(
+        one if place in of_children else _limited(one, chance, place not in of_items)
+        for place, one in enumerate(plan.settings)
+    )
     return msgspec.structs.replace(plan, settings=settings, pools=POOLS, limits=LIMITS)
 
 
-def _limited(settings: StepSettings, chance: random.Random) -> StepSettings:
+def _limited(settings: StepSettings, chance: random.Random, may_have_key: bool) -> StepSettings:
     changes: dict[str, Any] = {"pool": None, "slots": 1}
-    match chance.randrange(8):
+    match chance.randrange(9):
         case 0:
             changes["pool"] = 0
         case 1:
@@ -118,6 +150,8 @@ def _limited(settings: StepSettings, chance: random.Random) -> StepSettings:
             changes["limit"] = 0
         case 4:
             changes["delay_ms"] = chance.choice((1, 400, 1500))
+        case 5 if may_have_key:
+            changes["concurrency"] = ConcurrencyDef(limit=chance.choice((1, 2)), key=chance.choice((None, ["lit", 1])))
     if settings.retry is None and chance.random() < 0.5:
         first_ms = chance.choice((0, 50, 1_200))
         changes["retry"] = RetryPolicy(max=1_000, backoff="fixed", first_ms=first_ms, only=(TRANSIENT,))

@@ -37,7 +37,7 @@ from flowrun.worker.failures import unpack_failure
 from flowrun.worker.shared import FAILED, SUCCESS
 
 from .loop import current_process
-from .programs import TRANSIENT, root
+from .programs import ROOT, TRANSIENT
 
 __all__ = ["GROUP", "LANES", "Habits", "SimWorker", "Watcher"]
 
@@ -48,6 +48,9 @@ _STATES: tuple[Any, ...] = ("success", "failed", "skipped")
 
 class Watcher(Protocol):
     """Is told what workers do."""
+
+    #: from now on everything is quick
+    calm: bool
 
     def begins(self, worker: str, bundle: Bundle, item: WorkItem, index: int, chained: tuple[int, ...]) -> None:
         """`chained`: the nodes of the item's chain that ran before, at this worker."""
@@ -91,7 +94,7 @@ class SimWorker:
         self._transport, self._name, self._habits, self._settings = transport, name, habits, settings
         self._chance, self._watcher = chance, watcher
         self._blobs = _Blobs()
-        self._executions = Executions(root(), self._blobs)
+        self._executions = Executions(ROOT, self._blobs)
         self._free = asyncio.Semaphore(habits.slots)
         process = current_process()
         assert process is not None
@@ -279,7 +282,7 @@ class SimWorker:
 
     async def _take_time(self) -> float:
         chance, habits = self._chance, self._habits
-        most = habits.longest if chance.random() < habits.slow else 0.05
+        most = habits.longest if chance.random() < habits.slow and not self._watcher.calm else 0.05
         seconds = chance.random() * most
         await asyncio.sleep(seconds)
         return seconds

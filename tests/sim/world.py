@@ -36,12 +36,13 @@ from .client import SimClient
 from .history import Happening, History
 from .invariants import Violation, every_accepted_run_ends_right
 from .loop import Process, SimLoop, Stuck, current_process
+from .programs import COUNT
 from .worker import GROUP, Habits, SimWorker
 
 __all__ = ["Ending", "simulate"]
 
-#: things go wrong for so long, and then all must end within that time, in seconds
-_TROUBLE, _PATIENCE = 20.0, 150.0
+#: things go wrong for so long; then nothing may stand still for that time, in seconds
+_TROUBLE, _PATIENCE = 20.0, 100.0
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ class World:
         self.plans: dict[str, Plan] = {}
         self.machines: list[Machine] = []
         self.troubles: dict[str, int] = {}
+        self.calm = False
         self._by_pid: dict[int, Process] = {}
         #: all processes run on the same one, and can see whether others live
         self._one_host = self.chance.random() < 0.3
@@ -135,9 +137,12 @@ class World:
                 transient=chance.choice((0.0, 0.2)),
             )
             self._add(f"worker{number}", self._run_worker(habits))
+        # few, so that runs of the same flow meet, or many
+        numbers = chance.sample(range(COUNT), chance.choice((1, 2, 4, 16)))
         self.clients: list[SimClient] = []
         for number in range(chance.choice((1, 2))):
-            client = SimClient(f"client{number}", self.partitions, random.Random(chance.random()), self.plans)
+            its_chance = random.Random(chance.random())
+            client = SimClient(f"client{number}", self.partitions, its_chance, self.plans, numbers)
             self.clients.append(client)
             self._add(client.name, self._run_client(client))
 
@@ -308,6 +313,7 @@ class World:
     def _calm(self) -> None:
         """From now on nothing goes wrong."""
         self.history.note("", "calm")
+        self.calm = True
         self.server.faults = Faults(delay=min(self.faults.delay, 0.02))
         if not self.server.up:
             self._restart_server()
@@ -335,9 +341,11 @@ class World:
             await asyncio.sleep(0.5)
         trouble.cancel()
         self._calm()
-        end = self.loop.time() + _PATIENCE
-        while not self._is_over() and self.loop.time() < end:
+        ended, since = -1, self.loop.time()
+        while not self._is_over() and self.loop.time() - since < _PATIENCE:
             await asyncio.sleep(0.5)
+            if self.checker.ended > ended:
+                ended, since = self.checker.ended, self.loop.time()
         if self.checker.violation is None:
             self._check_ends()
         if self.checker.violation is None:
