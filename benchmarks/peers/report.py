@@ -88,6 +88,10 @@ class Report:
     def add(self, system: str, job: str, outcome: Outcome) -> None:
         self._outcomes.setdefault((system, job), []).append(outcome)
 
+    def has_none(self, system: str, job: str) -> bool:
+        """The system does not offer this."""
+        return any(outcome.problem == "none" for outcome in self._outcomes.get((system, job), []))
+
     def line(self, system: str, job: str, outcome: Outcome) -> str:
         """One outcome, for the screen."""
         columns = [column for column in self._columns if column.job == job]
@@ -132,7 +136,7 @@ class Report:
     def _heading(self) -> str:
         counts = self._counts
         what = {
-            "single": "{:,} single tasks",
+            "single": "{:,} single tasks (a quarter of them for the peers)",
             "chain": "{} chains of 100 steps",
             "fused": "{} such chains whose steps may go together",
             "chord": "a chord of {:,} tasks and a body",
