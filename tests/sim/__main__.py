@@ -58,8 +58,8 @@ def _told(ending: Ending, verbose: bool) -> None:
         print("\n".join(ending.lines))
     if ending.violation is not None:
         print(f"seed {ending.seed}: {ending.violation}")
-        if ending.cause:
-            print(ending.cause)
+    if ending.cause and verbose:
+        print(ending.cause)
 
 
 def _run(args: argparse.Namespace) -> int:

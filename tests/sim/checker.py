@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from flowc.plan import Plan
-from flowrun.engine import Engine
+from flowc.plan import LimitDef, Plan
+from flowrun.engine import Engine, Ready
 from flowrun.engine.snapshot import pack_run
 from flowrun.memory import Effect, MemoryServer
 from flowrun.messages import (
@@ -24,6 +24,7 @@ from flowrun.messages import (
 from . import invariants
 from .history import History
 from .invariants import Violation
+from .programs import settings_of
 
 __all__ = ["Checker", "Fold"]
 
@@ -76,6 +77,9 @@ class Checker:
         self._usage: dict[str, dict[str, tuple[int, int]]] = {}
         self._used: dict[str, int] = {}
         self._limits: dict[str, int] = {}
+        #: of a rate: when something that needs a token of it began to be wanted, and what did
+        self._starts: dict[LimitDef, list[int]] = {}
+        self._begun: set[_Unit] = set()
         #: things that relax what is checked
         self.lost_power = False
         #: partition -> all that was appended: (seq, time, data)
@@ -180,7 +184,7 @@ class Checker:
         before = self._second_time(engine, event)
         run = engine.peek(event.run) if isinstance(event, TimerFired) else None
         timer = run.timers.get(event.timer) if run and isinstance(event, TimerFired) else None
-        fold.decide(event, seq)
+        self._note_starts(fold, fold.decide(event, seq))
         for name, packed in before.items():
             invariants.a_second_result_changes_nothing(name, packed, engine.pack_run(name), str(event))
         if isinstance(event, TimerFired) and run is not None:
@@ -188,6 +192,29 @@ class Checker:
         for touched in engine.take_touched():
             self._check_run(fold, touched)
         invariants.limits_are_kept(self._used, self._limits)
+
+    def _note_starts(self, fold: Fold, commands: Iterable[object]) -> None:
+        """When what needs a token of a rate began to be wanted. Of several partitions, the holder's clock says nothing
+        about when the owner granted it."""
+        if self._server.settings.partitions > 1:
+            return
+        for command in commands:
+            if type(command) is not Ready:
+                continue
+            plan = self._plans[command.plan]
+            plan = plan.children[command.flow] if command.flow else plan
+            limit = settings_of(plan, command.block, command.node).limit
+            if limit is None:
+                continue
+            for unit in _units(command.item(0)):
+                if unit not in self._begun:
+                    self._begun.add(unit)
+                    self._starts.setdefault(plan.limits[limit], []).append(fold.now_ms)
+
+    def check_rates(self) -> None:
+        """At the end."""
+        for definition, times_ms in self._starts.items():
+            invariants.a_rate_is_kept(definition, times_ms)
 
     def _check_run(self, fold: Fold, name: str) -> None:
         run = fold.engine.runs.get(name)

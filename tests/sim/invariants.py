@@ -14,7 +14,7 @@ from flowrun.messages import Bundle, RunRecord, WorkItem
 
 from tests.reference.compare import differences
 
-from .programs import Program
+from .programs import Program, settings_of
 
 __all__ = [
     "Violation",
@@ -76,7 +76,7 @@ def all_that_waits_will_be_woken(run: Run) -> None:
     for scope in run.scopes.values():
         if any(WAITING < state <= GRANTED for state in scope.states) or any(fan.live for fan in scope.fans.values()):
             return
-        if any(_limited(_settings_of_items(scope, node)) for node in scope.fans):
+        if any(_limited(settings_of(scope.graph.plan, scope.graph.block, node)) for node in scope.fans):
             return
     states = {scope.id: [NAMES[state] for state in scope.states] for scope in run.scopes.values()}
     raise Violation(f"run {run.id} waits for nothing that will ever come: {states}")
@@ -120,7 +120,7 @@ def _add_steps(scope: Scope, add: Callable[[str, int, int], None]) -> None:
         if settings.concurrency is not None:
             add(f"key of step {plan.flow}/{step.name or node}", 1, settings.concurrency.limit)
     for node, fan in scope.fans.items():
-        settings = _settings_of_items(scope, node)
+        settings = settings_of(scope.graph.plan, scope.graph.block, node)
         each = scope.graph.nodes[node]
         if settings.pool is not None and isinstance(each, EachNode) and each.simple:
             pool = plan.pools[settings.pool]
@@ -128,23 +128,14 @@ def _add_steps(scope: Scope, add: Callable[[str, int, int], None]) -> None:
             add(f"pool {pool.name}", granted * min(settings.slots, pool.slots), pool.slots)
 
 
-def a_rate_is_kept(name: str, times_ms: Sequence[int], definition: LimitDef) -> None:
+def a_rate_is_kept(definition: LimitDef, times_ms: Sequence[int]) -> None:
     """`times_ms`: when work that needs a token began to be wanted, of one partition, in order."""
     level, before = float(definition.burst), times_ms[0]
     for time_ms in times_ms:
         level = min(definition.burst, level + (time_ms - before) * definition.rate / definition.per_ms) - 1
         before = time_ms
         if level < -1e-6:
-            raise Violation(f"rate {name} was exceeded at {time_ms}: {list(times_ms)}")
-
-
-def _settings_of_items(scope: Scope, node: int) -> StepSettings:
-    """Of the task that is called for each item."""
-    plan = scope.graph.plan
-    each = scope.graph.nodes[node]
-    assert isinstance(each, EachNode)
-    task = next((inner for inner in plan.blocks[each.body].nodes if isinstance(inner, TaskNode)), None)
-    return plan.settings[task.settings] if task else StepSettings()
+            raise Violation(f"rate {definition.name} was exceeded at {time_ms}: {list(times_ms)}")
 
 
 def _limited(settings: StepSettings) -> bool:

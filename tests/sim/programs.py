@@ -39,7 +39,7 @@ from tests.reference.behaviours import DECLARATIONS, TASKS
 from tests.reference.interpreter import Report, interpret
 from tests.reference.programs import BEHAVIOURS, Source, write_program
 
-__all__ = ["COUNT", "LIMITS", "POOLS", "ROOT", "TRANSIENT", "Program", "program"]
+__all__ = ["COUNT", "LIMITS", "POOLS", "ROOT", "TRANSIENT", "Program", "program", "settings_of"]
 
 #: of all programs, so that a name means the same everywhere
 POOLS = (PoolDef(name="narrow", slots=2), PoolDef(name="one", slots=1))
@@ -158,3 +158,12 @@ def _limited(settings: StepSettings, chance: random.Random, may_have_key: bool) 
     if chance.random() < 0.3:
         changes["priority"] = chance.randrange(10)
     return msgspec.structs.replace(settings, **changes)
+
+
+def settings_of(plan: Plan, block: int, node: int) -> StepSettings:
+    """Of a step; of an `each`, of the task that is called for each item. Those of others are the usual ones."""
+    step = plan.blocks[block].nodes[node]
+    if isinstance(step, EachNode):
+        inner = [one for one in plan.blocks[step.body].nodes if isinstance(one, TaskNode)]
+        return plan.settings[inner[0].settings] if step.simple and inner else StepSettings()
+    return plan.settings[step.settings] if isinstance(step, TaskNode) else StepSettings()

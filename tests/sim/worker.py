@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from flowc.plan import EachNode, Plan, TaskNode, decode
+from flowc.plan import Plan, decode
 from flowrun import values
 from flowrun.errors import FlowError
 from flowrun.memory import MemoryTransport
@@ -37,7 +37,7 @@ from flowrun.worker.failures import unpack_failure
 from flowrun.worker.shared import FAILED, SUCCESS
 
 from .loop import current_process
-from .programs import ROOT, TRANSIENT
+from .programs import ROOT, TRANSIENT, settings_of
 
 __all__ = ["GROUP", "LANES", "Habits", "SimWorker", "Watcher"]
 
@@ -267,10 +267,7 @@ class SimWorker:
         """Its policy allows for it."""
         plan = self._plans[bundle.plans[item.plan]]
         plan = plan.children[item.flow] if item.flow else plan
-        node = plan.blocks[item.block].nodes[item.node]
-        if isinstance(node, EachNode) and item.first >= 0:
-            node = next(inner for inner in plan.blocks[node.body].nodes if isinstance(inner, TaskNode))
-        policy = plan.settings[node.settings].retry if isinstance(node, TaskNode) else None
+        policy = settings_of(plan, item.block, item.node).retry
         return policy is not None and TRANSIENT in policy.only
 
     async def _fetch(self, data: tuple[bytes, ...]) -> None:

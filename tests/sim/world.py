@@ -154,6 +154,7 @@ class World:
 
         return Faults(
             seed=chance.randrange(1 << 30), delay=some(0.002, 0.02, 0.3), fail=some(0.01), fail_blob=some(0.03),
+            refuse=some(0.01),
             lose_answer=some(0.01, 0.05), duplicate=some(0.05), duplicate_after=chance.choice((0.1, 10.0)),
             lose_ack=some(0.05, 0.2), lose_note=some(0.3, 1.0), lateness=some(0.2),
         )  # fmt: skip
@@ -348,6 +349,7 @@ class World:
                 ended, since = self.checker.ended, self.loop.time()
         if self.checker.violation is None:
             self._check_ends()
+            self._check_rates()
         if self.checker.violation is None:
             await self._check_state()
 
@@ -370,6 +372,12 @@ class World:
                     )  # fmt: skip
                 except Violation as violation:
                     self.fail(violation)
+
+    def _check_rates(self) -> None:
+        try:
+            self.checker.check_rates()
+        except Violation as violation:
+            self.fail(violation)
 
     async def _check_state(self) -> None:
         """The leaders' states are the folds of their inboxes."""

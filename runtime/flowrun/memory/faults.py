@@ -19,6 +19,8 @@ class Faults:
     fail: float = 0.0
     #: a request about a blob does
     fail_blob: float = 0.0
+    #: the server refuses to store something: its disk is full, say
+    refuse: float = 0.0
     #: the server does what is asked for, and its answer is lost: it comes to a repetition of the request, …
     lose_answer: float = 0.0
     #: … or, of these, never: whoever asked gets a TransportError for what was done
@@ -48,4 +50,4 @@ class Faults:
     @property
     def quiet(self) -> bool:
         """Requests are answered at once, all of them."""
-        return not (self.delay or self.fail or self.fail_blob or self.lose_answer)
+        return not (self.delay or self.fail or self.fail_blob or self.refuse or self.lose_answer)

@@ -46,10 +46,15 @@ class _Waiting:
 
 
 class MemoryInbox:
-    """`now_ms` is the server's clock; `came_due` is told of messages whose time has come. Iterating gives the messages that are there."""
+    """`now_ms` is the server's clock; `came_due` is told of messages whose time has come. Iterating gives the messages
+    that are there."""
 
     def __init__(
-        self, created: str, clock: Callable[[], float], now_ms: Callable[[], int], came_due: Callable[[int, bytes], None]
+        self,
+        created: str,
+        clock: Callable[[], float],
+        now_ms: Callable[[], int],
+        came_due: Callable[[int, bytes], None],
     ) -> None:
         self.created = created
         self.keys = Keys(clock)

@@ -86,6 +86,11 @@ class MemoryServer:
         """Milliseconds since 1970."""
         return EPOCH_MS + int(self.now() * 1000)
 
+    def store(self) -> None:
+        """Something is about to be stored. Raises StoreError if there is no room."""
+        if self.faults.strikes(self.faults.refuse):
+            raise StoreError("the server has no room for it")
+
     def did(self, effect: Effect) -> None:
         if self.observe is not None:
             self.observe(effect)

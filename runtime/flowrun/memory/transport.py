@@ -146,6 +146,7 @@ class MemoryTransport:
 
     def _append(self, partition: str, data: bytes, key: str) -> int:
         inbox = self.server.inbox(partition)
+        self.server.store()
         last = inbox.last_seq
         seq = inbox.append(data, key)
         if seq > last:
@@ -165,6 +166,7 @@ class MemoryTransport:
 
     def _append_at(self, partition: str, name: str, data: bytes, at_ms: int) -> None:
         faults = self.server.faults
+        self.server.store()
         self.server.inbox(partition).append_at(name, data, at_ms, faults.wait(faults.lateness))
         self._did("append_at", partition, data, at_ms)
 
@@ -233,6 +235,7 @@ class MemoryTransport:
         await self.connection.request(lambda: self._dispatch(work, fence))
 
     def _dispatch(self, work: Work, fence: int) -> None:
+        self.server.store()
         self.server.stream.dispatch(work, fence)
         if work.number:
             self._did("dispatch", work.partition, work.data, fence)
@@ -256,6 +259,7 @@ class MemoryTransport:
         return await self.connection.request(lambda: self._write_entry(key, data, expected))
 
     def _write_entry(self, key: str, data: bytes, expected: int | None) -> int:
+        self.server.store()
         revision = self.server.write_entry(key, data, expected)
         self._did("write_entry", key, data, revision)
         return revision
@@ -289,7 +293,11 @@ class MemoryTransport:
     # ---- blobs, results, logs
 
     async def put_blob(self, digest: str, data: bytes) -> None:
-        await self._blob_request(lambda: self.server.put_blob(digest, data))
+        await self._blob_request(lambda: self._put_blob(digest, data))
+
+    def _put_blob(self, digest: str, data: bytes) -> None:
+        self.server.store()
+        self.server.put_blob(digest, data)
 
     async def get_blob(self, digest: str) -> bytes:
         return await self._blob_request(lambda: self.server.get_blob(digest))
@@ -307,6 +315,7 @@ class MemoryTransport:
         await self.connection.request(lambda: self._store_result(run, data, keep_seconds))
 
     def _store_result(self, run: str, data: bytes, keep_seconds: float) -> None:
+        self.server.store()
         self.server.put_result(run, data, keep_seconds)
         self._did("put_result", run, data)
 
