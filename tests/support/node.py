@@ -23,7 +23,8 @@ from flowrun.transport import Transport
 from flowrun.worker.agent import Agent
 from flowrun.worker.frames import Setup
 from flowrun.worker.inline import InlineSlot
-from flowrun.worker.slot import ProcessSlot, Slot
+from flowrun.worker.process_slot import ProcessSlot
+from flowrun.worker.slot import Slot
 
 __all__ = ["Connect", "Node", "memory_server"]
 

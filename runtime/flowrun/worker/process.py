@@ -95,8 +95,18 @@ class ExecutorProcess:
         self.attached = True
 
     def send(self, frame: ToExecutor) -> None:
-        if self._socket is not None and self.code is None:
-            self._socket.write(pack_frame(frame))
+        if self._socket is None or self.code is not None:
+            return
+        data = pack_frame(frame)
+        if self._socket.get_write_buffer_size() == 0:
+            try:  # now, and not at the end of this turn of the loop: the tokens that follow would be there first
+                data = data[self._spawned.sock.send(data) :]
+            except BlockingIOError:
+                pass
+            except OSError:
+                return  # it is gone, which `_socket_closed` tells
+        if data:
+            self._socket.write(data)
 
     def offer(self, tokens: deque[int]) -> None:
         """Moves tokens into the pipe, as many as it takes."""

@@ -26,8 +26,8 @@ from .config import WorkerConfig
 from .frames import ExecutorKind, Setup
 from .launch import BAD_CONFIG, STORE_FAILED
 from .presence import Herald
+from .process_slot import ProcessSlot
 from .scale import Processors, scale
-from .slot import ProcessSlot
 from .spawn import Spawned
 
 __all__ = ["serve"]

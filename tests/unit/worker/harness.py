@@ -16,13 +16,15 @@ from flowc import plan as plans
 from flowc.types import ANY, Type
 from flowrun import values
 from flowrun.memory import MemoryServer, MemoryTransport
+from flowrun.memory.connection import Connection
 from flowrun.messages import Bundle, LogNote, Lost, Outcome, Results, WorkItem, pack, unpack, unpack_events
 from flowrun.names import lane
 from flowrun.settings import Settings
 from flowrun.worker.agent import Agent
 from flowrun.worker.frames import ExecutorKind, Setup
 from flowrun.worker.inline import InlineSlot
-from flowrun.worker.slot import ProcessSlot, Slot
+from flowrun.worker.process_slot import ProcessSlot
+from flowrun.worker.slot import Slot
 
 _numbers = count()
 
@@ -38,6 +40,8 @@ class Worker:
         self.transport = MemoryTransport(server)
         self.logs: list[LogNote] = []
         self.fence = 0
+        #: the worker's own, to be cut
+        self.worker_connections: list[Connection] = []
         self._seen = 0
         self._came: deque[Results | Lost] = deque()
 
@@ -191,8 +195,10 @@ async def worker(
     await MemoryTransport(server).open_partition("p")
     setup = Setup(str(root), (), kind, width)
     made: list[Slot] = [InlineSlot(root) if inline else ProcessSlot(setup) for _ in range(slots)]
-    agent = Agent(MemoryTransport(server), made, worker="w", group="g", queues=("default",), ack_wait=ack_wait)
+    transport = MemoryTransport(server)
+    agent = Agent(transport, made, worker="w", group="g", queues=("default",), ack_wait=ack_wait)
     running = Worker(server, agent, made, kind)
+    running.worker_connections.append(transport.connection)
     running.fence = await running.transport.fence("p")
     work = asyncio.create_task(agent.run())
     listening = asyncio.create_task(_listen(running))

@@ -18,7 +18,7 @@ from flowc.types import INT, STRING
 from flowrun import values
 from flowrun.messages import Cancel, Outcome, Results, Revoked, WorkItem, pack
 from flowrun.worker.frames import Setup
-from flowrun.worker.slot import ProcessSlot
+from flowrun.worker.process_slot import ProcessSlot
 
 from tests.unit.worker.harness import Worker, call, each_of, worker
 
