@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 import click
+from flowrun.errors import FlowError
 
 from .errors import EXIT_INPUT, InputError
 
@@ -25,9 +26,13 @@ def say(text: str | bytes, *, err: bool = False) -> None:
 
 
 def run_command(work: Callable[[], int], as_json: bool) -> int:
-    """The exit code of a command's work; what is wrong with its input goes out as JSON if that was asked for."""
+    """The exit code of a command's work; what is wrong with its input, or with the server, goes out as JSON if that was
+    asked for. Raises InputError."""
     try:
-        return work()
+        try:
+            return work()
+        except FlowError as error:
+            raise InputError(str(error)) from error
     except InputError as error:
         if not as_json:
             raise

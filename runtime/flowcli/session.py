@@ -14,11 +14,11 @@ from subprocess import Popen
 
 import msgspec
 from flowc import plan as plans
-from flowrun.errors import FlowError
 from flowrun.run_ids import new_run_id
 
 from .arguments import argument_texts, argument_values
 from .errors import InputError
+from .loop import new_loop
 from .node import start_node
 from .runs import SUBMITTING, Run, Runs
 from .screen.view import Output
@@ -45,20 +45,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 def run_order(order: Order, worker: Popen[bytes]) -> int:
     """Runs it and shows it; gives the exit code. `worker` was launched and has no configuration yet. Raises
-    InputError."""
-    try:
-        with asyncio.Runner(loop_factory=_new_loop) as runner:
-            return runner.run(_resume(order, order.resume, worker) if order.resume else _start(order, worker))
-    except FlowError as error:
-        raise InputError(str(error)) from error
-
-
-def _new_loop() -> asyncio.AbstractEventLoop:
-    try:
-        import uvloop  # absent on Windows
-    except ModuleNotFoundError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
+    InputError, FlowError."""
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        return runner.run(_resume(order, order.resume, worker) if order.resume else _start(order, worker))
 
 
 async def _start(order: Order, worker: Popen[bytes]) -> int:

@@ -21,7 +21,8 @@ ROOT = Path(__file__).parents[2]
 #: the console script of the environment that runs the tests
 FLOWC = str(Path(sys.executable).with_name("flowc"))
 SCHEMAS = {
-    name: json.loads((ROOT / "specs/schemas" / f"{name}.schema.json").read_text()) for name in ("run", "compile")
+    name: json.loads((ROOT / "specs/schemas" / f"{name}.schema.json").read_text())
+    for name in ("answers", "compile", "run")
 }
 
 
