@@ -71,7 +71,7 @@ async def latency(name: str, one: Callable[[int], Awaitable[object]], count: int
     return f"  {name:<44} p50 {took[count // 2]:.3f} ms   p99 {took[count * 99 // 100]:.3f} ms"
 
 
-async def as_nats_py(url: str, count: int) -> tuple[dict[str, Rate], list[str]]:
+async def as_nats_py(url: str, count: int, durable: bool) -> tuple[dict[str, Rate], list[str]]:
     """The same work with nats-py's own means."""
     client = await nats.connect(url)
     js = client.jetstream(publish_async_max_pending=AT_ONCE + 1)
@@ -114,8 +114,8 @@ async def as_nats_py(url: str, count: int) -> tuple[dict[str, Rate], list[str]]:
     return rates, times
 
 
-async def as_the_runtime(url: str, count: int) -> tuple[dict[str, Rate], list[str]]:
-    settings = Settings(env="speed", ack_wait=60)
+async def as_the_runtime(url: str, count: int, durable: bool) -> tuple[dict[str, Rate], list[str]]:
+    settings = Settings(env="speed", ack_wait=60, durable=durable)
     transport, other = await NatsTransport.connect(url, settings), await NatsTransport.connect(url, settings)
     await transport.open_partition("0")
     fence = await transport.fence("0")
@@ -179,7 +179,7 @@ async def main(count: int, durable: bool) -> None:
     for run in (as_nats_py, as_the_runtime):
         with tempfile.TemporaryDirectory() as folder:
             async with EmbeddedServer(Path(folder), durable=durable) as server:
-                found, took = await run(server.url, count)
+                found, took = await run(server.url, count, durable)
                 rates.append(found)
                 times += took
     for work, before in rates[0].items():

@@ -53,6 +53,10 @@ class Settings:
     # ---- streams
     #: copies of every stream: 1, or 3 on a cluster
     replicas: int = 1
+    #: the server syncs to disk what it acknowledges (`sync_interval: always`): so messages are written many at a time …
+    durable: bool = False
+    #: … if at least so many wait
+    sync_together: int = 16
     #: a bundle whose worker is silent for this long goes to another worker
     ack_wait: float = 6.0
     #: bundles of one queue and partition that are handed out at the same time

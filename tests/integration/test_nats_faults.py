@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,8 @@ from tests.unit.transport_conformance import take
 
 #: of these tests: everything is noticed soon
 SETTINGS = Settings(reconnect_wait=0.05, answer_timeout=1.0, ack_wait=1.0)
+#: what is written at the same time goes together
+TOGETHER = replace(SETTINGS, durable=True, sync_together=3)
 
 
 def free_port() -> int:
@@ -82,8 +85,9 @@ async def appends_through(fault: Callable[[], Awaitable[None]], transport: NatsT
 # ---- connections ----------------------------------------------------------------------------------------------------
 
 
-async def test_a_connection_that_is_cut_again_and_again(proxy: Proxy) -> None:
-    transport = await connect(proxy.url)
+@pytest.mark.parametrize("settings", [SETTINGS, TOGETHER], ids=["fast", "durable"])
+async def test_a_connection_that_is_cut_again_and_again(proxy: Proxy, settings: Settings) -> None:
+    transport = await connect(proxy.url, settings)
 
     async def fault() -> None:
         for _ in range(5):
@@ -163,8 +167,9 @@ async def test_a_server_that_is_paused(server: Server, monkeypatch: pytest.Monke
     await transport.close()
 
 
-async def test_a_server_that_is_killed(server: Server) -> None:
-    transport = await connect(server.url)
+@pytest.mark.parametrize("settings", [SETTINGS, TOGETHER], ids=["fast", "durable"])
+async def test_a_server_that_is_killed(server: Server, settings: Settings) -> None:
+    transport = await connect(server.url, settings)
 
     async def fault() -> None:
         for _ in range(2):

@@ -37,7 +37,25 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 async def test_conformance(check: Check, server: EmbeddedServer) -> None:
-    settings = replace(SETTINGS, env=f"test{next(_environments)}")
+    await conforms(check, server, SETTINGS)
+
+
+#: those that write much at the same time
+TOGETHER = [
+    check
+    for check in CHECKS
+    if any(word in check.__name__ for word in ("reader_sees", "written_once", "many", "standing", "fence"))
+]
+
+
+@pytest.mark.parametrize("check", TOGETHER, ids=lambda check: check.__name__)
+async def test_conformance_of_what_is_written_together(check: Check, server: EmbeddedServer) -> None:
+    """As it is for a server that syncs each write."""
+    await conforms(check, server, replace(SETTINGS, durable=True, sync_together=3))
+
+
+async def conforms(check: Check, server: EmbeddedServer, settings: Settings) -> None:
+    settings = replace(settings, env=f"test{next(_environments)}")
     connections: list[NatsTransport] = []
 
     async def connect() -> NatsTransport:

@@ -280,6 +280,7 @@ class Line:
         if self._replacing is None and not self._closing:
             log.warning("the connection to %s is lost (%s), trying again", self.url, why)
             self._connected.clear()
+            self._room.set()  # what is written now is lost, so there is room
             self._replacing = self._spawn(self._renew())
 
     async def _renew(self) -> None:
@@ -315,6 +316,7 @@ class Line:
     async def _disconnected(self) -> None:
         if not self._closing and self._replacing is None and not self._client.is_closed:
             self._connected.clear()
+            self._room.set()
             log.warning("the connection to %s is lost, trying again", self.url)
 
     async def _reconnected(self) -> None:
@@ -335,7 +337,7 @@ async def _shut(client: Client) -> None:
     transport = client._transport
     if isinstance(transport, TcpTransport) and transport._io_writer is not None:
         stream = transport._io_writer.transport
-        if stream.get_write_buffer_size() and not client.is_connected:
+        if stream.get_write_buffer_size():
             stream.abort()
     try:
         async with asyncio.timeout(1.0):

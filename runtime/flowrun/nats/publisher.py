@@ -22,14 +22,14 @@ from .api import ApiError, api_error
 from .connection import Connection
 from .protocol import encode_headers
 
-__all__ = ["Publisher", "WrongSequence", "key_headers"]
+__all__ = ["WRONG_SEQUENCE", "Publisher", "WrongSequence", "key_headers"]
 
 #: how often late acknowledgements are looked for, in seconds
 _SWEEP_SECONDS = 0.5
 #: room for headers in a message of the largest size, in bytes
 _HEADER_ROOM = 1_024
 #: JetStream's error codes: the last sequence of a subject is another one; … is about to become another one
-_WRONG_SEQUENCE, _IN_PROGRESS = 10071, 10164
+WRONG_SEQUENCE, _IN_PROGRESS = 10071, 10164
 
 
 class WrongSequence(FlowError):
@@ -195,7 +195,7 @@ class Publisher:
 
     def _refuse(self, pending: _Pending, error: ApiError) -> None:
         """What is worth another try is left to the sweeper."""
-        if error.err_code == _WRONG_SEQUENCE:
+        if error.err_code == WRONG_SEQUENCE:
             last = re.search(r"\d+$", error.description)
             pending.done.set_exception(WrongSequence(int(last[0]) if last else None))
         elif error.err_code == _IN_PROGRESS:

@@ -5,12 +5,14 @@ the server stores each as it comes. Its acknowledgement of the last message says
 `fail` for gaps it abandons a batch of which anything is missing or refused, and then there is no such acknowledgement.
 If it does not come in time, all are written again, each with an acknowledgement of its own, which also tells what is
 wrong. That is safe because a record that is written twice is the same record: its run has ended.
+
+A server that syncs each message it stores is slow with these; there an atomic batch is synced as one.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -19,12 +21,11 @@ from flowrun import names
 from .connection import Connection
 from .protocol import encode_headers
 from .publisher import Publisher
+from .rounds import BATCH_BYTES, BATCH_MESSAGES, Outgoing, put_batch
 
 __all__ = ["Results"]
 
-#: messages of one batch; the server buffers 10,000 of a stream
-_BATCH = 1_000
-#: batches that are on their way at the same time: it also limits those
+#: batches that are on their way at the same time: the server buffers 10,000 messages of a stream, and limits batches
 _BATCHES = 4
 #: the server says how far it is after so many messages, and nobody needs that
 _FLOW = 100
@@ -57,17 +58,23 @@ class Results:
     async def put(self, records: Sequence[tuple[str, bytes]], keep_seconds: float) -> None:
         """Returns when the server has all. Of two records of one run the last is kept."""
         headers = encode_headers({"Nats-TTL": f"{max(round(keep_seconds), 1)}s"})
-        last = list(dict(records).items())
-        await asyncio.gather(*(self._put(last[i : i + _BATCH], headers) for i in range(0, len(last), _BATCH)))
-
-    async def _put(self, records: list[tuple[str, bytes]], headers: bytes) -> None:
         for _, data in records:
             self._publisher.check(data)
-        if len(records) > 1 and self._connection.connected:
+        await asyncio.gather(*(self._put(batch, headers) for batch in _batches(dict(records))))
+
+    async def _put(self, records: list[tuple[str, bytes]], headers: bytes) -> None:
+        settings = self._connection.settings
+        if len(records) >= (settings.sync_together if settings.durable else 2) and self._connection.connected:
+            put = self._put_atomic if settings.durable else self._put_fast
             async with self._gate:
-                if await self._put_fast(records, headers):
+                if await put(records, headers):
                     return
         await asyncio.gather(*(self._put_one(run, data, headers) for run, data in records))
+
+    async def _put_atomic(self, records: list[tuple[str, bytes]], headers: bytes) -> bool:
+        """True if the server has all."""
+        batch = [Outgoing(self._subject(run), data, headers) for run, data in records]
+        return await put_batch(self._connection, batch) is not None
 
     async def _put_one(self, run: str, data: bytes, headers: bytes) -> None:
         if self._publisher.full:
@@ -125,3 +132,16 @@ class Results:
         for _, done in self._batches.values():
             if not done.done():
                 done.set_result(False)
+
+
+def _batches(records: dict[str, bytes]) -> Iterator[list[tuple[str, bytes]]]:
+    batch: list[tuple[str, bytes]] = []
+    size = 0
+    for run, data in records.items():
+        if batch and (len(batch) == BATCH_MESSAGES or size + len(data) > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append((run, data))
+        size += len(data)
+    if batch:
+        yield batch

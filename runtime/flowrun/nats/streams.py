@@ -134,6 +134,7 @@ async def create_shared(connection: Connection) -> None:
             max_msgs_per_subject=1,
             allow_msg_ttl=True,
             allow_batched=True,
+            allow_atomic=True,
         ),
         _create_stream(connection, names.blob_stream(env), [names.subjects(env, "blob")], max_msgs_per_subject=1),
         _create_stream(
@@ -174,6 +175,7 @@ async def create_inbox(connection: Connection, partition: str) -> None:
         names.inbox_stream(env, partition),
         [names.inbox_subject(env, partition), names.delayed_filter(env, partition)],
         allow_msg_schedules=True,
+        allow_atomic=True,
     )
 
 

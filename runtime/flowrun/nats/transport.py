@@ -23,6 +23,7 @@ from .protocol import publication
 from .publisher import Publisher, key_headers
 from .reading import Reader, read_records
 from .results import Results
+from .rounds import Outgoing, Rounds
 from .work import WorkLanes
 
 __all__ = ["NatsTransport"]
@@ -44,6 +45,9 @@ class NatsTransport:
         self._delayed = DelayedEvents(connection, publisher)
         self._results = Results(connection, publisher)
         self._dispatching = Dispatching(connection, publisher)
+        self._rounds: Rounds | None = None
+        if self._settings.durable:
+            self._rounds = Rounds(connection, publisher, least=self._settings.sync_together, one_by_one=False)
 
     @classmethod
     async def connect(cls, url: str, settings: Settings | None = None, name: str = "flow") -> NatsTransport:
@@ -64,10 +68,13 @@ class NatsTransport:
         await streams.drop_partition(self._connection, partition)
 
     async def append(self, partition: str, data: bytes, key: str) -> int:
+        subject, headers = _inbox_subject(self._env, partition), key_headers(key)
+        if self._rounds is not None:
+            return await self._rounds.put(partition, Outgoing(subject, data, headers))
         publisher = self._publisher
         if publisher.full:
             await publisher.room()
-        return await publisher.post(_inbox_subject(self._env, partition), data, key_headers(key))
+        return await publisher.post(subject, data, headers)
 
     async def append_at(self, partition: str, name: str, data: bytes, at_ms: int) -> None:
         await self._delayed.put(partition, name, data, at_ms)
@@ -191,6 +198,8 @@ class NatsTransport:
 
     async def close(self) -> None:
         await self._dispatching.close()
+        if self._rounds is not None:
+            await self._rounds.close()
         await self._publisher.close()
         await self._connection.close()
 
