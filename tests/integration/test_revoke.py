@@ -65,7 +65,7 @@ async def test_the_slot_is_free_at_once(tmp_path: Path, stopped: str) -> None:
     began = time.monotonic()
     async with Node(memory_server(), root=tmp_path, processes=True) as node:
         async with asyncio.timeout(25):
-            record = await node.client.wait(await node.client.submit(plan))
+            record = await node.client.wait((await node.client.submit(plan)).id)
         assert record.state == "success", record.error
         assert await node.client.value(record) == [True, True]
     assert time.monotonic() - began < 25
@@ -90,7 +90,7 @@ def test_a_tear_down_runs_after_a_cancellation(tmp_path: Path) -> None:
 
     async def main() -> RunRecord:
         async with Node(memory_server(), root=tmp_path) as node:
-            run = await node.client.submit(plan)
+            run = (await node.client.submit(plan)).id
             await asyncio.sleep(1)
             await node.client.cancel(run)
             async with asyncio.timeout(25):
