@@ -73,9 +73,9 @@ def _version(program: str) -> tuple[int, ...]:
 class EmbeddedServer:
     """A nats-server of one folder: `async with EmbeddedServer(folder) as server: … server.url`.
 
-    `folder` (`.flow` of the project) gets `store/`, `nats.log`, and while it runs a lock and a pid file. `durable`: what
-    was acknowledged also survives the machine's power loss, and not only the server's end; it costs speed. `port`: of
-    127.0.0.1; 0: a free one.
+    `folder` (`.flow` of the project) gets `store/`, `nats.log`, and while it runs a lock and a pid file. `durable`:
+    what was acknowledged also survives the machine's power loss, and not only the server's end; it costs speed (use
+    `Settings.durable` with it). `port`: of 127.0.0.1; 0: a free one.
     """
 
     def __init__(self, folder: Path, *, durable: bool = False, port: int = 0) -> None:
