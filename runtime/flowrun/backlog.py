@@ -152,6 +152,10 @@ class Backlog:
             self._unlink(entry)
         return first, last
 
+    def holds(self, run: str) -> bool:
+        """Some of the run waits."""
+        return run in self._runs
+
     def of(self, run: str, scope: int, node: int) -> Iterator[Entry]:
         """What waits of a node."""
         of_run = self._runs.get(run)

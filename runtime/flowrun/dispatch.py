@@ -119,6 +119,10 @@ class Dispatcher:
         """Bundles that stood in the work stream before that time and are not done with."""
         return self._dispatched.older_than(since)
 
+    def holds(self, run: str) -> bool:
+        """Some of the run waits here or is out."""
+        return self._backlog.holds(run) or self._dispatched.holds(run)
+
     def covers(self, ready: Ready) -> list[tuple[int, int]]:
         """Ranges of items of this attempt that wait here or are out, as (first, last)."""
         waiting = [

@@ -234,6 +234,10 @@ class Dispatched:
         """Bundles that stood in the work stream before that time."""
         return {bundle for bundle, out in self._out.items() if out.since < since}
 
+    def holds(self, run: str) -> bool:
+        """Some of the run is out."""
+        return run in self._of_run
+
     def covers(self, run: str, scope: int, node: int, attempt: int) -> list[tuple[int, int]]:
         """The ranges of items of an attempt that are out, as (first, last); (-1, -1) of what is no range."""
         found: list[tuple[int, int]] = []

@@ -222,3 +222,31 @@ def test_many_waiting_runs_survive_packed() -> None:
             assert [value(await run.wait()) for run in runs] == list(range(300))
 
     run_virtual(main())
+
+
+def test_a_late_copy_of_a_report_that_work_was_handed_back_dispatches_nothing() -> None:
+    async def main() -> None:
+        world = World()
+        async with world.node(slots=1) as node:
+            await node.kill_worker()
+            transport = await world.connect()
+            run = (await node.client.submit(one(f"{TASKS}:double"), {"x": 4})).id
+
+            async def hand_back(number: int, key: str) -> None:
+                bundle = world.dispatched[number]
+                [item] = bundle.items
+                back = Outcome(run, item.scope, item.node, item.attempt, "returned")
+                await transport.append("0", pack_events([Results(bundle.id, "w", (back,))]), key)
+                await asyncio.sleep(0.5)
+
+            await asyncio.sleep(0.5)
+            await hand_back(0, "a")
+            await hand_back(1, "b")
+            assert len(world.dispatched) == 3
+            await hand_back(0, "a again")
+            assert len(world.dispatched) == 3
+            world.server.stream.clear("0")
+            await node.start_worker()
+            assert value(await node.client.wait(run)) == 8
+
+    run_virtual(main())

@@ -289,7 +289,10 @@ class Coordinator:
             await self._transport.put_blob(digest, data)
 
     def _add_work(self, ready: Ready) -> None:
-        self._dispatcher.add(ready, self._loop.time(), self._fold.guess(ready))
+        """What waits or is out already is not taken twice: a report that work was handed back may come again, late."""
+        parts = missing(self._dispatcher, (ready,)) if self._dispatcher.holds(ready.run) else (ready,)
+        for part in parts:
+            self._dispatcher.add(part, self._loop.time(), self._fold.guess(part))
 
     def _changed(self, command: Changed) -> None:
         self._watchers.changed(command.run, command.steps)
