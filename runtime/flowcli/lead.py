@@ -24,7 +24,7 @@ from flowrun.messages import RunRecord, StateNote
 from flowrun.nats.transport import NatsTransport
 
 from .errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, InputError
-from .node import Node
+from .local import Node
 from .output import say
 from .runs import RUNNING, SUBMITTING, Run, Runs
 from .screen.report import show_end

@@ -31,8 +31,6 @@ _COMMANDS = {
     "explain": "Explain a finding of the compiler.",
     "node": "Run a node: lead partitions, execute work.",
 }
-#: commands whose module has another name
-_MODULES = {"node": "node_command"}
 
 
 class _Commands(click.Group):
@@ -44,7 +42,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = import_module(f"flowcli.{_MODULES.get(cmd_name, cmd_name)}").command
+        command: click.Command = import_module(f"flowcli.{cmd_name}").command
         return command
 
     def resolve_command(

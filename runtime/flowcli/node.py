@@ -1,91 +1,151 @@
-"""What executes a run of the command line: an own server, unless there is a URL, and a worker process.
-
-Both are told to start before anything large is imported, and come up meanwhile.
-"""
+"""`flowc node`: a node of an environment, in the foreground, as a service wants it."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+import re
+import secrets
+import socket
 from pathlib import Path
-from subprocess import Popen
-from typing import Any
+from typing import Any, Literal
 
-from flowrun.server import EmbeddedServer
-from flowrun.settings import Settings
-from flowrun.worker.config import WorkerConfig
-from flowrun.worker.supervisor import Supervisor
+import click
 
-__all__ = ["Node", "start_node"]
+from .errors import InputError
+from .output import say
+from .server import node_table
 
+__all__ = ["command"]
 
-@asynccontextmanager
-async def start_node(
-    worker: Popen[bytes], root: Path, run: str, *, url: str | None, env: str, slots: int | None, queues: frozenset[str]
-) -> AsyncIterator[Node]:
-    """Starts a server and ends it, and the launched worker, with the block. The worker of an own server is told at once
-    what to do; with a URL it waits for `Node.serve`, so that a server that does not answer is told once, by us. Raises
-    StoreError, TransportError."""
-    async with AsyncExitStack() as stack:
-        server = url if url is not None else EmbeddedServer(root / ".flow")
-        if isinstance(server, EmbeddedServer):
-            stack.push_async_callback(server.stop)
-            await server.start()
-        node = Node(root, run, server, env, slots or os.cpu_count() or 1, worker)
-        stack.push_async_callback(node.stop)
-        if url is None:
-            await node.serve(queues)
-        yield node
+_SLOTS = re.compile(r"(\d{1,4})(?:\.\.(\d{1,4}))?")
+_ROLES = ("leader", "worker")
+_DEFAULT_PORT = 4222
 
 
-class Node:
-    """Made by `start_node`."""
+@click.command("node")
+@click.option("--nats", metavar="URL", envvar="FLOW_NATS_URL", show_envvar=True,
+              help="The NATS server; several with commas. Without one, one is started in .flow/node.")  # fmt: skip
+@click.option("--env", metavar="NAME", envvar="FLOW_ENV", show_envvar=True, help="Environment. [default: dev]")
+@click.option("--name", metavar="NAME", envvar="FLOW_NODE_NAME", show_envvar=True,
+              help="Unique among the nodes. [default: the host's name and a random part]")  # fmt: skip
+@click.option("--roles", metavar="LIST", envvar="FLOW_ROLES", show_envvar=True,
+              help="`leader`, `worker` or both. [default: leader,worker]")  # fmt: skip
+@click.option("--queues", metavar="LIST", envvar="FLOW_QUEUES", show_envvar=True,
+              help="Queues that its worker serves. [default: default and those that the project declares]")  # fmt: skip
+@click.option("--slots", metavar="N|A..B", envvar="FLOW_SLOTS", show_envvar=True,
+              help="Tasks that run at the same time, or bounds to scale between. [default: one per core]")  # fmt: skip
+@click.option("--async-slots", type=click.IntRange(0, 100_000), help='Tasks with `executor: "async"`. [default: 100]')
+@click.option("--thread-slots", type=click.IntRange(0, 1_000), help='Tasks with `executor: "thread"`. [default: 16]')
+@click.option("--grace", type=click.IntRange(0, 86_400), metavar="SECONDS",
+              help="How long running tasks may go on after SIGTERM. [default: 30]")  # fmt: skip
+@click.option("--log", type=click.Choice(["text", "json"]), envvar="FLOW_LOG", show_envvar=True,
+              help="Form of the log on standard error. [default: text]")  # fmt: skip
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), envvar="FLOW_LOG_LEVEL",
+              help="[default: info]")  # fmt: skip
+@click.option("--port", type=click.IntRange(0, 65_535), default=_DEFAULT_PORT, show_default=True,
+              help="Of the own server on 127.0.0.1; 0: a free one.")  # fmt: skip
+@click.option(
+    "--durable",
+    is_flag=True,
+    help="The server syncs every write to disk (an own one does then): survives a power loss.",
+)
+@click.option("--partitions", type=click.IntRange(1, 64), help="Of a new environment. [default: 8; own server: 1]")
+@click.option("--replicas", type=click.Choice(["1", "3", "5"]), help="Copies of each stream. [default: 1]")
+def command(**given: Any) -> int:
+    """Run a node of an environment: it leads partitions (decides what runs when) and executes work.
 
-    def __init__(
-        self, root: Path, run: str, server: str | EmbeddedServer, env: str, slots: int, launched: Popen[bytes]
-    ) -> None:
-        self.url = server if isinstance(server, str) else server.url
-        self._server = None if isinstance(server, str) else server
-        self.slots = slots
-        self.partition = f"local-{run}"
-        self.settings = Settings(env=env)
-        self._root, self._run = root, run
-        self._queues: frozenset[str] = frozenset()
-        self._launched: Popen[bytes] | None = launched
-        self.worker: Supervisor | None = None
+    It runs in the project's folder, whose Python modules its tasks import. Options win over FLOW_… variables, and those
+    over [node] in flow.toml. SIGTERM: partitions go to other nodes, running tasks may end within the grace period, and
+    what is left is handed back; a second signal ends it at once. Exit code 78: the configuration is wrong.
+    """
+    from flowrun.worker.launch import BAD_CONFIG
 
-    async def serve(self, queues: frozenset[str]) -> None:
-        """Makes sure that a worker serves these queues."""
-        if queues <= self._queues:
-            return
-        await self.stop()
-        self._queues = queues
-        config = WorkerConfig(
-            url=self.url, env=self.settings.env, group=self.partition, queues=tuple(sorted(queues)),
-            slots=self.slots, root=str(self._root), python=_python_folders(self._root), name=f"cli-{self._run}",
-            ack_wait=self.settings.ack_wait,
-        )  # fmt: skip
-        self.worker, self._launched = Supervisor(config, self._launched), None
-        await self.worker.start()
-
-    def watchers(self) -> list[Coroutine[Any, Any, None]]:
-        """What is to be awaited beside a run: they raise TransportError or WorkerBroken when server or workers are
-        gone for good."""
-        assert self.worker is not None
-        return [self.worker.wait()] + ([self._server.watch()] if self._server is not None else [])
-
-    async def stop(self) -> None:
-        worker, self.worker = self.worker, None
-        if worker is not None:
-            await worker.stop()
+    try:
+        return _serve(given)
+    except InputError as error:
+        say(error.text(), err=True)
+        return BAD_CONFIG  # whoever starts it need not try again
 
 
-def _python_folders(root: Path) -> tuple[str, ...]:
-    """`python` of flow.toml. What is wrong in the file, the compiler tells."""
-    if not (root / "flow.toml").is_file():
-        return ()
-    from flowc.catalog import Findings  # a single file does not need them
-    from flowc.project_file import read_project_file
+def _serve(given: dict[str, Any]) -> int:
+    from flowrun.logs import configure_logs
+    from flowrun.node.config import NodeConfig
 
-    return read_project_file(root / "flow.toml", Findings()).python
+    from .local import python_folders
+    from .targets import find_root, scan_queues
+
+    root = find_root(None)
+    known = {**node_table(root), **{name: value for name, value in given.items() if value is not None}}
+    url = known.get("nats")
+    name = known.get("name") or f"{socket.gethostname()}-{secrets.token_hex(2)}"
+    config = NodeConfig(
+        url=url or "", env=known.get("env", "dev"), name=name, roles=_roles(known.get("roles", _ROLES)),
+        queues=tuple(sorted(_names(known.get("queues")) or scan_queues(None, root))),
+        slots=_slots(known.get("slots")), async_slots=known.get("async_slots", 100),
+        thread_slots=known.get("thread_slots", 16), root=str(root), python=python_folders(root),
+        grace=known.get("grace", 30), log=known.get("log", "text"), log_level=known.get("log_level", "info"),
+        replicas=int(known.get("replicas", 1)), durable=known["durable"],
+        partitions=known.get("partitions") or (8 if url else 1),
+    )  # fmt: skip
+    if config.log not in ("text", "json"):
+        raise InputError(f"`log` is {config.log!r}", place="flow.toml", help='write log = "text" or log = "json"')
+    configure_logs(config.log, config.log_level, node=name)
+    return asyncio.run(_run(config, root, known))
+
+
+async def _run(config: Any, root: Path, known: dict[str, Any]) -> int:
+    import msgspec
+    from flowrun.errors import FlowError
+    from flowrun.node.supervise import supervise
+    from flowrun.server import EmbeddedServer
+
+    if config.url:
+        return await supervise(config)
+    server = EmbeddedServer(root / ".flow" / "node", durable=known["durable"], port=_free(known["port"]))
+    try:
+        async with server:
+            logging.getLogger("flow.node").info("no NATS server is given: an own one listens on %s", server.url)
+            return await supervise(msgspec.structs.replace(config, url=server.url), server.watch())
+    except FlowError as error:
+        raise InputError(str(error)) from error
+
+
+def _free(port: int) -> int:
+    """The port, if nobody listens there."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            help = f"use the server that listens there with --nats nats://127.0.0.1:{port}, or another --port"
+            raise InputError(f"port {port} of 127.0.0.1 is taken", place=f"--port {port}", help=help) from error
+    return port
+
+
+def _names(text: str | list[str] | None) -> tuple[str, ...]:
+    """A list, or names with commas between."""
+    parts = text.split(",") if isinstance(text, str) else text or ()
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+def _roles(text: Any) -> tuple[Literal["leader", "worker"], ...]:
+    roles = _names(text if isinstance(text, str) else list(text))
+    wrong = [role for role in roles if role not in _ROLES]
+    if wrong or not roles:
+        found = f"`{wrong[0]}` is no role" if wrong else "a node without a role does nothing"
+        raise InputError(found, place="--roles", help="the roles are `leader` and `worker`")
+    return tuple(role for role in _ROLES if role in roles)  # type: ignore[misc]
+
+
+def _slots(value: int | str | None) -> tuple[int, int]:
+    """From, to."""
+    if value is None:
+        return (os.cpu_count() or 1,) * 2
+    found = _SLOTS.fullmatch(str(value).strip())
+    low, high = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+    if not found or not 1 <= high <= 1024 or low > high:
+        help = "write a number from 1 to 1024, or bounds as 2..8"
+        raise InputError(f"`{value}` is no number of slots", place="--slots", help=help)
+    return low, high

@@ -18,8 +18,8 @@ from flowrun.run_ids import new_run_id
 
 from .arguments import argument_texts, argument_values
 from .errors import InputError
+from .local import start_node
 from .loop import new_loop
-from .node import start_node
 from .runs import SUBMITTING, Run, Runs
 from .screen.view import Output
 from .targets import Target, find_root, load_target, queues_of, scan_queues

@@ -234,40 +234,45 @@ class Client:
 
     # ---- runs
 
-    def run(self, run: str) -> Run:
+    # Where a run is wanted, its handle does as well as its id.
+
+    def run(self, run: Run | str) -> Run:
         """A handle of a run that anybody submitted. (Whether there is such a run, `status` tells.)"""
+        if isinstance(run, Run):
+            return run
         handle = self.waits.get(run)
         if handle is None:
             handle = Run(self, run, None, None, told=False)
             self.waits.add(handle)
         return handle
 
-    async def wait(self, run: str, timeout: float | None = None) -> RunRecord:
+    async def wait(self, run: Run | str, timeout: float | None = None) -> RunRecord:
         """The record of a run once it has ended. `timeout` in seconds. Raises UnknownRun, WaitTimeout."""
         handle = self.run(run)
         if handle.letter is None:  # it is not ours: is there such a run?
-            await self.status(run)
+            await self.status(handle)
         return await handle.wait(timeout)
 
-    async def result(self, run: str, timeout: float | None = None) -> Any:
+    async def result(self, run: Run | str, timeout: float | None = None) -> Any:
         """The value of a run once it has ended, as plain data. Raises UnknownRun, RunFailed, WaitTimeout."""
         handle = self.run(run)
         if handle.letter is None:
-            await self.status(run)
+            await self.status(handle)
         return await handle.result(timeout)
 
-    async def record(self, run: str) -> RunRecord | None:
+    async def record(self, run: Run | str) -> RunRecord | None:
         """The record of a run if it has ended."""
-        data = await self._transport.get_result(run)
+        data = await self._transport.get_result(_id(run))
         return None if data is None else await read_record(self._transport, data)
 
     async def value(self, record: RunRecord) -> Any:
         """A run's value as plain data: dates and the like are strings, as in JSON (and bytes are bytes)."""
         return await plain_value(self._transport, record.result)
 
-    async def cancel(self, run: str, step: str = "", reason: str = "cancelled") -> None:
+    async def cancel(self, run: Run | str, step: str = "", reason: str = "cancelled") -> None:
         """Asks for a run's end, or for that of a step or a box of steps; returns when that cannot be lost. A run that
         waits for its time never begins. It is cancelled when its record says so."""
+        run = _id(run)
         partition = self.partition_of(run)
         await self._outbox.open(partition)
         if not step and await self._transport.cancel_delayed(partition, run):
@@ -285,8 +290,9 @@ class Client:
         await self._transport.put_results([(run, pack(record))], self._settings.keep_results)
         self.waits.end(record)
 
-    async def status(self, run: str) -> RunStatus:
+    async def status(self, run: Run | str) -> RunStatus:
         """How a run stands. Raises UnknownRun if nobody knows it (any more)."""
+        run = _id(run)
         partition = self.partition_of(run)
         for is_last in (False, True):
             record = await self.record(run)
@@ -315,11 +321,11 @@ class Client:
                     return delayed.at_ms
         return None
 
-    def events(self, run: str) -> RunEvents:
+    def events(self, run: Run | str) -> RunEvents:
         """As `Run.events`. May be opened before the run is submitted: then nothing of it is missed."""
         return RunEvents(self._transport, self.waits, self.run(run))
 
-    def lines(self, run: str, follow: bool = False) -> AsyncIterator[LogNote]:
+    def lines(self, run: Run | str, follow: bool = False) -> AsyncIterator[LogNote]:
         """What the tasks of a run wrote, as far as it is kept; with `follow`, also what they write until it ends."""
         return run_lines(self._transport, self.waits, self.run(run), follow)
 
@@ -402,6 +408,10 @@ def _read_plan(file: str | Path) -> Plan:
         raise ArgumentError(f"the plan {file} cannot be read: {(error.strerror or str(error)).lower()}") from error
     except plans.PlanError as error:
         raise ArgumentError(f"{file}: {error}") from error
+
+
+def _id(run: Run | str) -> str:
+    return run.id if isinstance(run, Run) else run
 
 
 def _read_options(given: Mapping[str, Any]) -> Options | None:

@@ -40,6 +40,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     log_level: str = "info"
     #: copies of every stream: 1, or 3 on a cluster
     replicas: int = 1
+    #: the server syncs each write to disk (`sync_interval: always`)
+    durable: bool = False
     #: of a new environment
     partitions: int = 8
 
