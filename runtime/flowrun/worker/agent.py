@@ -247,8 +247,11 @@ class Agent:
         bundle = lease.bundle
         try:
             known = {digest: await self._plan(digest) for digest in bundle.plans}
-        except (StoreError, plans.PlanError) as error:
+        except StoreError as error:
             self._refuse(lease, Failure("NotFound", f"the plan cannot be had: {error}"))
+            return
+        except plans.PlanError as error:
+            self._refuse(lease, Failure("Incompatible", f"the worker {self._worker} cannot use the plan: {error}"))
             return
         finally:
             pool.reserved -= 1

@@ -207,7 +207,12 @@ class ProcessSlot:
             return max(0, self.width - units) // size
         if not self.jobs:
             return 1
-        expected = self._expected[self.jobs[0]] if len(self.jobs) == 1 else None
+        if len(self.jobs) > 1:
+            return 0
+        (job,) = self.jobs
+        if job.end - job.base == 1:
+            return 0  # it may be alone because a worker died of it: whoever is here with it is suspected too
+        expected = self._expected[job]
         return 1 if expected is not None and expected < SHORT else 0
 
     def begin(self, job: Job, plan_data: Mapping[str, bytes], expected: float | None) -> None:

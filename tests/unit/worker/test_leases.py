@@ -7,7 +7,9 @@ import time
 from collections import deque
 from pathlib import Path
 
+import msgspec
 import pytest
+import zstandard
 from flowrun.messages import Holding, Lost, Outcome, Presence, pack, unpack
 from flowrun.worker.presence import Herald, capacity, load
 
@@ -129,3 +131,25 @@ async def test_what_a_worker_says_of_itself(tmp_path: Path) -> None:
         assert unpack(await anext(heard), Presence).stopping
         saying.cancel()
         await running.outcomes(1)
+
+
+async def test_a_plan_of_another_version_ends_the_work_with_the_reason(tmp_path: Path) -> None:
+    async with worker(tmp_path, TASKS) as running:
+        plan, item = call("tasks:same", x=1)
+        await running.submit(msgspec.structs.replace(plan, version=99), [item])
+        found = await outcome(running)
+    assert found.error is not None
+    assert found.error.type == "Incompatible"
+    assert "the plan has format 99" in found.error.message
+
+
+async def test_a_bundle_that_cannot_be_read_is_left_to_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    bomb = b"\x03" + zstandard.ZstdCompressor().compress(bytes(65 * 1024 * 1024))
+    async with worker(tmp_path, TASKS) as running:
+        for number, data in enumerate((b"\x09whatever", bomb)):
+            await running.transport.dispatch("g", "default", 5, "p", data, f"bad{number}", running.fence)
+        plan, item = call("tasks:same", x=1)
+        assert (await running.run(plan, [item]))[0].state == "success"
+        assert len(running.server.work) >= 2
+    assert "which this version does not read" in caplog.text
+    assert "larger than a message can be" in caplog.text
