@@ -184,8 +184,7 @@ class Lease:
         """Renews it for ever. Raises Fenced when another one has it, TransportError when the server stays away.
 
         `doubted` is called when it could not be renewed for `Settings.lease` seconds and is still ours: the server was
-        away, and may have forgotten something. While it cannot be renewed nothing is lost by going on: what a leader
-        writes in vain does no harm, and work that it dispatches carries its fence.
+        away, and may have forgotten something.
         """
         settings = self._settings
         while True:
@@ -194,6 +193,11 @@ class Lease:
             await self.renew()
             if late:
                 doubted()
+
+    async def confirm(self) -> None:
+        """Returns if nobody else can have led when this was called. Raises Fenced otherwise, TransportError."""
+        if self.age >= self._settings.lease:
+            await self.renew()
 
     async def renew(self) -> None:
         """Once. Raises Fenced when another one has it."""

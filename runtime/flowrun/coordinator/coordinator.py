@@ -10,7 +10,8 @@ clients are told, each kind for the whole batch. Nothing of that is waited for; 
 good ends the coordinator, and the next one starts from the inbox.
 
 A coordinator that was replaced learns it when it renews its lease, or when a dispatch is refused: it ends with Fenced.
-What it did meanwhile did no harm: it decided the same as its successor does, and dispatched nothing.
+It decides nothing more once its lease may be another's (see `_read`). What it did meanwhile did no harm: it decided the
+same as its successor does, and dispatched nothing.
 """
 
 from __future__ import annotations
@@ -149,7 +150,7 @@ class Coordinator:
             fresh_workers=self._fresh_workers,
         )  # fmt: skip
         await self._restore(start)
-        reading, stopping = asyncio.create_task(self._read(start)), asyncio.create_task(self._stopping.wait())
+        reading, stopping = asyncio.create_task(self._read(start, lease)), asyncio.create_task(self._stopping.wait())
         try:
             await asyncio.wait([reading, stopping], return_when=asyncio.FIRST_COMPLETED)
             if reading.done():
@@ -170,8 +171,11 @@ class Coordinator:
             self._sends.restore(start.snapshot.sends)
             self._ended_before.update(dict.fromkeys([*self._engine.ended(), *self._fold.broken]))
 
-    async def _read(self, start: Start) -> None:
+    async def _read(self, start: Start, lease: Lease) -> None:
+        """A batch counts only if nobody else led when it was read: another leader purges the inbox, and who was paused
+        meanwhile would not see that messages are missing."""
         async for batch in self._transport.read(self._partition, start.after):
+            await lease.confirm()
             new = batch
             if not self._live:
                 old = [record for record in batch if record.seq <= start.until]
