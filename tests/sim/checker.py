@@ -15,6 +15,7 @@ from flowrun.messages import (
     Lost,
     Outcome,
     Results,
+    Submit,
     TimerFired,
     WorkItem,
     unpack,
@@ -80,8 +81,12 @@ class Checker:
         #: of a rate: when something that needs a token of it began to be wanted, and what did
         self._starts: dict[LimitDef, list[int]] = {}
         self._begun: set[_Unit] = set()
-        #: things that relax what is checked
-        self.lost_power = False
+        #: the server lost something that it had acknowledged: only the ends of runs are checked from then on
+        self.disaster = False
+        #: run -> loop time at which its submission was stored first
+        self.written: dict[str, float] = {}
+        #: runs whose record was stored
+        self.stored: set[str] = set()
         #: partition -> all that was appended: (seq, time, data)
         self.inboxes: dict[str, list[tuple[int, int, bytes]]] = {}
 
@@ -95,7 +100,13 @@ class Checker:
     def effect(self, effect: Effect) -> None:
         """The server did something."""
         self._history.effect(effect)
-        if self.violation is None:
+        if effect.what == "put_result":
+            self.stored.add(effect.where)
+        if effect.what in ("append", "append_at"):
+            for event in unpack_events(effect.data):
+                if isinstance(event, Submit):
+                    self.written.setdefault(event.run, self._server.now())
+        if self.violation is None and not self.disaster:
             try:
                 self._check(effect)
             except Violation as violation:
@@ -105,15 +116,14 @@ class Checker:
         """A worker begins to run something."""
         where = f"{item.id}[{index}] of {bundle.id}" + " in a chain" * bool(chained)
         self._history.note(worker, "begins", where)
-        if self.violation is not None:
+        if self.violation is not None or self.disaster:
             return
         try:
             fold = self.folds[bundle.partition]
             plan = self._plans[bundle.plans[item.plan]]
             invariants.no_step_runs_before_its_inputs(fold.engine.peek(item.run), item, plan, chained)
             since = self._server.now() - self._ended.get((item.id, index), math.inf)
-            if not self.lost_power:
-                invariants.no_result_runs_again(item, index, since if since > _GRACE else None)
+            invariants.no_result_runs_again(item, index, since if since > _GRACE else None)
         except Violation as violation:
             self.violation = violation
 
@@ -126,9 +136,8 @@ class Checker:
             case "fence":
                 self._leaders[effect.where] = (effect.who, effect.number)
             case "dispatch":
-                if not self.lost_power:
-                    leader = self._leaders.get(effect.where)
-                    invariants.only_the_leader_dispatches(effect.where, effect.who, effect.number, leader)
+                leader = self._leaders.get(effect.where)
+                invariants.only_the_leader_dispatches(effect.where, effect.who, effect.number, leader)
                 self._dispatched(unpack(effect.data, Bundle))
             case "ack":
                 self._gone(unpack(effect.data, Bundle).id)
@@ -139,8 +148,7 @@ class Checker:
                 self._states.pop(effect.where, None)
 
     def _dispatched(self, bundle: Bundle) -> None:
-        if not self.lost_power:
-            invariants.nothing_is_dispatched_twice(bundle, self._standing)
+        invariants.nothing_is_dispatched_twice(bundle, self._standing)
         units = self._units[bundle.id] = [unit for item in bundle.items for unit in _units(item)]
         self._standing.update(dict.fromkeys(units, bundle.id))
 
@@ -251,9 +259,9 @@ class Checker:
         """It is the last one that took the partition over."""
         return self._leaders.get(partition, ("", 0))[0] == who
 
-    def compare(self, partition: str, seq: int, runs: dict[str, bytes]) -> None:
-        """A leader has these runs, packed, after message `seq`."""
-        if self.violation is not None:
+    def compare(self, partition: str, seq: int, engine: Engine) -> None:
+        """A leader has this state after message `seq`."""
+        if self.violation is not None or self.disaster:
             return
         fold = Fold(partition, self._server.settings.partitions, self._plans.get)
         for number, time_ms, data in self.inboxes.get(partition, ()):
@@ -262,12 +270,17 @@ class Checker:
             fold.now_ms = max(fold.now_ms, time_ms)
             for event in unpack_events(data):
                 fold.decide(event, number)
-        engine = fold.engine
-        folded = {name: pack_run(run) for name, run in engine.runs.items() if not run.ended}
         try:
-            invariants.state_is_the_fold(partition, runs, folded, seq)
+            invariants.state_is_the_fold(partition, _packed(engine), _packed(fold.engine), seq)
         except Violation as violation:
             self.violation = violation
+
+
+def _packed(engine: Engine) -> dict[str, bytes]:
+    """Runs that have not ended, and what belongs to no run. (What ended is forgotten at different times.)"""
+    known = [run for name in (*engine.runs, *engine.frozen) if (run := engine.peek(name))]
+    found = {f"run {run.id}": pack_run(run) for run in known if not run.ended}
+    return found | {name: part.pack() for name, part in engine.parts.items() if name != "past"}
 
 
 def _units(item: WorkItem) -> Iterator[_Unit]:

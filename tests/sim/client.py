@@ -51,6 +51,8 @@ class SimClient:
         self.name = name
         self._partitions, self._chance, self._numbers = partitions, chance, numbers
         self._todo = [self._draw(number) for number in range(chance.choice((1, 2, 4, 8)))]
+        #: all that it submits
+        self.drawn = tuple(self._todo)
         for submission in self._todo:
             plans[submission.program.digest] = submission.program.plan
         self.accepted: dict[str, Submission] = {}

@@ -177,12 +177,12 @@ def nothing_is_dispatched_twice(bundle: Bundle, others: Mapping[tuple[str, int],
 
 
 def state_is_the_fold(partition: str, leader: Mapping[str, bytes], fold: Mapping[str, bytes], seq: int) -> None:
-    """The packed runs of a leader after a message, and those of the fold."""
-    for run in sorted(leader.keys() | fold.keys()):
-        if leader.get(run) != fold.get(run):
+    """The packed parts of a leader's state after a message, and those of the fold."""
+    for name in sorted(leader.keys() | fold.keys()):
+        if leader.get(name) != fold.get(name):
             raise Violation(
-                f"after message {seq} of partition {partition} its leader has run {run} as {leader.get(run)!r}, "
-                f"and the fold of the inbox has it as {fold.get(run)!r}"
+                f"after message {seq} of partition {partition} its leader has {name} as {leader.get(name)!r}, "
+                f"and the fold of the inbox has it as {fold.get(name)!r}"
             )
 
 

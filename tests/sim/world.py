@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import math
 import os
 import random
 import secrets
@@ -23,7 +24,6 @@ from unittest import mock
 
 from flowc.plan import Plan
 from flowrun.coordinator import Coordinator
-from flowrun.engine.snapshot import pack_run
 from flowrun.errors import FlowError
 from flowrun.leading import Leading
 from flowrun.memory import EPOCH_MS, Faults, MemoryServer, MemoryTransport
@@ -96,6 +96,13 @@ class World:
         self.machines: list[Machine] = []
         self.troubles: dict[str, int] = {}
         self.calm = False
+        #: leader -> the message after which its state was checked last
+        self._compared: dict[Coordinator, int] = {}
+        chance = random.Random(f"{seed} disaster")
+        #: "power", "store", or "" in most simulations
+        self._disaster = (chance, chance.choice(("power", "store")) if chance.random() < 0.1 else "")
+        #: runs that the server may have lost in a disaster
+        self.doubtful: set[str] = set()
         self._by_pid: dict[int, Process] = {}
         #: all processes run on the same one, and can see whether others live
         self._one_host = self.chance.random() < 0.3
@@ -112,7 +119,7 @@ class World:
             lease_renewal=chance.choice((0.3, 0.5)),
             snapshot_events=chance.choice((3, 10, 40, 1_000)),
             snapshot_interval=chance.choice((1.0, 5.0, 30.0)),
-            sync_lag=chance.choice((0.0, 2.0, 130.0)),
+            sync_lag=chance.choice((0.0, 2.0, 130.0)) if not self._disaster[1] else 130.0,
             freeze_after=chance.choice((0.3, 1.0, 5.0)),
             ack_wait=chance.choice((3.0, 6.0)),
             answer_timeout=1.0,
@@ -300,6 +307,32 @@ class World:
             self.history.note(victim.process.name, "is told to end")
             victim.process.run(victim.leading.stop())
 
+    def _plan_disaster(self) -> None:
+        """In some simulations the server loses what it wrote last, with the power, or all that it has."""
+        chance, kind = self._disaster
+        if kind:
+            lost = chance.uniform(0.1, 5.0) if kind == "power" else math.inf
+            when, down = chance.uniform(2.0, 15.0), chance.uniform(0.1, 6.0)
+            self.loop.call_later(when, self._strike, kind, lost, down, context=self.outside)
+
+    def _strike(self, kind: str, lost: float, down: float) -> None:
+        if self.calm:
+            return
+        if not self.server.up:
+            self.loop.call_later(1.0, self._strike, kind, lost, down, context=self.outside)
+            return
+        self.history.note("server", "loses", f"its {kind}, and what it wrote in the last {lost:.3f} s")
+        self.troubles[kind] = 1
+        self.checker.disaster = True
+        now, since = self.loop.time(), self.loop.time() - lost
+        kept = {run for run, when in self.checker.written.items() if when < since}
+        self.doubtful = {one.run for client in self.clients for one in client.drawn if one.at <= now} - kept
+        self.doubtful |= self.checker.stored
+        self.server.crash(0.0 if kind == "store" else lost)
+        if kind == "store":
+            self.server.lose_store()
+        self.loop.call_later(down, self._restart_server, context=self.outside)
+
     def _crash_server(self) -> None:
         if not self.server.up:
             return
@@ -308,6 +341,8 @@ class World:
         self.loop.call_later(self.chance.uniform(0.1, 6.0), self._restart_server, context=self.outside)
 
     def _restart_server(self) -> None:
+        if self.server.up:
+            return
         self.history.note("server", "is up")
         self.server.restart()
 
@@ -338,8 +373,12 @@ class World:
         for machine in self.machines:
             self.start(machine)
         trouble = asyncio.create_task(self._make_trouble())
+        self._plan_disaster()
+        checks = random.Random(f"{self.seed} checks")
         while not trouble.done() and not self._is_over():
             await asyncio.sleep(0.5)
+            if checks.random() < 0.2:
+                self._check_state()
         trouble.cancel()
         self._calm()
         ended, since = -1, self.loop.time()
@@ -350,19 +389,23 @@ class World:
         if self.checker.violation is None:
             self._check_ends()
             self._check_rates()
-        if self.checker.violation is None:
-            await self._check_state()
+        await asyncio.sleep(1.0)
+        self._check_state()
 
     def _is_over(self) -> bool:
         if self.checker.violation is not None:
             return True
         return all(client.done for client in self.clients) and all(
-            self.server.result(run) is not None for client in self.clients for run in client.accepted
+            self.server.result(run) is not None or run in self.doubtful
+            for client in self.clients
+            for run in client.accepted
         )
 
     def _check_ends(self) -> None:
         for client in self.clients:
             for run, submission in client.accepted.items():
+                if run in self.doubtful:
+                    continue
                 data = self.server.result(run)
                 record = unpack(data, RunRecord) if data is not None else None
                 try:
@@ -379,19 +422,16 @@ class World:
         except Violation as violation:
             self.fail(violation)
 
-    async def _check_state(self) -> None:
+    def _check_state(self) -> None:
         """The leaders' states are the folds of their inboxes."""
-        await asyncio.sleep(1.0)
         for machine in self.machines:
             for partition, coordinator in machine.leading._coordinators.items() if machine.leading else ():
-                if self.checker.leads(machine.process.name, partition) and coordinator.ready.is_set():
-                    self._compare(partition, coordinator)
-
-    def _compare(self, partition: str, coordinator: Coordinator) -> None:
-        engine = coordinator._engine
-        known = [run for name in (*engine.runs, *engine.frozen) if (run := engine.peek(name))]
-        runs = {run.id: pack_run(run) for run in known if not run.ended}
-        self.checker.compare(partition, self.server.inboxes[partition].last_seq, runs)
+                if not self.checker.leads(machine.process.name, partition) or not coordinator.ready.is_set():
+                    continue
+                seq = coordinator._audit._position
+                if coordinator._settled and self._compared.get(coordinator, 0) < seq:
+                    self._compared[coordinator] = seq
+                    self.checker.compare(partition, seq, coordinator._engine)
 
 
 class _ToHistory(logging.Handler):
