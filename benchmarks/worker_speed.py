@@ -58,9 +58,7 @@ class Leader:
 
     async def dispatch(self, items: int) -> None:
         self._count += 1
-        work = tuple(
-            WorkItem(f"run-{self._count}-{i}", 0, "", 0, 0, 1, 1, (values.encode(i),)) for i in range(items)
-        )
+        work = tuple(WorkItem(f"run-{self._count}-{i}", 0, "", 0, 0, 1, 1, (values.encode(i),)) for i in range(items))
         bundle = Bundle(f"b{self._count}", "0", self._lane, (self._digest,), work)
         await self._transport.dispatch("nodes", self._lane, 5, "0", pack(bundle), bundle.id, self._fence)
 

@@ -273,7 +273,7 @@ class Agent:
         parsed = {digest: plan for digest, (plan, _) in known.items()}
         job = slot.make_job(partial(Job, lease.bundle, parsed, data=lease.delivery.data, changed=self._changed))
         self._jobs[job] = (lease, slot)
-        slot.begin(job, {digest: data for digest, (_, data) in known.items()}, self._pace.expected(lease.bundle))
+        slot.begin(job, {digest: data for digest, (_, data) in known.items()}, self._pace.expected(job))
 
     def _changed(self, job: Job) -> None:
         held = self._jobs.get(job)

@@ -23,11 +23,13 @@ __all__ = ["Getter", "Inputs", "argument_getters"]
 class Inputs(Sequence[Any]):
     """The values of a node's inputs, decoded when they are asked for."""
 
+    __slots__ = ("_decoded", "data", "fetch", "types")
+
     def __init__(self, data: Sequence[bytes], types: Sequence[Type], fetch: values.Fetch) -> None:
         self.data = data
         self.types = types
         self.fetch = fetch
-        self._decoded: dict[int, Any] = {}
+        self._decoded: dict[int, Any] | None = None
 
     def __len__(self) -> int:
         return len(self.data)
@@ -36,6 +38,8 @@ class Inputs(Sequence[Any]):
         return (self[i] for i in range(len(self.data)))
 
     def __getitem__(self, i: Any) -> Any:
+        if self._decoded is None:
+            self._decoded = {}
         if i not in self._decoded:
             self._decoded[i] = values.decode(self.data[i], self.types[i], self.fetch)
         return self._decoded[i]

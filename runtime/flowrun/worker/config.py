@@ -37,6 +37,10 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     node: str = ""
     #: a bundle of a worker that is silent for this long goes elsewhere, in seconds
     ack_wait: float = 6.0
+    #: the server syncs to disk what it acknowledges
+    durable: bool = False
+    #: copies of every stream
+    replicas: int = 1
     #: told to end warmly, what runs may go on for this long, in seconds
     grace: float = 30.0
     #: lines of its log; None: plain messages, for who started it

@@ -56,6 +56,7 @@ class _Coroutines:
         self._units: dict[int, _Unit] = {}
         self._width = width
         self._listening = False
+        self._rings = False
 
     async def serve(self) -> None:
         loop = self._loop = asyncio.get_running_loop()
@@ -111,7 +112,13 @@ class _Coroutines:
         self._cells.append(cell)
         if not self._listening:
             self._take()
-        self._loop.call_soon(core.ring)
+        if not self._rings:  # once for all that end in this turn of the loop
+            self._rings = True
+            self._loop.call_soon(self._ring)
+
+    def _ring(self) -> None:
+        self._rings = False
+        self._core.ring()
 
     async def _unit(self, cell: int, token: int, item: WorkItem, digest: str, index: int) -> Ended:
         core = self._core

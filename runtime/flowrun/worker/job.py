@@ -7,6 +7,7 @@ has an outcome, up to the first that did not succeed; those behind it have none,
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
@@ -17,7 +18,7 @@ from flowrun.messages import Bundle, Failure, Outcome, WorkItem
 
 from .failures import unpack_failure
 from .shared import EXPIRED, NOT_RUN, SKIPPED, SUCCESS, UnitResult
-from .steps import step_of
+from .steps import StepKey, step_key, step_of
 from .units import Units, follower
 from .unwanted import Unwanted
 
@@ -66,6 +67,7 @@ class Job:
         self._changed = changed
         #: tokens whose units have not ended, in the order in which they run
         self.pending: dict[int, None] = dict.fromkeys(range(base, self.end))
+        self._steps: dict[StepKey, int] | None = None
         self._all_settings: list[StepSettings] | None = None
         self._outcomes: list[Outcome] = []
         self._run: _Run | None = None
@@ -160,6 +162,15 @@ class Job:
         """The pending tokens that are handed out."""
         return list(self.units.heads(self.pending))
 
+    def steps(self) -> dict[StepKey, int]:
+        """Units by step; a follower counts as its predecessor."""
+        if self._steps is None:
+            self._steps = counts = Counter[StepKey]()
+            for item in self.bundle.items:
+                units = item.last - item.first if item.first >= 0 else 1 + len(item.then)
+                counts[step_key(item, self.bundle.plans)] += units
+        return self._steps
+
     def settings(self) -> list[StepSettings]:
         """Of the steps that its items call, without repeats."""
         if self._all_settings is None:
@@ -182,7 +193,7 @@ class Job:
 
     def unwanted(self, unwanted: Unwanted, tokens: Iterable[int]) -> list[int]:
         """Those of the tokens whose units are unwanted."""
-        if not any(map(unwanted.concerns, self.bundle.items)):
+        if unwanted.empty or not any(map(unwanted.concerns, self.bundle.items)):
             return []
         units = ((token, self.unit(token)) for token in tokens)
         return [token for token, unit in units if unwanted.holds(unit.item, unit.index)]

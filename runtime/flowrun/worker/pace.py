@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
-
-from flowrun.messages import Bundle
+from collections import OrderedDict
 
 from .job import Job
-from .steps import StepKey, step_key
+from .steps import StepKey
 
 __all__ = ["Pace"]
 
@@ -23,10 +21,10 @@ class Pace:
     def __init__(self) -> None:
         self._seconds: OrderedDict[StepKey, float] = OrderedDict()
 
-    def expected(self, bundle: Bundle) -> float | None:
+    def expected(self, job: Job) -> float | None:
         """How long its units will take one after the other; None if one of its steps is not known."""
         total = 0.0
-        for key, count in _counts(bundle).items():
+        for key, count in job.steps().items():
             seconds = self._seconds.get(key)
             if seconds is None:
                 return None
@@ -38,16 +36,8 @@ class Pace:
         if not job.count:
             return
         seconds = job.seconds / job.count
-        for key in _counts(job.bundle):
+        for key in job.steps():
             before = self._seconds.pop(key, seconds)
             self._seconds[key] = before + _WEIGHT * (seconds - before)
             if len(self._seconds) > ROOM:
                 self._seconds.popitem(last=False)
-
-
-def _counts(bundle: Bundle) -> dict[StepKey, int]:
-    """Units by step; a follower counts as its predecessor."""
-    counts: Counter[StepKey] = Counter()
-    for item in bundle.items:
-        counts[step_key(item, bundle.plans)] += item.last - item.first if item.first >= 0 else 1 + len(item.then)
-    return counts

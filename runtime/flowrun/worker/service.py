@@ -118,7 +118,7 @@ class _Service:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             loop.add_signal_handler(number, self._signalled, number)
         loop.add_reader(0, self._end_of_input, loop)
-        settings = Settings(env=config.env, ack_wait=config.ack_wait)
+        settings = Settings(env=config.env, ack_wait=config.ack_wait, durable=config.durable, replicas=config.replicas)
         transport = await NatsTransport.connect(config.url, settings)
         slots = _slots(config, self._first)
         name = f"{config.name}-{os.getpid()}"

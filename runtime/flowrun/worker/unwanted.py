@@ -34,6 +34,11 @@ class Unwanted:
         if len(self._steps) > ROOM:
             self._steps.popitem(last=False)
 
+    @property
+    def empty(self) -> bool:
+        """Nothing is unwanted, as far as this worker was told."""
+        return not self._runs and not self._steps
+
     def concerns(self, item: WorkItem) -> bool:
         """Some of its units may be unwanted."""
         if item.run in self._runs:
