@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import click
 
-from .errors import InputError
+from .errors import EXIT_INPUT, InputError
 from .output import say
 from .server import node_table
 
@@ -44,8 +44,8 @@ _DEFAULT_PORT = 4222
               help="Form of the log on standard error. [default: text]")  # fmt: skip
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), envvar="FLOW_LOG_LEVEL",
               help="[default: info]")  # fmt: skip
-@click.option("--port", type=click.IntRange(0, 65_535), default=_DEFAULT_PORT, show_default=True,
-              help="Of the own server on 127.0.0.1; 0: a free one.")  # fmt: skip
+@click.option("--port", type=click.IntRange(0, 65_535),
+              help=f"Of the own server on 127.0.0.1; 0: a free one. [default: {_DEFAULT_PORT}]")  # fmt: skip
 @click.option(
     "--durable",
     is_flag=True,
@@ -79,6 +79,9 @@ def _serve(given: dict[str, Any]) -> int:
     root = find_root(None)
     known = {**node_table(root), **{name: value for name, value in given.items() if value is not None}}
     url = known.get("nats")
+    if url and "port" in known:
+        help = "leave out --port to use that one, or --nats, FLOW_NATS_URL and `nats` in flow.toml for an own one"
+        raise InputError("--port is that of an own server, and another server is named", help=help)
     name = known.get("name") or f"{socket.gethostname()}-{secrets.token_hex(2)}"
     config = NodeConfig(
         url=url or "", env=known.get("env", "dev"), name=name, roles=_roles(known.get("roles", _ROLES)),
@@ -98,18 +101,22 @@ def _serve(given: dict[str, Any]) -> int:
 async def _run(config: Any, root: Path, known: dict[str, Any]) -> int:
     import msgspec
     from flowrun.errors import FlowError
+    from flowrun.node.own_server import keep_server
     from flowrun.node.supervise import supervise
     from flowrun.server import EmbeddedServer
 
     if config.url:
         return await supervise(config)
-    server = EmbeddedServer(root / ".flow" / "node", durable=known["durable"], port=_free(known["port"]))
+    server = EmbeddedServer(
+        root / ".flow" / "node", durable=known["durable"], port=_free(known.get("port", _DEFAULT_PORT))
+    )
     try:
         async with server:
             logging.getLogger("flow.node").info("no NATS server is given: an own one listens on %s", server.url)
-            return await supervise(msgspec.structs.replace(config, url=server.url), server.watch())
+            return await supervise(msgspec.structs.replace(config, url=server.url), keep_server(server))
     except FlowError as error:
-        raise InputError(str(error)) from error
+        say(f"error: {error}", err=True)
+        return EXIT_INPUT
 
 
 def _free(port: int) -> int:

@@ -121,6 +121,12 @@ class EmbeddedServer:
             raise
         return self.url
 
+    async def restart(self) -> str:
+        """Starts it again, on the port that it had. Raises as `start`."""
+        self._wanted_port = int(self.url.rpartition(":")[2])
+        await self.stop()
+        return await self.start()
+
     async def watch(self) -> None:
         """Raises TransportError when the server ends by itself; returns after `stop`."""
         while (process := self._process) is not None:

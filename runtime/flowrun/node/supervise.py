@@ -49,8 +49,9 @@ async def supervise(config: NodeConfig, beside: Coroutine[Any, Any, None] | None
     tell_systemd("READY=1")
     try:
         await asyncio.wait([*tasks, *watched], return_when=asyncio.FIRST_COMPLETED)
-        if not stop.asked.is_set():
-            stop.signalled(signal.SIGTERM)  # one of them cannot go on: the node does not live by halves
+        if not stop.asked.is_set():  # the node does not live by halves
+            log.error("a part of the node cannot go on: the node ends")
+            stop.end(cold=any(task.done() for task in watched))
         codes = await asyncio.gather(*tasks)
         for task in watched:
             if task.done():
@@ -78,6 +79,7 @@ def _worker_config(config: NodeConfig) -> WorkerConfig:
         url=config.url, env=config.env, queues=config.queues, least_slots=config.slots[0], slots=config.slots[1],
         async_slots=config.async_slots, thread_slots=config.thread_slots, root=config.root, python=config.python,
         name=f"{config.name}/worker", node=config.name, grace=config.grace, log=config.log, log_level=config.log_level,
+        durable=config.durable, replicas=config.replicas,
     )  # fmt: skip
 
 
@@ -102,6 +104,10 @@ class _Stop:
         """The first ends warmly, the second, and SIGQUIT, coldly."""
         cold = self.asked.is_set() or number == signal.SIGQUIT
         log.info("%s: the node ends %s", signal.Signals(number).name, "now" if cold else "when what runs has ended")
+        self.end(cold)
+
+    def end(self, cold: bool) -> None:
+        """Tells the processes to end."""
         tell_systemd("STOPPING=1")
         self.asked.set()
         if cold:
