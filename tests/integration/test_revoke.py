@@ -48,7 +48,7 @@ USE = 'use "tasks.py" { slow, fast, fail, meet }\n'
     "stopped",
     [
         'a = [slow(), fast()] with { join: "first", cancel_rest: true }',
-        "a = slow() with { deadline: 300ms } catch(e) { return 0 }\n b = fast()",
+        "a = slow() with { deadline: 1500ms } catch(e) { return 0 }\n b = fast()",
         "a = each i in range(2) { return fail(i) } catch(e) { return [] }",
     ],
     ids=["join", "deadline", "on_error"],
