@@ -110,6 +110,9 @@ class FakeTransport:
     async def write_entry(self, key: str, data: bytes, expected: int | None = None) -> int:
         return 1
 
+    async def entries(self, prefix: str) -> list[Entry]:
+        return []
+
     async def fence(self, partition: str) -> int:
         return 1
 
@@ -136,7 +139,10 @@ async def coordinate(settings: Settings) -> tuple[float, FakeTransport]:
     start = time.process_time()
     for message in messages:
         transport.write([message])
-    await transport.done.wait()
+    done = asyncio.create_task(transport.done.wait())
+    await asyncio.wait([done, working], return_when=asyncio.FIRST_COMPLETED)
+    if working.done():
+        working.result()
     seconds = time.process_time() - start
     working.cancel()
     await asyncio.wait([working])

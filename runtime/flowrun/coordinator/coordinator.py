@@ -20,13 +20,14 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from flowrun.background import Background
 from flowrun.capacity import Capacity
 from flowrun.dispatch import Dispatcher
 from flowrun.engine.commands import Changed, ClearTimer, Command, EndRun, PutBlob, Ready, Revoke, Send, SetTimer
-from flowrun.errors import StoreError
+from flowrun.errors import StoreError, TransportError
 from flowrun.lease import Lease, this_process
 from flowrun.messages import Event, Lost, Results, TimerFired
 from flowrun.settings import Settings
@@ -55,6 +56,8 @@ log = logging.getLogger("flow.coordinator")
 _SLICE = 1_000
 #: blobs that are stored at the same time
 _STORES = 64
+#: a server that does not answer is not waited for longer to give a lease back, in seconds
+_RELEASE_SECONDS = 0.5
 
 
 class Coordinator:
@@ -131,8 +134,10 @@ class Coordinator:
             lease = await Lease.acquire(self._transport, self._partition, self._me, self._settings)
         try:
             await self._background.watch(self._lead(lease))
-        except StoreError:
-            await lease.release()  # another try, or another node, may do better
+        except (StoreError, TransportError):  # another try, or another node, may do better
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_RELEASE_SECONDS):
+                    await lease.release()
             raise
         finally:
             self._alarms.stop()
