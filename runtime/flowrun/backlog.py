@@ -33,7 +33,10 @@ _ITEM_BYTES = 80
 class Entry:
     """One attempt, or what is left of its range."""
 
-    __slots__ = ("first", "guess", "last", "ready", "size", "task")
+    __slots__ = ("first", "guess", "lane", "last", "ready", "size", "task")
+
+    #: where it waits
+    lane: Lane
 
     def __init__(self, ready: Ready, guess: float | None) -> None:
         self.ready = ready
@@ -60,12 +63,12 @@ _Place = tuple[float, int, int, Entry]
 
 
 class Lane:
-    """What waits for one kind of worker, and how many bundles are out."""
+    """What waits for one kind of worker, and how many bundles are out. What is suspected to kill workers waits apart."""
 
-    __slots__ = ("_numbers", "heap", "items", "name", "out")
+    __slots__ = ("_numbers", "heap", "items", "name", "out", "suspects")
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, suspects: bool = False) -> None:
+        self.name, self.suspects = name, suspects
         self.heap: list[_Place] = []
         #: that wait
         self.items = 0
@@ -105,13 +108,13 @@ class Backlog:
 
     def __init__(self, aging: float) -> None:
         self._aging = aging
-        self.lanes: dict[str, Lane] = {}
+        self.lanes: dict[tuple[str, bool], Lane] = {}
         self._runs: dict[str, _OfRun] = {}
 
-    def lane(self, name: str) -> Lane:
-        found = self.lanes.get(name)
+    def lane(self, name: str, suspects: bool = False) -> Lane:
+        found = self.lanes.get((name, suspects))
         if found is None:
-            found = self.lanes[name] = Lane(name)
+            found = self.lanes[name, suspects] = Lane(name, suspects)
         return found
 
     def add(self, entry: Entry, now: float, seconds: float) -> None:
@@ -129,7 +132,7 @@ class Backlog:
         since = of_run.until if of_run.until > now else now
         if entry.last < 0:  # a range moves its run back when items of it are taken
             of_run.until = since + seconds
-        lane = self.lane(ready.lane)
+        lane = entry.lane = self.lane(ready.lane, ready.suspect)
         lane.items += entry.items
         lane.push(since - ready.priority * self._aging, entry)
 
@@ -177,12 +180,12 @@ class Backlog:
             return
         for entries in of_run.entries.values():
             for entry in entries:
-                self.lanes[entry.ready.lane].items -= entry.items
+                entry.lane.items -= entry.items
                 entry.drop()
 
     def _cut_out(self, entry: Entry, first: int, last: int, now: float) -> None:
         """Drops an entry, or items first..last-1 of its range; what stands around them becomes entries again."""
-        self.lanes[entry.ready.lane].items -= entry.items
+        entry.lane.items -= entry.items
         old_first, old_last = entry.first, entry.last
         entry.drop()
         self._unlink(entry)

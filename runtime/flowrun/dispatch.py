@@ -8,6 +8,7 @@ How much goes into one bundle follows what is known about the tasks: a moving av
 bundle aims at some 50 ms of work, so that its two messages cost little and its end is never far. When little waits,
 it is shared out over the slots rather than put into one bundle. What was never measured goes alone when little waits,
 for it may take an hour; when much of it waits, the bundles of it grow from one to a few until the first is measured.
+Of what workers died of more than once, one item is out at a time: so it is found which one it was.
 """
 
 from __future__ import annotations
@@ -139,7 +140,7 @@ class Dispatcher:
         for lane in self._backlog.lanes.values():
             if lane.items <= 0:
                 continue
-            window = self._capacity.window(lane.name)
+            window = 1 if lane.suspects else self._capacity.window(lane.name)
             while lane.out < window and lane.items > 0:
                 yield self._cut_one(lane)
 

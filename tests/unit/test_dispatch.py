@@ -140,6 +140,17 @@ def test_a_suspect_goes_alone() -> None:
     assert [nodes(cut) for cut in drain(d)] == [[0, 1], [2], [3, 4]]
 
 
+def test_of_what_workers_died_of_again_one_is_out_at_a_time() -> None:
+    d = dispatcher(slots=4)
+    for node in range(3):
+        d.add(ready(node=node, alone=True, suspect=True, order=node), 0.0)
+    d.add(ready(node=9, order=9), 0.0)
+    (suspect,) = [cut for cut in d.cut() if nodes(cut) != [9]]
+    assert nodes(suspect) == [0]
+    d.gone(suspect.bundle.id)
+    assert [nodes(cut) for cut in d.cut()] == [[1]]
+
+
 def test_items_of_several_plans() -> None:
     d = dispatcher(slots=1)
     for i, plan in enumerate("aba"):

@@ -40,6 +40,9 @@ class Ready(msgspec.Struct, frozen=True, gc=False):
     #: as WorkItem has it
     then: tuple[Then, ...] = ()
     expires_ms: int = 0
+    #: workers died of it, or beside it, more than once: only one such bundle is out at a time, so that the one that
+    #: kills is found
+    suspect: bool = False
 
     def item(self, plan: int, first: int | None = None, last: int | None = None) -> WorkItem:
         """The work item of it, or of a part of its range; `plan` is the index in the bundle's plans."""

@@ -114,6 +114,7 @@ def _ready(scope: Scope, node: int, first: int, last: int) -> Ready:
         alone=first in fan.alone,
         index=index_of(scope),
         expires_ms=0 if first in fan.attempts else _expires_ms(scope, node),
+        suspect=fan.uncounted.get(first, 0) > 1,
     )
 
 

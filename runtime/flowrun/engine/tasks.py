@@ -169,6 +169,7 @@ def ready(scope: Scope, node: int, then: tuple[Then, ...]) -> Ready:
         None if scope.parent < 0 else index_of(scope),
         then,
         0 if settings.expires_ms is None else _expires_ms(scope, node),
+        attempt is not None and attempt.uncounted > 1,
     )
 
 
