@@ -63,7 +63,7 @@ _Place = tuple[float, int, int, Entry]
 
 
 class Lane:
-    """What waits for one kind of worker, and how many bundles are out. What is suspected to kill workers waits apart."""
+    """What waits for one kind of worker, and how many bundles are out. What may kill workers waits apart."""
 
     __slots__ = ("_numbers", "heap", "items", "name", "out", "suspects")
 
