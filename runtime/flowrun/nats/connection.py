@@ -96,16 +96,16 @@ class Connection(Line):
 
     async def request(self, subject: str, data: bytes = b"", headers: bytes = b"") -> Message:
         """The answer to a request that may be repeated. Raises TransportError."""
-        [answer] = await self.request_many(subject, data, lambda _: True, headers)
-        return answer
+        answers = await self.request_many(subject, data, lambda _: True, headers)
+        return answers[0]  # while a cluster chooses a leader, two servers may answer
 
     async def request_once(self, subject: str, data: bytes, headers: bytes) -> Message | None:
         """The answer to a request that must not be made twice; None if there is none in time."""
         try:
-            [answer] = await self._ask(subject, data, lambda _: True, headers)
+            answers = await self._ask(subject, data, lambda _: True, headers)
         except (TimeoutError, _AskAgain, nats_errors.NoRespondersError):
             return None
-        return answer
+        return answers[0]
 
     async def request_many(
         self, subject: str, data: bytes, is_last: Callable[[Message], bool], headers: bytes = b""
@@ -161,7 +161,8 @@ class Connection(Line):
     @property
     def no_responders_patience(self) -> float:
         """What nobody takes may be taken after this time, in seconds, or never is."""
-        return _NO_RESPONDERS_PATIENCE if self.settings.replicas == 1 else _ELECTION_PATIENCE
+        is_cluster = self.settings.replicas > 1 or bool(self.server_info.get("cluster"))
+        return _ELECTION_PATIENCE if is_cluster else _NO_RESPONDERS_PATIENCE
 
     async def api(self, subject: str, body: Any = None) -> bytes | ApiError:
         """A request to JetStream's API, `subject` without its prefix: the answer's JSON, or the error it names."""
@@ -203,4 +204,4 @@ class Connection(Line):
             if what.startswith("$JS.API.DIRECT"):
                 return TransportError(f"a stream of the runtime is missing on {self.url}: was it deleted?")
             return TransportError(f"JetStream is not enabled on {self.url}: start the server with `nats-server -js`")
-        return TransportError(f"the NATS server {self.url} does not answer: {problem or type(problem).__name__}")
+        return TransportError(f"the NATS server {self.url} does not answer: {str(problem) or 'no answer in time'}")
