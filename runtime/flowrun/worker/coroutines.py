@@ -78,10 +78,13 @@ class _Coroutines:
         core = self._core
         while self._cells:
             try:
-                token = int.from_bytes(os.read(core.tokens, _TOKEN_BYTES), "little")
+                data = os.read(core.tokens, _TOKEN_BYTES)
             except BlockingIOError:
                 self._listen()
                 return
+            if not data:
+                os._exit(0)  # the agent is gone
+            token = int.from_bytes(data, "little")
             while token >= core.end:
                 core.read_frames()
             bundle, item, place = core.find(token)

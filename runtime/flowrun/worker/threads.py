@@ -75,10 +75,14 @@ class _Pool:
         core = self._core
         while True:
             try:
-                return int.from_bytes(os.read(core.tokens, _TOKEN_BYTES), "little")
+                data = os.read(core.tokens, _TOKEN_BYTES)
             except BlockingIOError:
                 core.ring()
                 select.select([core.tokens], [], [])
+                continue
+            if not data:
+                os._exit(0)  # the agent is gone
+            return int.from_bytes(data, "little")
 
     # ---- units
 
