@@ -105,7 +105,8 @@ class Pool:
             if self._stopped or not self._ask_again:
                 raise
             assert self._task is not None
-            self._task.uncancel()
+            if self._task.uncancel():  # somebody else ended it at the same moment
+                raise
             return []
         finally:
             self._ask_again, self._asked = False, 0
