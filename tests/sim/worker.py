@@ -39,7 +39,7 @@ from flowrun.worker.shared import FAILED, SUCCESS
 from .loop import current_process
 from .programs import ROOT, TRANSIENT, settings_of
 
-__all__ = ["GROUP", "LANES", "Habits", "SimWorker", "Watcher"]
+__all__ = ["GROUP", "LANES", "Habits", "SimWorker", "Watcher", "seconds_of"]
 
 GROUP = "nodes"
 LANES = ("default",)
@@ -51,6 +51,8 @@ class Watcher(Protocol):
 
     #: from now on everything is quick
     calm: bool
+    #: all plans by digest
+    plans: dict[str, Plan]
 
     def begins(self, worker: str, bundle: Bundle, item: WorkItem, index: int, chained: tuple[int, ...]) -> None:
         """`chained`: the nodes of the item's chain that ran before, at this worker."""
@@ -70,6 +72,8 @@ class Habits:
     hands_back: float = 0.05
     #: chance that a unit fails which may try again for that
     transient: float = 0.0
+    #: it is the real worker, which flushes and hands back as it likes
+    real: bool = False
 
 
 class _Blobs:
@@ -278,11 +282,15 @@ class SimWorker:
                 await self._fetch((found,))
 
     async def _take_time(self) -> float:
-        chance, habits = self._chance, self._habits
-        most = habits.longest if chance.random() < habits.slow and not self._watcher.calm else 0.05
-        seconds = chance.random() * most
+        seconds = seconds_of(self._chance, self._habits, self._watcher)
         await asyncio.sleep(seconds)
         return seconds
+
+
+def seconds_of(chance: random.Random, habits: Habits, watcher: Watcher) -> float:
+    """How long a unit takes."""
+    most = habits.longest if chance.random() < habits.slow and not watcher.calm else 0.05
+    return chance.random() * most
 
 
 def _outcome(item: WorkItem, state: Any, first: int, last: int) -> Outcome:

@@ -30,7 +30,9 @@ from flowrun.memory import EPOCH_MS, Faults, MemoryServer, MemoryTransport
 from flowrun.messages import Bundle, RunRecord, WorkItem, unpack
 from flowrun.partitions import partitions
 from flowrun.settings import Settings
+from flowrun.worker.agent import Agent
 
+from .agent import make_agent, run_agent
 from .checker import Checker
 from .client import SimClient
 from .history import Happening, History
@@ -82,8 +84,9 @@ class Machine:
     transport: MemoryTransport | None = None
     #: how often it was started
     starts: int = 0
-    #: if it is a node
+    #: if it is a node, or a real worker
     leading: Leading | None = None
+    agent: Agent | None = None
 
 
 class World:
@@ -142,6 +145,7 @@ class World:
                 flushes=chance.choice((0.0, 0.3, 1.0)),
                 hands_back=chance.choice((0.0, 0.1)),
                 transient=chance.choice((0.0, 0.2)),
+                real=chance.random() < 0.3,
             )
             self._add(f"worker{number}", self._run_worker(habits))
         # few, so that runs of the same flow meet, or many
@@ -180,7 +184,7 @@ class World:
         self._by_pid[process.pid] = process
         machine.process.clock_offset = self.chance.choice((0.0, 0.0, -3.0, 5.0, 86_400.0))
         machine.transport = MemoryTransport(self.server, name)
-        machine.leading = None
+        machine.leading = machine.agent = None
         self.history.note(name, "starts")
         machine.process.run(self._live(machine, machine.transport, machine.process))
 
@@ -188,7 +192,7 @@ class World:
         try:
             await machine.main(machine, transport)
             self.history.note(process.name, "ends")
-            if machine.leading is not None:
+            if machine.leading is not None or machine.agent is not None:
                 self.loop.call_later(1.0, self._restart, machine, process, context=self.outside)
         except FlowError as error:
             self.history.note(process.name, "ends", str(error))
@@ -224,7 +228,12 @@ class World:
     def _run_worker(self, habits: Habits) -> Callable[[Machine, MemoryTransport], Awaitable[None]]:
         async def main(machine: Machine, transport: MemoryTransport) -> None:
             chance = random.Random(f"{self.seed} {machine.process.name}")
-            await SimWorker(transport, machine.process.name, habits, self.settings, chance, self).run()
+            name = machine.process.name
+            if not habits.real:
+                await SimWorker(transport, name, habits, self.settings, chance, self).run()
+                return
+            machine.agent = make_agent(transport, name, habits, self.settings, chance, self)
+            await run_agent(machine.agent, transport, name, self.settings)
 
         return main
 
@@ -301,11 +310,16 @@ class World:
             transport.connection.restore()
 
     def _stop(self) -> None:
-        """A node is asked to end; it is started again soon."""
+        """A node or a worker is asked to end; it is started again soon."""
         victim = self._victim()
-        if victim.leading is not None and victim.process.alive:
+        if not victim.process.alive or victim.process.paused:
+            return
+        if victim.leading is not None:
             self.history.note(victim.process.name, "is told to end")
             victim.process.run(victim.leading.stop())
+        elif victim.agent is not None:
+            self.history.note(victim.process.name, "is told to end")
+            victim.process.run(_end(victim.agent, self.chance.random() < 0.5))
 
     def _plan_disaster(self) -> None:
         """In some simulations the server loses what it wrote last, with the power, or all that it has."""
@@ -432,6 +446,10 @@ class World:
                 if coordinator._settled and self._compared.get(coordinator, 0) < seq:
                     self._compared[coordinator] = seq
                     self.checker.compare(partition, seq, coordinator._engine)
+
+
+async def _end(agent: Agent, at_once: bool) -> None:
+    agent.stop() if at_once else agent.finish()
 
 
 class _ToHistory(logging.Handler):

@@ -159,11 +159,17 @@ class MemoryInbox:
         if waiting.at_ms > self._now_ms():  # it was armed before; or this clock counts whole milliseconds only
             self._arm(name, waiting, 0.001)
             return
-        del self._delayed[name]
+        self._take(name)
         self._came_due(self.append(waiting.data, None), waiting.data)
 
     def cancel_delayed(self, name: str) -> bool:
-        return self._delayed.pop(name, None) is not None
+        return self._take(name) is not None
+
+    def _take(self, name: str) -> _Waiting | None:
+        waiting = self._delayed.pop(name, None)
+        if waiting is not None:
+            self.journal.note(lambda: self._delayed.setdefault(name, waiting))
+        return waiting
 
     def delayed(self) -> list[Delayed]:
         return [Delayed(name=name, at_ms=waiting.at_ms) for name, waiting in self._delayed.items()]
