@@ -112,6 +112,24 @@ def _items(item: Any) -> list[int]:
     return [-1] if item.last < 0 else list(range(item.first, item.last))
 
 
+def test_what_is_cancelled_while_nobody_leads_stops() -> None:
+    async def main() -> None:
+        world = World()
+        async with world.node() as node:
+            run = await node.client.submit(one(f"{TASKS}:nap"), {"x": 600})
+            while not sample_tasks.calls:
+                await asyncio.sleep(0.1)
+            await node.stop_coordinator()
+            await run.cancel()
+            await node.start_coordinator()
+            assert (await run.wait()).state == "cancelled"
+            async with asyncio.timeout(5):
+                while await (await world.connect()).standing_work("0"):  # until its worker has let go of it
+                    await asyncio.sleep(0.1)
+
+    run_virtual(main())
+
+
 def test_a_graceful_stop_lets_the_next_one_lead_at_once() -> None:
     async def main() -> None:
         world = World(replace(SETTINGS, snapshot_interval=1e9, snapshot_events=10**9))

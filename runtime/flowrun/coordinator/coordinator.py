@@ -42,6 +42,7 @@ from .collecting import collect
 from .ends import Ends
 from .events import Complaints, events_of, weight_of
 from .fold import Fold
+from .leftovers import stop_leftovers
 from .notices import Notices
 from .saving import Saving
 from .sends import Sends
@@ -208,6 +209,11 @@ class Coordinator:
         self._background.start(self._audit.run())
         self._background.start(self._rest())
         self._notices.start(self._watchers)
+        stop = stop_leftovers(
+            self._transport, self._partition, start.standing, self._engine, self._complaints, self._notices.unwanted,
+            self._settings.revoke_again,
+        )  # fmt: skip
+        self._background.start(stop)
         log.info("partition %s is led from here, since message %d", self._partition, start.until)
         self.ready.set()
 
