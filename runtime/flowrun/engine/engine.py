@@ -41,8 +41,9 @@ class Engine(Core):
     # ---- plans ------------------------------------------------------------------------------------------------------
 
     def needs(self, event: Event) -> str | None:
-        """The hash of the plan that must be added before this event is decided; None if none is missing."""
-        if not isinstance(event, Submit) or event.plan in self.tables or event.plan in self.refused:
+        """The hash of the plan that must be added before this event is decided; None if none is missing. One that could
+        not be had is asked for again: whoever submits puts it."""
+        if not isinstance(event, Submit) or event.plan in self.tables:
             return None
         return None if self.is_known(event.run) else event.plan
 

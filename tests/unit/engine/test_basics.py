@@ -173,11 +173,12 @@ def test_a_run_whose_plan_cannot_be_had_fails_with_the_reason() -> None:
     event = m.Submit("lost", "unknown", b"\x80")
     assert driver.engine.needs(event) == "unknown"
     driver.engine.add_plan_failure("unknown", "it is not in the store")
-    assert driver.engine.needs(event) is None
     driver.post(event)
     record = driver.engine.record("lost")
     assert record.error is not None
     assert "it is not in the store" in record.error.message
+    assert driver.engine.needs(event) is None
+    assert driver.engine.needs(m.Submit("another", "unknown", b"\x80")) == "unknown", "whoever submits it put it"
 
 
 def test_a_run_is_started_once_also_after_it_was_forgotten() -> None:
