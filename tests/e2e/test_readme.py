@@ -18,7 +18,7 @@ def blocks(language: str) -> list[str]:
 
 
 def test_sixty_seconds(project: Project) -> None:
-    [tasks], [_, hello] = blocks("python"), blocks("flow")
+    tasks, [_, hello] = blocks("python")[0], blocks("flow")
     project.write(tasks_py=tasks, hello_flow=hello)
     assert '["ada", "grace"]' in hello
     assert project.flowc("run", "hello.flow", "--json").json["result"] == ["HELLO ADA!", "HELLO GRACE!"]
