@@ -1,5 +1,8 @@
-"""Processes that a benchmark starts: each leads a process group of its own, by which it and its children are ended;
-and what CPU time they and the whole machine have used, from /proc (Linux only)."""
+"""Processes that a benchmark starts, and what CPU time they and the whole machine have used, from /proc (Linux only).
+
+Each leads a session of its own, as services do: so it is ended together with its children, and the kernel's groups of
+processes that share the CPU evenly (autogroup) are the same as in service.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,7 @@ class Processes:
         with self.log.open("a") as log:
             process = subprocess.Popen(
                 command, env=dict(env), stdin=pipe or subprocess.DEVNULL, stdout=pipe or log, stderr=log,
-                text=True, process_group=0,
+                text=True, start_new_session=True,
             )  # fmt: skip
         self._running.append(process)
         return process
