@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 
 from flowc.plan import Plan
 from flowrun.errors import FlowError
@@ -25,7 +26,7 @@ __all__ = ["make_agent", "run_agent"]
 
 class _Slot(InlineSlot):
     def __init__(self, worker: str, habits: Habits, chance: random.Random, watcher: Watcher) -> None:
-        super().__init__(ROOT)
+        super().__init__(ROOT, clock=_clock)
         self._worker, self._habits, self._chance, self._watcher = worker, habits, chance, watcher
         #: the unit that begins may fail, and be tried again
         self._may_fail = False
@@ -43,6 +44,10 @@ class _Slot(InlineSlot):
         if may_fail and self._chance.random() < self._habits.transient:
             return ended_by(TaskFailed(Failure(TRANSIENT, "not this time")))
         return await super()._attempt(item, digest, index)
+
+
+def _clock() -> float:
+    return time.time()  # that of the simulation while it runs
 
 
 def _policy(plan: Plan, item: WorkItem) -> tuple[str, ...]:
