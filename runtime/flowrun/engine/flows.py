@@ -7,6 +7,7 @@ they do is shown and changes nothing. Then the flow has ended.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 
 import msgspec
 from flowc.plan import HandlerDef, Plan
@@ -36,12 +37,12 @@ class ArgumentError(Exception):
 # ---- the start ------------------------------------------------------------------------------------------------------
 
 
-def parameters(core: Core, run: Run, flow: str, args: bytes) -> list[Given]:
+def parameters(core: Core, run: Run, flow: str, args: bytes) -> list[bytes]:
     """The values of a flow's parameters. Raises ArgumentError, and ExpressionError from a default."""
     graph = run.graph(flow, 0)
     plan = graph.plan
     if args == _NO_ARGS and not plan.params:
-        return [(SUCCESS, _run_record(run, plan) if graph.reads_run else NULL)]
+        return [_run_record(run, plan) if graph.reads_run else NULL]
     try:
         given = _args_decoder.decode(args)
     except msgspec.DecodeError as error:
@@ -60,7 +61,7 @@ def parameters(core: Core, run: Run, flow: str, args: bytes) -> list[Given]:
             raise ArgumentError(f"flow `{plan.flow}` needs a value for its parameter `{param.name}`")
         else:
             found.append(NULL)
-    return [(SUCCESS, value) for value in found]
+    return found
 
 
 def _run_record(run: Run, plan: Plan) -> bytes:
@@ -73,7 +74,7 @@ def _run_record(run: Run, plan: Plan) -> bytes:
 
 
 def open_flow(
-    core: Core, run: Run, flow: str, given: list[Given], *, parent: int = -1, node: int = -1, label: str | None = ""
+    core: Core, run: Run, flow: str, given: Sequence[Given], *, parent: int = -1, node: int = -1, label: str | None = ""
 ) -> Scope:
     """The body of a flow, with its time limit."""
     graph = run.graph(flow, 0)
@@ -108,10 +109,9 @@ def body_closed(core: Core, scope: Scope) -> bool:
 
 def _open_handler(core: Core, scope: Scope, number: int, handler: HandlerDef) -> None:
     flow = _flow(scope)
-    given: list[Given] = [(SUCCESS, flow.value if flow.state == SUCCESS else _event(flow))]
+    given: list[Given] = [flow.value if flow.state == SUCCESS else _event(flow)]
     for node in handler.captures:
-        ended_well = scope.states[node] == SUCCESS
-        given.append((SUCCESS, (scope.values[node] or NULL) if ended_well else NULL))
+        given.append((scope.values[node] if scope.states[node] == SUCCESS else None) or NULL)
     graph = scope.run.graph(scope.graph.flow, handler.block)
     opened = open_scope(core, scope.run, graph, HANDLER, given, parent=scope.id, index=number, label=scope.label)
     flow.handlers += (opened.id,)

@@ -11,6 +11,7 @@ Tables are derived from the plan and hold no state.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from flowc.plan import (
     BranchNode,
@@ -43,6 +44,23 @@ PLAIN, DATA, OPTIONAL = 0, 1, 2
 Edge = tuple[int, int]
 #: only these rules look at the items of an `each`
 _BY_ITEM = frozenset({"any_ok", "any_failed", "any_done", "at_least"})
+
+
+class Opening(NamedTuple):
+    """What a new scope begins with, to be copied: as Scope's fields of these names, its parameters being there."""
+
+    states: bytearray
+    #: of the nodes behind the parameters
+    values: tuple[None, ...]
+    pending: list[int]
+    verdicts: bytearray
+    guarded: bytearray
+    counts: list[int]
+    decided: bytearray
+    #: parameters whose end is still to be counted by who waits for them
+    propagate: tuple[int, ...]
+    #: nodes that may start
+    start: tuple[int, ...]
 
 
 class Graph:
@@ -78,9 +96,6 @@ class Graph:
         self.own_gate: dict[int, int] = {}
         for i, node in enumerate(block.nodes):
             self._add(i, node)
-        self.guarded = bytearray(node.guard is not None for node in block.nodes)
-        #: nodes that may start as soon as the parameters are there
-        self.roots = [i for i in range(block.params, self.size) if not self.pending[i] and block.nodes[i].guard is None]
         self.teardowns = _teardowns(block)
         #: node -> its settings; the defaults for one that has none of its own
         self.settings = [settings_of(plan, node) for node in block.nodes]
@@ -90,18 +105,16 @@ class Graph:
         self.inputs = [tuple(given.node for given in node.inputs) for node in block.nodes]
         #: node -> it is a task that needs nothing but a worker
         self.plain = bytearray(_is_plain(node, self.settings[i]) for i, node in enumerate(block.nodes))
-        #: a zero per node, and per gate
-        self.fresh, self.undecided = bytearray(self.size), bytearray(len(self.gate_node))
         #: node -> somebody waits for its end; and nobody but by `edges`
         self.awaited = bytearray(map(self._is_awaited, range(self.size)))
-        self.awaited_params = [i for i in range(block.params) if self.awaited[i]]
         self.edges_only = bytearray(
             not (self.joins[i] or self.item_gates[i] or self.arms[i] or self.merges[i]) for i in range(self.size)
         )
         #: gate -> one more success does not decide it while others are open
         self.patient = [rule in PATIENT for rule in self.gate_rule]
-        #: gate -> numbers of a new scope's `counts`
-        self.counts = [number for total in self.gate_total for number in (0, 0, 0, 0, total)]
+        #: how a scope begins whose parameters all have values, and one of which some were skipped; see `scopes`
+        self.opened: Opening | None = None
+        self.closed: Opening | None = None
         #: steps in written order: (node, name)
         self.steps = [(i, node.name) for i, node in enumerate(block.nodes) if node.name and i >= block.params]
         #: of a flow's body: its parameters, in order

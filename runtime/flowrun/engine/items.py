@@ -45,8 +45,7 @@ def _open(core: Core, scope: Scope, node: int, index: int) -> None:
         )
         end_if_done(core, scope, node)
         return
-    given: list[Given] = [(SUCCESS, value) for value in values]
-    given += captured(scope, node, each.captures)
+    given: list[Given] = [*values, *captured(scope, node, each.captures)]
     graph = scope.run.graph(scope.graph.flow, each.body)
     item = open_scope(core, scope.run, graph, ITEM, given, parent=scope.id, node=node, index=index)
     fan.live += 1
@@ -55,13 +54,10 @@ def _open(core: Core, scope: Scope, node: int, index: int) -> None:
 
 
 def captured(scope: Scope, node: int, captures: tuple[int, ...]) -> list[Given]:
-    """What a body takes from the inputs of its node: the values, and the state of what was skipped."""
-    given: list[Given] = []
-    for capture in captures:
-        source = scope.graph.nodes[node].inputs[capture].node
-        ended_well = scope.states[source] == SUCCESS
-        given.append((SUCCESS, scope.values[source] or NULL) if ended_well else (SKIPPED, None))
-    return given
+    """What a body takes from the inputs of its node."""
+    inputs, states, values = scope.graph.inputs[node], scope.states, scope.values
+    sources = [inputs[capture] for capture in captures]
+    return [(values[source] or NULL) if states[source] == SUCCESS else None for source in sources]
 
 
 def _source(core: Core, scope: Scope, node: int) -> Source[bytes]:

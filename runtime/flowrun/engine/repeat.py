@@ -32,8 +32,7 @@ def open_round(core: Core, scope: Scope, node: int) -> None:
 
 def _open(core: Core, scope: Scope, node: int, kind: int, block: int) -> None:
     loop = scope.loops[node]
-    given: list[Given] = [(SUCCESS, loop.value)]
-    given += captured(scope, node, _repeat(scope, node).captures)
+    given: list[Given] = [loop.value, *captured(scope, node, _repeat(scope, node).captures)]
     graph = scope.run.graph(scope.graph.flow, block)
     label = scope.label if kind == ROUND else None
     opened = open_scope(core, scope.run, graph, kind, given, parent=scope.id, node=node, label=label)

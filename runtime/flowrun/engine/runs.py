@@ -13,8 +13,7 @@ from .evaluate import ExpressionError
 from .flows import ArgumentError, cancel_flow, open_flow, parameters
 from .outcome import Outcome
 from .past import digest_of
-from .scopes import Given
-from .state import CANCELLED, EXPIRED, FAILED, NULL, Run, Timer, entered
+from .state import CANCELLED, EXPIRED, FAILED, Run, Timer, entered
 
 __all__ = ["cancel", "end", "expire", "permitted", "submit"]
 
@@ -66,7 +65,7 @@ def _admit(core: Core, run: Run) -> None:
         _begin(core, run, given)
         return
     try:
-        run.needs = permits.run_needs(run, run.tables.plan, [value or NULL for _, value in given])
+        run.needs = permits.run_needs(run, run.tables.plan, given)
     except ExpressionError as error:
         _refuse(core, run, "ExpressionError", f"the key of `concurrency`: {error}")
         return
@@ -85,7 +84,7 @@ def permitted(core: Core, run: Run) -> None:
             _begin(core, run, given)
 
 
-def _given(core: Core, run: Run) -> list[Given] | None:
+def _given(core: Core, run: Run) -> list[bytes] | None:
     """The parameters of its flow; None: the run was refused."""
     if run.tables is None:
         why = core.refused.get(run.plan, "it was not loaded")
@@ -100,7 +99,7 @@ def _given(core: Core, run: Run) -> list[Given] | None:
     return None
 
 
-def _begin(core: Core, run: Run, given: list[Given]) -> None:
+def _begin(core: Core, run: Run, given: list[bytes]) -> None:
     """Nothing holds the run back: opens its flow."""
     run.args = b""
     if "begin" in run.timers:

@@ -7,9 +7,22 @@ from collections.abc import Sequence
 from flowc.plan import MergeNode
 
 from .core import CLOSE, PROPAGATE, START, Core, finish
-from .graph import DATA, OPTIONAL, Graph
+from .graph import DATA, OPTIONAL, Graph, Opening
 from .rules import FAIL, RUN, WAIT
-from .state import CLASS, ITEM, REMOVED, SKIPPED, SUCCESS, UPSTREAM_FAILED, WAITING, FlowState, Run, Scope, entered
+from .state import (
+    CLASS,
+    ITEM,
+    NULL,
+    REMOVED,
+    SKIPPED,
+    SUCCESS,
+    UPSTREAM_FAILED,
+    WAITING,
+    FlowState,
+    Run,
+    Scope,
+    entered,
+)
 
 __all__ = [
     "Given", "chosen_source", "close_scope", "count_items", "expand_items", "index_of", "open_scope", "propagate",
@@ -17,8 +30,8 @@ __all__ = [
 
 #: numbers per gate in Scope.counts
 _WIDTH = 5
-#: what a parameter is given: its state (success or skipped) and its value
-Given = tuple[int, bytes | None]
+#: what a parameter is given: a value; None: what was to give it was skipped
+Given = bytes | None
 
 
 def open_scope(
@@ -35,37 +48,76 @@ def open_scope(
     flow: FlowState | None = None,
 ) -> Scope:
     """An instance of a block with these parameters; its first nodes go on the agenda."""
-    rest = graph.size - graph.params
-    states = graph.fresh[:]
-    states[: graph.params] = bytes([state for state, _ in given])
+    opening = (graph.closed or _closed(graph)) if None in given else (graph.opened or _opened(graph))
+    number = run.next_scope
     scope = Scope(
         run,
         graph,
-        run.next_scope,
+        number,
         kind,
         parent,
         node,
         index,
         label,
-        states,
-        [value for _, value in given] + [None] * rest,
-        rest,
-        graph.pending[:],
-        graph.fresh[:],
-        graph.guarded[:],
-        graph.counts[:],
-        graph.undecided[:],
+        opening.states[:],
+        [*given, *opening.values],
+        len(opening.values),
+        opening.pending[:],
+        opening.verdicts[:],
+        opening.guarded[:],
+        opening.counts[:],
+        opening.decided[:],
     )
-    scope.flow = flow
-    run.scopes[run.next_scope] = scope
-    run.next_scope += 1
-    for i in graph.awaited_params:
-        core.agenda.append((PROPAGATE, scope, i, 0))
-    for i in graph.roots:
-        core.agenda.append((START, scope, i, 0))
+    if flow is not None:
+        scope.flow = flow
+    if None in given:
+        for place, value in enumerate(given):
+            if value is None:
+                scope.states[place] = SKIPPED
+    run.scopes[number] = scope
+    run.next_scope = number + 1
+    agenda = core.agenda
+    for i in opening.propagate:
+        agenda.append((PROPAGATE, scope, i, 0))
+    for i in opening.start:
+        agenda.append((START, scope, i, 0))
     if not scope.open:
-        core.agenda.append((CLOSE, scope, 0, 0))
+        agenda.append((CLOSE, scope, 0, 0))
     return scope
+
+
+def _closed(graph: Graph) -> Opening:
+    """How a scope begins, before anything follows from its parameters."""
+    nodes, size, params = graph.nodes, graph.size, graph.params
+    graph.closed = Opening(
+        states=bytearray([SUCCESS] * params + [WAITING] * (size - params)),
+        values=(None,) * (size - params),
+        pending=graph.pending,
+        verdicts=bytearray(size),
+        guarded=bytearray(node.guard is not None for node in nodes),
+        counts=[number for total in graph.gate_total for number in (0, 0, 0, 0, total)],
+        decided=bytearray(len(graph.gate_node)),
+        propagate=tuple(i for i in range(params) if graph.awaited[i]),
+        start=tuple(i for i in range(params, size) if not graph.pending[i] and nodes[i].guard is None),
+    )
+    return graph.closed
+
+
+def _opened(graph: Graph) -> Opening:
+    """How a scope begins whose parameters all have values: what follows from these is worked out once per graph, on a
+    scope of no run, unless it is more than gates that open."""
+    graph.opened = graph.closed or _closed(graph)
+    core = Core()
+    scope = open_scope(core, Run("", b"", None, "", 0, 0), graph, ITEM, [NULL] * graph.params)
+    before = scope.states[:]
+    while core.agenda and core.agenda[0][0] == PROPAGATE:
+        propagate(core, scope, core.agenda.popleft()[2])
+    if scope.states == before and not scope.joined and all(kind != PROPAGATE for kind, *_ in core.agenda):
+        graph.opened = graph.opened._replace(
+            pending=scope.pending, verdicts=scope.verdicts, guarded=scope.guarded, counts=scope.counts,
+            decided=scope.decided, propagate=(), start=tuple(node for kind, _, node, _ in core.agenda if kind == START),
+        )  # fmt: skip
+    return graph.opened
 
 
 def index_of(scope: Scope) -> int | tuple[int, ...] | None:
