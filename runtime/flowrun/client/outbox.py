@@ -251,6 +251,7 @@ class Outbox:
         """Is there room in the inbox?"""
         if way.looked == -math.inf:
             await self._transport.open_partition(way.partition)
+        asked = self._loop.time()
         inbox = await self._transport.inbox(way.partition)
         way.looked, way.full = self._loop.time(), is_full(inbox, self._settings)
-        self._clock.saw(inbox.now_ms)
+        self._clock.saw(inbox.now_ms, asked)
