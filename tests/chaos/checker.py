@@ -25,6 +25,8 @@ __all__ = ["Found", "Violation", "check"]
 _STOPS_MS, _STOPS_AFTER_TROUBLE_MS = 2_000, 10_000
 #: between the clock of a task and the stamp of a message: same machine, but a stamp is cut to a millisecond
 _CLOCK_MS = 2.0
+#: between the kill of an executor and the message that says so, in milliseconds
+_DEATH_MS = 5_000
 #: as the engine has it
 _MAX_CRASHES = 3
 
@@ -106,11 +108,22 @@ def _every_run_ends_right(case: _Case) -> Iterator[Violation]:
         if record is None or end is None:
             continue
         wrong = list(_wrong(submission, record, end))
-        if wrong and submission.run in case.poisoned:
-            case.excused["its worker died three times"].append(submission.run)
+        why = _excuse(case, submission) if wrong else ""
+        if why:
+            case.excused[why].append(f"{submission.run}: {wrong[0]}")
             continue
         for text in wrong:
             yield Violation("right end", submission.run, f"{submission.kind}: {text}")
+
+
+def _excuse(case: _Case, submission: Submission) -> str:
+    """Why a run may end otherwise."""
+    if submission.run in case.poisoned:
+        return "its worker died three times"
+    died = case.fold.died.get(submission.run, ())
+    kills = [trouble.begin_ms for trouble in case.history.troubles if trouble.kind == "kill executor"]
+    near = any(0 <= at_ms - kill_ms <= _DEATH_MS for at_ms in died for kill_ms in kills)
+    return "its executor was killed, and it has no retry" if submission.program >= 0 and near else ""
 
 
 def _wrong(submission: Submission, record: RunRecord, end: End) -> Iterator[str]:
@@ -146,7 +159,9 @@ def _records_are_the_fold(case: _Case) -> Iterator[Violation]:
             if record.state == folded.state == "cancelled" and not record.flow:
                 continue  # its client wrote it, for it had not begun
             if record != folded:
-                yield Violation("one transition", run, f"what was {what} is not what the inbox says: {_apart(record, folded)}")
+                yield Violation(
+                    "one transition", run, f"what was {what} is not what the inbox says: {_apart(record, folded)}"
+                )
 
 
 def _apart(record: RunRecord, folded: RunRecord) -> str:
@@ -176,7 +191,9 @@ def _nothing_runs_again(case: _Case) -> Iterator[Violation]:
         accepted = case.fold.accepted.get(effect.unit)
         if effect.what != "begin" or accepted is None or effect.at_ms <= accepted.at_ms + _CLOCK_MS:
             continue
-        late = f"{effect.id} began {effect.at_ms - accepted.at_ms:.0f} ms after attempt {accepted.attempt} had succeeded"
+        late = (
+            f"{effect.id} began {effect.at_ms - accepted.at_ms:.0f} ms after attempt {accepted.attempt} had succeeded"
+        )
         trouble = case.doubts.about(effect, effect.at_ms, strict=True)
         if trouble is not None:
             case.excused["began again"].append(f"{late}: {trouble.kind} {trouble.target}")
@@ -192,7 +209,9 @@ def _nothing_begins_early(case: _Case) -> Iterator[Violation]:
             continue
         wait = early.get(effect.run, 0) - effect.at_ms
         if wait > _CLOCK_MS:
-            yield Violation("early", effect.run, f"{effect.id} began {wait:.0f} ms too early: its submission is delayed")
+            yield Violation(
+                "early", effect.run, f"{effect.id} began {wait:.0f} ms too early: its submission is delayed"
+            )
         for attempt, at_ms in case.fold.not_before.get(effect.unit, ()):
             if effect.attempt >= attempt and at_ms - effect.at_ms > _CLOCK_MS:
                 text = f"{effect.id} began {at_ms - effect.at_ms:.0f} ms before its timer"

@@ -150,9 +150,7 @@ def _retried(chance: random.Random, programs: Sequence[int]) -> Piece:
 def _by_key(chance: random.Random, programs: Sequence[int]) -> Piece:
     n, ms = _n(chance), chance.randrange(5, 150)
     if chance.random() < 0.3:
-        return Piece(
-            kind="few", flow="few", args={"n": n, "ms": ms}, value=step_value(n), effects=_steps("a")
-        )
+        return Piece(kind="few", flow="few", args={"n": n, "ms": ms}, value=step_value(n), effects=_steps("a"))
     gate = f"k{chance.randrange(6)}"
     return Piece(
         kind="by key", flow="by_key", args={"n": n, "ms": ms, "gate": gate}, value=step_value(step_value(n)),
@@ -182,9 +180,7 @@ def _outer(chance: random.Random, programs: Sequence[int]) -> Piece:
 def _cancelled(chance: random.Random, programs: Sequence[int]) -> Piece:
     flow = chance.choice(("endless", "held"))
     args = {"n": _n(chance)} | ({"ms": 30} if flow == "held" else {})
-    return Piece(
-        kind=flow, flow=flow, args=args, state="cancelled", cancel_after=chance.uniform(0.05, 3.0), tasks=2
-    )
+    return Piece(kind=flow, flow=flow, args=args, state="cancelled", cancel_after=chance.uniform(0.05, 3.0), tasks=2)
 
 
 def _program(chance: random.Random, programs: Sequence[int]) -> Piece:

@@ -12,14 +12,14 @@ __all__ = ["children", "command_of", "living", "send"]
 def living() -> dict[int, int]:
     """Processes that have not ended, with their parents. Takes some milliseconds."""
     found: dict[int, int] = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
             try:
-                words = Path("/proc", name, "stat").read_text().rpartition(")")[2].split()
+                words = (folder / "stat").read_text().rpartition(")")[2].split()
             except OSError:
                 continue  # it ended in between
             if words[0] not in "ZX":
-                found[int(name)] = int(words[1])
+                found[int(folder.name)] = int(words[1])
     return found
 
 

@@ -76,7 +76,7 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
     load = report["load"]
     yield (
         f"chaos, seed {report['seed']}: {report['scenario']}, {report['nodes']} nodes, {report['partitions']} "
-        f"partitions, {report['seconds']:g} s; load of the machine {load['before']:.1f} before, {load['after']:.1f} after"
+        f"partitions, {report['seconds']:g} s; load of the machine {load['before']:.1f}, then {load['after']:.1f}"
     )
     yield f"{report['kills']} kills; " + ", ".join(f"{kind} {count}" for kind, count in report["troubles"].items())
     yield (
@@ -166,4 +166,3 @@ def _of_journal(history: History, run: str) -> Iterator[tuple[float, str]]:
     for effect in history.effects:
         if effect.run == run:
             yield effect.at_ms, f"journal: {effect.what} {effect.id} on {effect.node} ({effect.ppid}/{effect.pid})"
-

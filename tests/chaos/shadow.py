@@ -52,6 +52,8 @@ class Fold:
     accepted: dict[Unit, Accepted] = field(default_factory=dict)
     #: how often a worker of a unit died, as the engine took it
     crashes: Counter[Unit] = field(default_factory=Counter)
+    #: run -> when a worker told that the process of an attempt died, milliseconds since 1970
+    died: dict[str, list[int]] = field(default_factory=dict)
     #: unit -> (attempt from which on this holds, when it may begin, milliseconds since 1970)
     not_before: dict[Unit, list[tuple[int, int]]] = field(default_factory=dict)
     #: (run, what is wrong)
@@ -151,6 +153,8 @@ class _Shadow:
     def _note_outcome(self, outcome: Outcome) -> None:
         if outcome.state == "returned":
             return
+        if outcome.error is not None and outcome.error.type == "WorkerDied":
+            self._found.died.setdefault(outcome.run, []).append(self._now)
         for place in range(outcome.first, outcome.last) if outcome.first >= 0 else (-1,):
             one = replace(outcome, first=place, last=place + 1) if place >= 0 else outcome
             if outcome.state == "success" and self._engine.wants(one):

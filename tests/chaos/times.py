@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from flowrun.messages import MessageError, Results, unpack_known_events
 
@@ -64,7 +65,7 @@ def _workers(history: History) -> Iterator[TakeOver]:
         if trouble.kind != "kill worker":
             continue
         for effects in begun.values():
-            for effect, following in zip(effects, effects[1:], strict=False):
+            for effect, following in pairwise(effects):
                 held = effect.ppid == trouble.pid and (effect.id, effect.pid) not in over
                 if held and effect.at_ms <= trouble.begin_ms < following.at_ms:
                     clean = _clean(history, trouble, following.at_ms, ("executor",))

@@ -129,9 +129,7 @@ class Troublemaker:
         self, one: Planned, target: str, begin: float, pid: int = 0, end: float = 0, partitions: tuple[str, ...] = ()
     ) -> None:
         self.troubles.append(
-            Trouble(
-                kind=one.kind, target=target, pid=pid, begin_ms=begin, end_ms=end or _now(), partitions=partitions
-            )
+            Trouble(kind=one.kind, target=target, pid=pid, begin_ms=begin, end_ms=end or _now(), partitions=partitions)
         )
 
     # ---- processes of nodes

@@ -176,4 +176,3 @@ def _journal(project: Path) -> list[Effect]:
     path = project / "journal.jsonl"
     found = [msgspec.json.decode(line, type=Effect) for line in path.read_bytes().splitlines() if line]
     return sorted(found, key=lambda effect: effect.at_ms)
-

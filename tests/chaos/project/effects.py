@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from flowrun.operator import Context, Fail
+from flowrun.operator import Context, Fail, task
 
 #: in the project's folder, which is the working directory of tasks
 JOURNAL = "journal.jsonl"
@@ -46,6 +46,7 @@ def _effect(ctx: Context, gate: str = "") -> Iterator[None]:
     _note("done", ctx, gate)
 
 
+@task(retry={"max": 8, "backoff": "fixed", "first": "100ms", "only": ["WorkerDied"]})
 def work(n: int, ms: int, ctx: Context) -> int:
     with _effect(ctx):
         time.sleep(ms / 1000)
@@ -83,6 +84,7 @@ def tidy(n: int, ctx: Context) -> int:
         return n
 
 
+@task(retry={"max": 8, "backoff": "fixed", "first": "100ms", "only": ["WorkerDied"]})
 async def nap(n: int, ms: int, ctx: Context) -> int:
     with _effect(ctx):
         await asyncio.sleep(ms / 1000)
