@@ -208,6 +208,9 @@ class Agent:
         except MessageError as error:
             log.warning("%s", error)
             return  # it is not acknowledged: a newer worker may be able to read it
+        if self._leases.is_done(bundle.id):
+            self.spawn(delivery.ack())
+            return
         if self._leases.own(bundle.id, delivery):
             return
         if delivery.fresh:
@@ -294,6 +297,7 @@ class Agent:
             return  # its lease was lost meanwhile
         lease, _ = held
         self._pace.learn(job)
+        self._leases.done(lease)
         await lease.delivery.ack()
         self._release(lease)
 
@@ -323,5 +327,6 @@ class Agent:
         )  # fmt: skip
 
     async def _dealt_with(self, lease: Lease) -> None:
+        self._leases.done(lease)
         await lease.delivery.ack()
         self._release(lease)

@@ -2,13 +2,16 @@
 
 A worker judges by its own clock: if a lease could not be renewed for `ack_wait`, the bundle is lost, for another worker
 may have it; a worker that was paused finds that out when it wakes. After a reconnect the server may have forgotten who
-holds what: all workers say so (`Holding`), and one that is handed a bundle then waits for that before it starts.
+holds what: all workers say so (`Holding`), and one that is handed a bundle then waits for that before it starts. A
+server that was killed may also have forgotten that a bundle was acknowledged, and hand it out as if it were new: so a
+worker remembers, and says, which it has dealt with lately.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import OrderedDict
 from collections.abc import Callable
 
 from flowrun.errors import TransportError
@@ -21,6 +24,8 @@ __all__ = ["Lease", "Leases"]
 WORD = 1.0
 #: bundles that others hold, as they said, are remembered for this long, in seconds
 REMEMBER = 10.0
+#: bundles that are remembered after they were dealt with
+DONE = 2_000
 
 
 def _now() -> float:
@@ -43,7 +48,9 @@ class Leases:
     def __init__(self, transport: Transport, worker: str, ack_wait: float, lose: Callable[[Lease], None]) -> None:
         self._transport, self._worker, self._ack_wait, self._lose = transport, worker, ack_wait, lose
         self.held: dict[str, Lease] = {}
-        #: bundle -> when another worker said that it holds it
+        #: those whose results are in the inbox
+        self._done: OrderedDict[str, None] = OrderedDict()
+        #: bundle -> when another worker said that it holds it, or did
         self._elsewhere: dict[str, float] = {}
         self._announce = asyncio.Event()
         #: set, and replaced, when somebody has said something
@@ -54,9 +61,19 @@ class Leases:
         return lease
 
     def release(self, lease: Lease) -> None:
-        """It is dealt with."""
+        """This worker has nothing more to do with it."""
         if self.held.get(lease.bundle.id) is lease:
             del self.held[lease.bundle.id]
+
+    def done(self, lease: Lease) -> None:
+        """All results of it are in the inbox."""
+        self._done[lease.bundle.id] = None
+        if len(self._done) > DONE:
+            self._done.popitem(last=False)
+
+    def is_done(self, bundle: str) -> bool:
+        """This worker has dealt with it; it came again."""
+        return bundle in self._done
 
     def own(self, bundle: str, delivery: Delivery) -> bool:
         """This worker holds the bundle already; it came again."""
@@ -106,8 +123,8 @@ class Leases:
         while True:
             await self._announce.wait()
             self._announce.clear()
-            if self.held:
-                note = pack(Holding(self._worker, tuple(self.held)))
+            if self.held or self._done:
+                note = pack(Holding(self._worker, (*self.held, *self._done)))
                 with contextlib.suppress(TransportError):  # who waits for it hears nothing, and reports the bundle lost
                     await self._transport.notify("holding", self._worker, note)
 

@@ -84,6 +84,23 @@ async def test_what_comes_again_to_who_has_it_runs_once(tmp_path: Path) -> None:
             await running.outcomes(1, seconds=0.5)
 
 
+async def test_what_comes_again_to_who_has_dealt_with_it_is_not_run(tmp_path: Path) -> None:
+    """The server forgot the acknowledgement, and that it ever handed it out."""
+    async with worker(tmp_path, TASKS) as running:
+        plan, item = call("tasks:same", x=1)
+        bundle = await running.submit(plan, [item])
+        assert (await outcome(running)).state == "success"
+        heard = await running.transport.listen("holding", "*")
+        (connection,) = running.worker_connections
+        connection.cut()
+        connection.restore()
+        assert await anext(heard) == pack(Holding("w", (bundle.id,)))
+        await running.transport.dispatch("g", "default", 5, "p", pack(bundle), "again", running.fence)
+        with pytest.raises(TimeoutError):
+            await running.outcomes(1, seconds=1.5)
+        assert running.server.work == {}
+
+
 async def test_who_cannot_renew_gives_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with worker(tmp_path, TASKS, ack_wait=0.6) as running:
         plan, item = call("tasks:hang", x=1)
