@@ -14,8 +14,7 @@ from .core import Core, inputs_of
 from .evaluate import ExpressionError, compute
 from .flows import ArgumentError, open_flow, parameters, time_out
 from .graph import settings_of
-from .outcome import Outcome
-from .state import FAILED, GRANTED, NULL, SKIPPED, Scope, attempt_of, entered, put_seconds
+from .state import FAILED, GRANTED, NULL, SKIPPED, Outcome, Scope, attempt_of, entered, put_seconds
 
 __all__ = ["closed", "expire", "open_child", "out_of_time"]
 

@@ -19,14 +19,16 @@ from flowrun.messages import Failure
 from .core import CANCEL, Core, store
 from .evaluate import compute_default
 from .fan import failure_record
-from .outcome import Outcome, outcome_of
+from .outcome import outcome_of
 from .scopes import Given, open_scope
-from .state import CANCELLED, FAILED, FLOW, HANDLER, NULL, RUNNING, SKIPPED, SUCCESS, FlowState, Run, Scope, entered
+from .state import CANCELLED, FAILED, FLOW, HANDLER, NULL, SKIPPED, SUCCESS, FlowState, Outcome, Run, Scope, entered
 
 __all__ = ["ArgumentError", "body_closed", "cancel_flow", "flow_outcome", "handler_closed", "open_flow", "parameters",
            "time_out"]  # fmt: skip
 
 _NO_ARGS = b"\x80"
+#: the state of a body, and the handlers that run after it
+_EVENTS = {SUCCESS: "success", SKIPPED: "success", FAILED: "failure"}
 _args_decoder = msgspec.msgpack.Decoder(dict[str, msgspec.Raw])
 
 
@@ -91,25 +93,23 @@ def body_closed(core: Core, scope: Scope) -> bool:
     """Decides the flow's state and opens its handlers. True: there are none, the flow has ended."""
     flow, plan = _flow(scope), scope.graph.plan
     core.clear_timer(scope.run, "flow", scope, 0)
-    outcome = outcome_of(scope)
     if flow.timed_out:
         outcome = Outcome(FAILED, error=Failure(type="Timeout", message=flow.timed_out, retryable=False))
-    flow.no_value = outcome.state == SKIPPED
-    flow.state = SUCCESS if flow.no_value else outcome.state
-    flow.value, flow.error = outcome.value, outcome.error
-    flow.failed_step, flow.attempts = outcome.step, outcome.attempts
+    else:
+        outcome = outcome_of(scope)
+    flow.outcome = outcome
     if not plan.handlers:
         return True
-    event = {SUCCESS: "success", FAILED: "failure"}.get(flow.state)
+    event = _EVENTS.get(outcome.state)
     for number, handler in enumerate(plan.handlers):
         if handler.event == event:
-            _open_handler(core, scope, number, handler)
+            _open_handler(core, scope, number, handler, outcome)
     return not flow.handlers
 
 
-def _open_handler(core: Core, scope: Scope, number: int, handler: HandlerDef) -> None:
+def _open_handler(core: Core, scope: Scope, number: int, handler: HandlerDef, outcome: Outcome) -> None:
     flow = _flow(scope)
-    given: list[Given] = [flow.value if flow.state == SUCCESS else _event(flow)]
+    given: list[Given] = [_failure(outcome) if outcome.state == FAILED else outcome.value]
     for node in handler.captures:
         given.append((scope.values[node] if scope.states[node] == SUCCESS else None) or NULL)
     graph = scope.run.graph(scope.graph.flow, handler.block)
@@ -117,10 +117,10 @@ def _open_handler(core: Core, scope: Scope, number: int, handler: HandlerDef) ->
     flow.handlers += (opened.id,)
 
 
-def _event(flow: FlowState) -> bytes:
+def _failure(outcome: Outcome) -> bytes:
     """The failure, as the handlers see it."""
-    error = flow.error or Failure(type="Failed", message="it failed")
-    return failure_record(flow.failed_step or "", None, error, flow.attempts)
+    error = outcome.error or Failure(type="Failed", message="it failed")
+    return failure_record(outcome.step or "", None, error, outcome.attempts)
 
 
 def handler_closed(scope: Scope, handler: Scope, rows: bytes) -> bool:
@@ -135,11 +135,12 @@ def handler_closed(scope: Scope, handler: Scope, rows: bytes) -> bool:
 def flow_outcome(scope: Scope) -> Outcome:
     """How a flow ended whose handlers are done. A call of it is skipped where its result was, unless it may be null;
     a run is a success all the same."""
-    flow, plan = _flow(scope), scope.graph.plan
+    outcome, plan = _flow(scope).outcome, scope.graph.plan
+    assert outcome is not None
+    if outcome.state != SKIPPED:
+        return outcome
     may_be_null = plan.returns is None or isinstance(plan.types[plan.returns], Optional)
-    if flow.no_value and scope.parent >= 0 and not may_be_null:
-        return Outcome(SKIPPED)
-    return Outcome(flow.state, flow.value, flow.error, flow.failed_step)
+    return Outcome(SUCCESS) if scope.parent < 0 or may_be_null else outcome
 
 
 # ---- before its time ------------------------------------------------------------------------------------------------
@@ -157,7 +158,7 @@ def cancel_flow(core: Core, scope: Scope, state: int = CANCELLED) -> None:
 def time_out(core: Core, scope: Scope, why: str) -> None:
     """The flow took too long: it is cancelled, and has failed; `why` is the message."""
     flow = _flow(scope)
-    if scope.open and flow.state == RUNNING:
+    if scope.open and flow.outcome is None:
         flow.timed_out = why
         core.agenda.append((CANCEL, scope, -1, CANCELLED))
 

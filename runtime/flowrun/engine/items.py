@@ -14,9 +14,8 @@ from flowrun.sequences import Source, of_bytes
 from .core import CANCEL, Core, inputs_of
 from .evaluate import ExpressionError
 from .fan import each_node, end_if_done, items_failed, items_skipped, items_succeeded, items_withdrawn
-from .outcome import Outcome
 from .scopes import Given, open_scope
-from .state import CANCELLED, FAILED, ITEM, NULL, RUNNING, SKIPPED, SUCCESS, Scope
+from .state import CANCELLED, FAILED, ITEM, NULL, RUNNING, SKIPPED, SUCCESS, Outcome, Scope
 
 __all__ = ["captured", "closed", "pump", "stop_above"]
 

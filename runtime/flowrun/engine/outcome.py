@@ -14,26 +14,13 @@ from flowc.plan import BranchNode, EachNode, JoinNode, MergeNode
 from flowrun.messages import Failure
 
 from .scopes import chosen_source
-from .state import BAD, CANCELLED, FAILED, NULL, SKIPPED, SUCCESS, UNTIL, Scope
+from .state import BAD, CANCELLED, FAILED, NULL, SKIPPED, SUCCESS, UNTIL, Outcome, Scope
 
-__all__ = ["Blame", "Outcome", "blame_of", "outcome_of"]
+__all__ = ["Blame", "blame_of", "outcome_of"]
 
 _NOT_BAD = bytes(state for state in range(256) if state not in BAD)
 _CANCELLED = Failure(type="Cancelled", message="it was cancelled")
 _UNKNOWN = Failure(type="Failed", message="it failed")
-
-
-class Outcome(msgspec.Struct, frozen=True, gc=False):
-    """Of a scope that has ended."""
-
-    #: SUCCESS, FAILED, SKIPPED or CANCELLED
-    state: int
-    value: bytes = NULL
-    error: Failure | None = None
-    #: the step that failed
-    step: str | None = None
-    #: of that step
-    attempts: int = 1
 
 
 def outcome_of(scope: Scope) -> Outcome:
@@ -41,11 +28,12 @@ def outcome_of(scope: Scope) -> Outcome:
     if scope.cancelled:
         return Outcome(CANCELLED)
     graph, states = scope.graph, scope.states
-    node = _next_bad(states, 0)
-    while node >= 0:
-        if not isinstance(graph.nodes[node], MergeNode) and not _is_handled(scope, node):
-            return _failed(scope, node)
-        node = _next_bad(states, node + 1)
+    if states.translate(None, _NOT_BAD):
+        node = _next_bad(states, 0)
+        while node >= 0:
+            if not isinstance(graph.nodes[node], MergeNode) and not _is_handled(scope, node):
+                return _failed(scope, node)
+            node = _next_bad(states, node + 1)
     result = graph.result
     if result < 0:
         return Outcome(SUCCESS)
@@ -58,8 +46,6 @@ def outcome_of(scope: Scope) -> Outcome:
 
 def _next_bad(states: bytearray, start: int) -> int:
     """The next node from `start` on that did not end well; -1 if there is none."""
-    if not states.translate(None, _NOT_BAD):
-        return -1
     return min((at for bad in BAD if (at := states.find(bad, start)) >= 0), default=-1)
 
 

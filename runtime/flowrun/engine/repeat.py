@@ -8,9 +8,8 @@ from flowc.plan import RepeatNode
 
 from .core import Core, fail, finish
 from .items import captured
-from .outcome import Outcome
 from .scopes import Given, open_scope
-from .state import FAILED, NULL, ROUND, RUNNING, SUCCESS, UNTIL, Loop, Scope, attempt_of, entered, put_seconds
+from .state import FAILED, NULL, ROUND, RUNNING, SUCCESS, UNTIL, Loop, Outcome, Scope, attempt_of, entered, put_seconds
 
 __all__ = ["closed", "open_round", "start"]
 

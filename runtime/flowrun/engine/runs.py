@@ -11,9 +11,8 @@ from .commands import EndRun, SetTimer
 from .core import Core
 from .evaluate import ExpressionError
 from .flows import ArgumentError, cancel_flow, open_flow, parameters
-from .outcome import Outcome
 from .past import digest_of
-from .state import CANCELLED, EXPIRED, FAILED, Run, Timer, entered
+from .state import CANCELLED, EXPIRED, FAILED, Outcome, Run, Timer, entered
 
 __all__ = ["cancel", "end", "expire", "permitted", "submit"]
 

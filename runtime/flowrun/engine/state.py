@@ -8,6 +8,7 @@ Most scopes need few of their tables: one that was never written is `EMPTY`, whi
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
@@ -17,7 +18,7 @@ from flowrun.messages import Failure, StepState, Terms
 from .graph import Graph, Tables
 
 __all__ = [
-    "Attempt", "Blocks", "Fan", "FlowState", "Loop", "Run", "Scope", "ScopeKind", "Timer",
+    "Attempt", "Blocks", "Fan", "FlowState", "Loop", "Outcome", "Run", "Scope", "ScopeKind", "Timer",
     "EMPTY", "attempt_of", "entered", "number_of", "put_seconds", "seconds_of",
     "BAD", "CLASS", "NAMES", "NULL",
     "WAITING", "DELAYED", "QUEUED", "GRANTED", "RETRYING", "RUNNING",
@@ -175,20 +176,26 @@ class Loop(_Part):
     cancelled: int = 0
 
 
+class Outcome(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Of a scope that has ended."""
+
+    #: SUCCESS, FAILED, SKIPPED or CANCELLED
+    state: int
+    value: bytes = NULL
+    error: Failure | None = None
+    #: the step that failed
+    step: str | None = None
+    #: of that step
+    attempts: int = 1
+
+
 class FlowState(_Part, gc=False):
     """The run, or the child run, whose body a scope is."""
 
     #: scopes of handlers that run
     handlers: tuple[int, ...] = ()
-    #: decided when the body has ended, before the handlers
-    state: int = RUNNING
-    value: bytes = NULL
-    #: it ended well, but the step whose value it returns was skipped
-    no_value: bool = False
-    error: Failure | None = None
-    failed_step: str | None = None
-    #: of the failed step
-    attempts: int = 1
+    #: of the body: decided when it has ended, before the handlers
+    outcome: Outcome | None = None
     #: it took too long: the message; "" while it did not
     timed_out: str = ""
 
@@ -321,7 +328,7 @@ class Run(msgspec.Struct, eq=False):
     #: while it has not begun
     args: bytes = b""
     #: quotas that it needs permits of, in order (see `permits`), and how many of them it has
-    needs: list[tuple[str, Terms]] = []
+    needs: Sequence[tuple[str, Terms]] = ()
     held: int = 0
     scopes: dict[int, Scope] = msgspec.field(default_factory=dict)
     next_scope: int = 0

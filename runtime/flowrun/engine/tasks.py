@@ -128,7 +128,7 @@ def grant(core: Core, scope: Scope, node: int) -> None:
         core.agenda.append((OPEN, scope, node, 0))
     else:
         scope.states[node] = GRANTED
-        if not is_out(scope, node):
+        if scope.out is None or not is_out(scope, node):
             dispatch(core, scope, node)
     if core.watched is None or scope.run.id in core.watched:
         note(core, scope, node)
@@ -136,7 +136,7 @@ def grant(core: Core, scope: Scope, node: int) -> None:
 
 def dispatch(core: Core, scope: Scope, node: int) -> None:
     """Asks for the current attempt to be run, and of its followers what can go with it."""
-    if may_have_run(scope, node) and node not in scope.attempts:
+    if scope.out is not None and may_have_run(scope, node) and node not in scope.attempts:
         again = attempt_of(scope, node)
         again.number, again.uncounted = 2, 1
     then: tuple[Then, ...] = ()
@@ -206,37 +206,42 @@ def expiry_failure(settings: StepSettings) -> Failure:
 
 def take_outcome(core: Core, scope: Scope, node: int, bundle: str, outcome: Outcome) -> None:
     """A worker says how an attempt ended."""
-    if scope.states[node] != GRANTED or number_of(scope, node) != outcome.attempt:
+    attempt = scope.attempts.get(node)
+    if scope.states[node] != GRANTED or outcome.attempt != (attempt.number if attempt else 1):
         core.ignore(f"stale result of {outcome.run}/{outcome.scope}/{outcome.node}/{outcome.attempt}")
         if scope.states[node] == WAITING:
             detach(scope, node, unsure=True, itself=True)  # before its predecessor's: it will not come again
         return
-    if outcome.state != "success":
-        detach(scope, node, unsure=False, itself=True)
+    if len(outcome.seconds) == 4 and outcome.state != "returned":
+        put_seconds(scope, node, outcome.seconds)
+    if outcome.state == "success":
+        _take_value(core, scope, node, outcome.value)
+        return
+    detach(scope, node, unsure=False, itself=True)
     if outcome.state == "returned":
         attempt = attempt_of(scope, node)
         if attempt.returned_by != bundle:
             attempt.returned_by = bundle
             dispatch(core, scope, node)
-        return
-    if len(outcome.seconds) == 4:
-        put_seconds(scope, node, outcome.seconds)
-    if outcome.state == "success":
-        if not _is_whole(outcome.value):
-            fail_attempt(core, scope, node, _DAMAGED)
-        elif type(scope.graph.nodes[node]) in _OPENED:
-            # its arguments, or its source
-            core.agenda.append((OPEN, scope, node, 0))
-            scope.values[node] = outcome.value
-            scope.states[node] = RUNNING
-        else:
-            succeed(core, scope, node, outcome.value)
     elif outcome.state == "skipped":
         skip(core, scope, node)
     elif outcome.state == "expired":
         _expire(core, scope, node)
     else:
         fail_attempt(core, scope, node, outcome.error or _UNKNOWN)
+
+
+def _take_value(core: Core, scope: Scope, node: int, value: bytes) -> None:
+    """An attempt succeeded."""
+    if not _is_whole(value):
+        fail_attempt(core, scope, node, _DAMAGED)
+    elif type(scope.graph.nodes[node]) in _OPENED:
+        # its arguments, or its source
+        core.agenda.append((OPEN, scope, node, 0))
+        scope.values[node] = value
+        scope.states[node] = RUNNING
+    else:
+        succeed(core, scope, node, value)
 
 
 def _is_whole(value: bytes) -> bool:
