@@ -68,6 +68,7 @@ class Node:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        await self.client.close()
         await self.stop_worker()
         await self.stop_coordinator()
         for transport in self._transports:
