@@ -118,6 +118,7 @@ class Client:
         await self._outbox.close()
         await self.waits.close()
         await self._mailbox.close()
+        self._stored.close()
         if self._owns_transport:
             await self._transport.close()
 

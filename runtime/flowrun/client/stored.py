@@ -1,4 +1,5 @@
-"""Blobs that this client stored lately: a plan that a thousand submissions refer to is sent once."""
+"""Blobs that this client stored lately: a plan that a thousand submissions refer to is sent once, and again after a
+reconnect, for the server may have lost it."""
 
 from __future__ import annotations
 
@@ -24,6 +25,14 @@ class Stored:
         self._loop = asyncio.get_running_loop()
         #: digest -> when it was stored, in loop time
         self._since: dict[str, float] = {}
+        transport.on_reconnect.append(self._forget)
+
+    def close(self) -> None:
+        """It is no longer told of reconnects."""
+        self._transport.on_reconnect.remove(self._forget)
+
+    def _forget(self) -> None:
+        self._since.clear()
 
     def has(self, digest: str) -> bool:
         """It was stored not long ago."""

@@ -47,7 +47,7 @@ from .notices import Notices
 from .saving import Saving
 from .sends import Sends
 from .standing import adopt, missing
-from .takeover import Start, take_over
+from .takeover import Start, announce, take_over
 
 __all__ = ["Coordinator"]
 
@@ -105,6 +105,8 @@ class Coordinator:
         self._saving = Saving(self._snapshots, self._fold, self._sends, background, settings)
         self._loop = asyncio.get_running_loop()
         self._live = False
+        #: how often the server was away for long
+        self._doubts = 0
         #: all of the message that was read last is done
         self._settled = True
         #: parts of events that changed nothing
@@ -150,7 +152,7 @@ class Coordinator:
         self._stopping.set()
 
     async def _lead(self, lease: Lease) -> None:
-        self._background.start(lease.keep(self._audit.soon))
+        self._background.start(lease.keep(lambda: self._doubt(lease)))
         start = await take_over(
             self._transport, self._partition, lease.holder, self._snapshots, self._settings, self._complaints,
             fresh_workers=self._fresh_workers,
@@ -168,6 +170,16 @@ class Coordinator:
         if self._settled and self._live:
             await self._saving.finish()
         await lease.release()
+
+    def _doubt(self, lease: Lease) -> None:
+        """The server was away for long, and may have lost what it had acknowledged: bundles, messages of holders."""
+        self._audit.soon()
+        if self._live:
+            self._doubts += 1
+            self._background.start(self._announce(lease))
+
+    async def _announce(self, lease: Lease) -> None:
+        await announce(self._transport, self._partition, lease.holder, self._settings, self._doubts)
 
     async def _restore(self, start: Start) -> None:
         self._bundles.fence = start.fence

@@ -22,7 +22,7 @@ from flowrun.transport import Inbox, Transport
 from .events import Complaints
 from .standing import bundles_of
 
-__all__ = ["RULES", "Start", "take_over"]
+__all__ = ["RULES", "Start", "announce", "take_over"]
 
 log = logging.getLogger("flow.coordinator")
 
@@ -65,11 +65,7 @@ async def take_over(
     if fresh_workers:
         await transport.clear_work(partition)
     standing = bundles_of(await transport.standing_work(partition), complaints)
-    event = TakeOver(
-        epoch=holder.epoch, node=holder.node, rules=RULES, remember_ms=int(settings.remember * 1000),
-        keep_ms=int(settings.keep_results * 1000),
-    )  # fmt: skip
-    until = await transport.append(partition, pack_events([event]), f"takeover/{holder.token}")
+    until = await announce(transport, partition, holder, settings)
     inbox = await transport.inbox(partition)
     snapshot = await snapshots.read()
     if snapshot is not None and snapshot.rules > RULES:
@@ -82,6 +78,17 @@ async def take_over(
         fence=fence, standing=standing, snapshot=snapshot, created=inbox.created, after=after, since_ms=since_ms,
         until=until,
     )  # fmt: skip
+
+
+async def announce(transport: Transport, partition: str, holder: Holder, settings: Settings, again: int = 0) -> int:
+    """Writes who leads, and by which rules; the message's place. Said once more (`again`: 1, 2, …), it has the holders
+    of permits asked what they have and want: the server may have lost what they said."""
+    event = TakeOver(
+        epoch=holder.epoch, node=holder.node, rules=RULES, remember_ms=int(settings.remember * 1000),
+        keep_ms=int(settings.keep_results * 1000),
+    )  # fmt: skip
+    key = f"takeover/{holder.token}/{again}" if again else f"takeover/{holder.token}"
+    return await transport.append(partition, pack_events([event]), key)
 
 
 async def _place(
