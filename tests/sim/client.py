@@ -10,15 +10,19 @@ import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from flowc.plan import Plan
+from flowrun.client import Client
 from flowrun.errors import FlowError
 from flowrun.memory import MemoryTransport
-from flowrun.messages import Cancel, Submit, pack_events
+from flowrun.messages import Cancel, RunRecord, Submit, pack_events
 from flowrun.partitions import partition_of
 from flowrun.run_ids import run_id_of_key
+from flowrun.settings import Settings
 
 from .history import History
+from .invariants import Violation
 from .programs import Program, program
 
 __all__ = ["SimClient", "Submission"]
@@ -46,10 +50,17 @@ class SimClient:
     """Lives longer than its process: what was acknowledged is known, whoever dies then. `numbers`: of programs."""
 
     def __init__(
-        self, name: str, partitions: int, chance: random.Random, plans: dict[str, Plan], numbers: Sequence[int]
+        self, name: str, settings: Settings, chance: random.Random, plans: dict[str, Plan], numbers: Sequence[int]
     ) -> None:
         self.name = name
-        self._partitions, self._chance, self._numbers = partitions, chance, numbers
+        self._settings, self._partitions = settings, settings.partitions
+        self._chance, self._numbers = chance, numbers
+        #: it is the product's own client, and waits for the ends of its runs
+        self._real = random.Random(f"{chance.random()} real").random() < 0.3
+        #: runs whose end it was told
+        self._told: dict[str, RunRecord] = {}
+        #: runs that may have no end
+        self.doubtful: set[str] = set()
         self._todo = [self._draw(number) for number in range(chance.choice((1, 2, 4, 8)))]
         #: all that it submits
         self.drawn = tuple(self._todo)
@@ -62,7 +73,8 @@ class SimClient:
 
     @property
     def done(self) -> bool:
-        return not self._todo and not self._cancels
+        waits = self._real and any(run not in self._told and run not in self.doubtful for run in self.accepted)
+        return not self._todo and not self._cancels and not waits
 
     def _draw(self, number: int) -> Submission:
         chance = self._chance
@@ -81,10 +93,73 @@ class SimClient:
 
     async def run(self, transport: MemoryTransport, history: History) -> None:
         """Until all is submitted; goes on where a process before it stopped."""
+        if self._real:
+            await self._use_client(transport, history)
+            return
         await asyncio.gather(
             *(self._submit(transport, history, one) for one in list(self._todo)),
             *(self._cancel(transport, history, one) for one in list(self._cancels)),
         )
+
+    async def _use_client(self, transport: MemoryTransport, history: History) -> None:
+        client = await Client.over(transport, self._settings)
+        waits = [one for run, one in self.accepted.items() if run not in self._told and run not in self.doubtful]
+        await asyncio.gather(
+            *(self._use(client, history, one) for one in list(self._todo)),
+            *(self._wait(client, history, one.run) for one in waits),
+            *(self._cancel_by(client, one) for one in list(self._cancels)),
+        )
+        await client.close()
+
+    async def _use(self, client: Client, history: History, one: Submission) -> None:
+        """Submits a run, maybe cancels it, and waits for its end."""
+        await asyncio.sleep(max(one.at - asyncio.get_running_loop().time(), 0.0))
+        options: dict[str, Any] = {"key": one.key} if one.key else {"run": one.run}
+        options |= {"delay": one.delay} if one.delay else {}
+        options |= {"expires": one.expires} if one.expires else {}
+        while True:
+            try:
+                run = await client.submit(one.program.plan, one.program.args, **options)
+                break
+            except FlowError as error:
+                history.note(self.name, "tries again", f"{one.run}: {error}")
+                await asyncio.sleep(self._chance.uniform(0.1, 2.0))
+        assert run.id == one.run
+        self.accepted[one.run] = one
+        self._todo.remove(one)
+        history.note(self.name, "is told", f"{one.run} is accepted")
+        if one.cancel:
+            self._cancels.append(one)
+        await asyncio.gather(
+            self._wait(client, history, one.run), *([self._cancel_by(client, one)] if one.cancel else [])
+        )
+
+    async def _wait(self, client: Client, history: History, run: str) -> None:
+        while run not in self.doubtful:
+            try:
+                self._told[run] = await client.wait(run)
+                history.note(self.name, "is told", f"{run} is {self._told[run].state}")
+                return
+            except FlowError as error:
+                history.note(self.name, "waits again", f"{run}: {error}")
+                await asyncio.sleep(self._chance.uniform(0.1, 2.0))
+
+    async def _cancel_by(self, client: Client, one: Submission) -> None:
+        await asyncio.sleep(one.cancel)
+        self.cancelled.add(one.run)
+        while True:
+            try:
+                await client.cancel(one.run)
+                break
+            except FlowError:
+                await asyncio.sleep(self._chance.uniform(0.1, 2.0))
+        self._cancels.remove(one)
+
+    def check(self, run: str, stored: RunRecord) -> None:
+        """What it was told of a run is what was stored."""
+        told = self._told.get(run)
+        if told is not None and (told.state, told.result) != (stored.state, stored.result):
+            raise Violation(f"{self.name} was told that {run} ended as {told}, and what is stored says {stored}")
 
     async def _submit(self, transport: MemoryTransport, history: History, one: Submission) -> None:
         loop = asyncio.get_running_loop()

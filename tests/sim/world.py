@@ -153,7 +153,7 @@ class World:
         self.clients: list[SimClient] = []
         for number in range(chance.choice((1, 2))):
             its_chance = random.Random(chance.random())
-            client = SimClient(f"client{number}", self.partitions, its_chance, self.plans, numbers)
+            client = SimClient(f"client{number}", self.settings, its_chance, self.plans, numbers)
             self.clients.append(client)
             self._add(client.name, self._run_client(client))
 
@@ -326,7 +326,8 @@ class World:
         chance, kind = self._disaster
         if kind:
             lost = chance.uniform(0.1, 5.0) if kind == "power" else math.inf
-            when, down = chance.uniform(2.0, 15.0), chance.uniform(0.1, 6.0)
+            # a machine that lost its power is away for longer than a lease lasts
+            when, down = chance.uniform(2.0, 15.0), self.settings.lease + chance.uniform(1.0, 6.0)
             self.loop.call_later(when, self._strike, kind, lost, down, context=self.outside)
 
     def _strike(self, kind: str, lost: float, down: float) -> None:
@@ -342,6 +343,8 @@ class World:
         kept = {run for run, when in self.checker.written.items() if when < since}
         self.doubtful = {one.run for client in self.clients for one in client.drawn if one.at <= now} - kept
         self.doubtful |= self.checker.stored
+        for client in self.clients:
+            client.doubtful = self.doubtful
         self.server.crash(0.0 if kind == "store" else lost)
         if kind == "store":
             self.server.lose_store()
@@ -427,8 +430,12 @@ class World:
                         run, submission.program, record, self.server.blobs,
                         cancelled=run in client.cancelled, expired=submission.expires,
                     )  # fmt: skip
+                    if record is not None:
+                        client.check(run, record)
                 except Violation as violation:
                     self.fail(violation)
+            if not client.done:
+                self.fail(Violation(f"{client.name} still waits, and all has ended"))
 
     def _check_rates(self) -> None:
         try:
