@@ -159,3 +159,23 @@ def test_who_could_not_renew_for_its_time_is_told_to_doubt() -> None:
         keeping.cancel()
 
     run_virtual(main())
+
+
+def test_a_lease_that_may_be_another_s_is_confirmed_before_it_is_relied_upon() -> None:
+    async def main() -> None:
+        server = MemoryServer()
+        transport = MemoryTransport(server)
+        lease = await Lease.acquire(transport, "0", ME, Settings())
+        before = server.revision
+        await asyncio.sleep(1.9)
+        await lease.confirm()
+        assert server.revision == before, "nobody can have taken it yet"
+        await asyncio.sleep(0.2)
+        await lease.confirm()
+        assert server.revision == before + 1
+        await transport.write_entry(lease_key("0"), msgspec.msgpack.encode(Holder(node="b")))
+        await asyncio.sleep(2.1)
+        with pytest.raises(Fenced, match="another node leads partition 0"):
+            await lease.confirm()
+
+    run_virtual(main())
