@@ -22,6 +22,8 @@ __all__ = ["Lease", "Leases"]
 
 #: a bundle that the server may have handed out twice waits so long for a word of the other holder, in seconds
 WORD = 1.0
+#: after a reconnect a worker says so often, with a third of that time between, what it holds
+TIMES = 10
 #: bundles that others hold, as they said, are remembered for this long, in seconds
 REMEMBER = 10.0
 #: bundles that are remembered after they were dealt with
@@ -119,14 +121,22 @@ class Leases:
         self._announce.set()
 
     async def announce(self) -> None:
-        """Says what is held, when it matters; without end."""
+        """Says what is held, when it matters; without end. Others may have their connections only later."""
         while True:
             await self._announce.wait()
             self._announce.clear()
-            if self.held or self._done:
-                note = pack(Holding(self._worker, (*self.held, *self._done)))
-                with contextlib.suppress(TransportError):  # who waits for it hears nothing, and reports the bundle lost
-                    await self._transport.notify("holding", self._worker, note)
+            for _ in range(TIMES):
+                await self._say()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(WORD / 3):
+                        await self._announce.wait()
+                        break
+
+    async def _say(self) -> None:
+        if self.held or self._done:
+            note = pack(Holding(self._worker, (*self.held, *self._done)))
+            with contextlib.suppress(TransportError):  # who waits for it hears nothing, and reports the bundle lost
+                await self._transport.notify("holding", self._worker, note)
 
     async def listen(self) -> None:
         """To what others say."""
