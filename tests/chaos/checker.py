@@ -62,6 +62,11 @@ class _Case:
         self.effects: dict[str, list[Effect]] = defaultdict(list)
         for effect in history.effects:
             self.effects[effect.run].append(effect)
+        #: attempt -> the first time that it had its effect
+        self.done: dict[str, Effect] = {}
+        for effect in history.effects:
+            if effect.what == "done":
+                self.done.setdefault(effect.id, effect)
         #: runs with a unit whose worker died so often that it has failed
         self.poisoned = {unit[0] for unit, count in self.fold.crashes.items() if count >= _MAX_CRASHES}
         self.excused: dict[str, list[str]] = defaultdict(list)
@@ -174,9 +179,8 @@ def _apart(record: RunRecord, folded: RunRecord) -> str:
 
 def _every_effect_happened(case: _Case) -> Iterator[Violation]:
     """A result that counts is of an attempt that had its effect."""
-    done = {effect.id for effect in case.history.effects if effect.what == "done"}
     for unit, accepted in case.fold.accepted.items():
-        if accepted.target.startswith("effects:") and _id(unit, accepted.attempt) not in done:
+        if accepted.target.startswith("effects:") and _id(unit, accepted.attempt) not in case.done:
             yield Violation("effects", unit[0], f"{_id(unit, accepted.attempt)} succeeded, and its effect is not there")
 
 
@@ -195,6 +199,9 @@ def _nothing_runs_again(case: _Case) -> Iterator[Violation]:
             f"{effect.id} began {effect.at_ms - accepted.at_ms:.0f} ms after attempt {accepted.attempt} had succeeded"
         )
         trouble = case.doubts.about(effect, effect.at_ms, strict=True)
+        done = case.done.get(_id(effect.unit, accepted.attempt))
+        if trouble is None and done is not None:
+            trouble = case.doubts.silenced(done, effect.at_ms)
         if trouble is not None:
             case.excused["began again"].append(f"{late}: {trouble.kind} {trouble.target}")
         else:

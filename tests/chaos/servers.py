@@ -21,7 +21,7 @@ class Servers(Cluster):
 
     def __init__(self, folder: Path, size: int) -> None:
         if size > 1:
-            super().__init__(folder, size)
+            super().__init__(folder, size, advertise=False)  # else a node would go round what cuts its way
         else:
             self.servers = [Server(folder / "n0", "n0", _free_port(), monitor=_free_port())]
             self.url = self.servers[0].url

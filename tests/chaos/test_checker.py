@@ -54,9 +54,7 @@ class Story:
 
     def submit(self, run: str, at: float = 10, **changes: Any) -> None:
         given = {"state": "success", "values": (7,), "effects": (("a", None),), "accepted_ms": T0 + at + 1}
-        self.history.submissions.append(
-            Submission(run=run, kind="task", at_ms=T0 + at, **{**given, **changes})  # type: ignore[arg-type]
-        )
+        self.history.submissions.append(Submission(run=run, kind="task", at_ms=T0 + at, **{**given, **changes}))
         self.inbox(at, Submit(run, DIGEST, msgspec.msgpack.encode({"n": 1})))
 
     def inbox(self, at: float, *events: Event) -> None:
@@ -248,6 +246,17 @@ def test_what_is_no_excuse_for_running_again(kind: str, pid: int, end: float) ->
     story.does(9_000, 9_010, worker=200)
     story.trouble(kind, 15, end, pid=pid)
     assert story.broken == {"runs again"}
+
+
+def test_a_server_forgets_and_the_only_worker_that_knows_is_dead() -> None:
+    story = good()
+    story.trouble("kill server", 41, 800)
+    story.does(1_800, 1_810, worker=200)
+    assert story.broken == {"runs again"}
+    story.trouble("kill worker", 42, 42, pid=100)
+    found = check(story.history)
+    assert found.violations == ()
+    assert "began again" in found.excused
 
 
 # ---- times

@@ -95,7 +95,7 @@ def _clean(history: History, trouble: Trouble, until_ms: float, harmless: Sequen
     """No other trouble was on, or over for less than two seconds."""
     since = trouble.begin_ms - 2_000
     for other in history.troubles:
-        if other is trouble or other.kind.endswith(tuple(harmless)):
+        if other is trouble or other.kind.endswith((*harmless, "client")):
             continue
         if other.begin_ms <= until_ms and other.end_ms >= since:
             return False

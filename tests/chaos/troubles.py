@@ -20,6 +20,8 @@ from flowrun.errors import FlowError
 from flowrun.lease import Holder
 from flowrun.transport import Transport
 
+from tests.support.cluster import Server
+
 from .history import Trouble
 from .nodes import Node, Role
 from .processes import send
@@ -48,7 +50,7 @@ class Planned:
     at: float
     #: of a pause, or from the end of a server to its start, in seconds
     lasts: float
-    #: draws the process that it hits
+    #: seed of what it hits
     draw: float
 
 
@@ -143,7 +145,7 @@ class Troublemaker:
         else:
             self.problems.append(f"{one.kind}: there was none for ten seconds")
             return
-        node, pid = found[int(one.draw * len(found))]
+        node, pid = random.Random(one.draw).choice(found)
         partitions = self._leads.get(node.name, ()) if role in ("leader", "node") else ()
         begin = _now()
         if what == "kill":
@@ -190,7 +192,7 @@ class Troublemaker:
         ways = [node for node in self._nodes if node.link not in self._busy]
         if not ways:
             return
-        node = ways[int(one.draw * len(ways))]
+        node = random.Random(one.draw).choice(ways)
         link, begin = node.link, _now()
         self._busy.add(link)
         try:
@@ -208,11 +210,15 @@ class Troublemaker:
 
     # ---- servers
 
+    async def _choose_server(self, chance: random.Random) -> Server:
+        """Any; of several, mostly one that leads an inbox's stream."""
+        if self._servers.replicas > 1 and chance.random() < 0.7:
+            return await self._servers.leader_of(f"{_INBOXES}{chance.choice('01')}")
+        return chance.choice(self._servers.servers)
+
     async def _hit_server(self, one: Planned) -> None:
         async with self._server:  # of a cluster, one at a time: two at once is more than it promises to bear
-            server = self._servers[int(one.draw * len(self._servers.servers))]
-            if self._servers.replicas > 1 and one.draw * 10 % 1 < 0.7:
-                server = await self._servers.leader_of(f"{_INBOXES}{int(one.draw * 1000) % 2}")
+            server = await self._choose_server(random.Random(one.draw))
             begin = _now()
             if one.kind == "kill server":
                 server.kill(signal.SIGKILL)

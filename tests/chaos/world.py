@@ -20,7 +20,7 @@ from flowrun.settings import Settings
 
 from tests.reference.programs import BEHAVIOURS
 
-from .history import Effect, History
+from .history import Effect, History, Trouble
 from .kinds import GATES
 from .load import Load, compiled
 from .nodes import Link, Node, linked
@@ -114,7 +114,7 @@ async def _go(wish: Wish, chance: random.Random, load: Load, troubles: Troublema
         asyncio.create_task(troubles.run(planned)),
     ]
     telling = asyncio.create_task(_tell(wish, load, troubles))
-    cutting = asyncio.create_task(_cut(way, random.Random(chance.random())))
+    cutting = asyncio.create_task(_cut(way, random.Random(chance.random()), troubles))
     try:
         await asyncio.gather(*running)
         cutting.cancel()
@@ -126,11 +126,13 @@ async def _go(wish: Wish, chance: random.Random, load: Load, troubles: Troublema
         await asyncio.gather(*running, telling, cutting, return_exceptions=True)
 
 
-async def _cut(way: Link, chance: random.Random) -> None:
+async def _cut(way: Link, chance: random.Random, troubles: Troublemaker) -> None:
     """The client's connection is cut now and then."""
     while True:
         await asyncio.sleep(chance.uniform(5, 25))
+        now = time.time() * 1000
         await way.cut()
+        troubles.troubles.append(Trouble(kind="cut client", target="client", begin_ms=now, end_ms=now))
 
 
 async def _tell(wish: Wish, load: Load, troubles: Troublemaker) -> None:

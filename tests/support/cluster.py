@@ -85,16 +85,18 @@ class Server:
 
 
 class Cluster:
-    def __init__(self, folder: Path, size: int = 3) -> None:
+    def __init__(self, folder: Path, size: int = 3, *, advertise: bool = True) -> None:
+        """`advertise`: clients are told of the other servers; else they know only those of their URL."""
         ports = _free_ports(3 * size)
         clients, routes, monitors = ports[:size], ports[size : 2 * size], ports[2 * size :]
+        quiet = "" if advertise else ", no_advertise: true"
         peers = ", ".join(f"nats://127.0.0.1:{port}" for port in routes)
         self.servers = [
             Server(
                 folder / f"n{i}",
                 f"n{i}",
                 clients[i],
-                more=f"cluster {{ name: flow, listen: 127.0.0.1:{routes[i]}, routes: [{peers}] }}\n",
+                more=f"cluster {{ name: flow, listen: 127.0.0.1:{routes[i]}, routes: [{peers}]{quiet} }}\n",
                 monitor=monitors[i],
             )
             for i in range(size)
