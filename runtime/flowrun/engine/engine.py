@@ -19,7 +19,7 @@ from flowc.plan import ChildNode, EachNode, Plan
 
 from flowrun.messages import Cancel, Event, Lost, Outcome, Results, RunRecord, Submit, TakeOver, TimerFired, WorkItem
 
-from . import child, fanout, flows, grants, items, ranges, repeat, runs, starts, tasks
+from . import child, fanout, flows, grants, items, ranges, repeat, runs, starts, state, tasks
 from .cancel import cancel_named, cancel_node, cancel_scope
 from .commands import Changed, Command, Ready, SetTimer
 from .core import CLOSE, OPEN, PROPAGATE, START, Core
@@ -132,23 +132,24 @@ class Engine(Core):
     def _close(self, scope: Scope) -> None:
         """All nodes of a scope have ended: tells whom it belongs to."""
         if scope.kind == FLOW:
-            if flows.body_closed(self, scope):
-                self._end_flow(scope)
+            ended = flows.body_closed(self, scope)
+            if ended is not None:
+                self._end_flow(scope, ended)
             return
         outcome, rows = outcome_of(scope), pack_rows(scope)
         close_scope(scope)
         parent = scope.run.scopes[scope.parent]
         if scope.kind == HANDLER:
-            if flows.handler_closed(parent, scope, rows):
-                self._end_flow(parent)
+            ended = flows.handler_closed(parent, scope, rows)
+            if ended is not None:
+                self._end_flow(parent, ended)
         elif scope.kind == ITEM:
             items.closed(self, parent, scope, outcome, rows)
         else:
             repeat.closed(self, parent, scope, outcome, rows)
 
-    def _end_flow(self, body: Scope) -> None:
+    def _end_flow(self, body: Scope, outcome: state.Outcome) -> None:
         """The body of a flow and its handlers are done."""
-        outcome = flows.flow_outcome(body)
         if body.parent < 0:
             runs.end(self, body.run, outcome)
             return

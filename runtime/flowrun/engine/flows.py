@@ -23,7 +23,7 @@ from .outcome import outcome_of
 from .scopes import Given, open_scope
 from .state import CANCELLED, FAILED, FLOW, HANDLER, NULL, SKIPPED, SUCCESS, FlowState, Outcome, Run, Scope, entered
 
-__all__ = ["ArgumentError", "body_closed", "cancel_flow", "flow_outcome", "handler_closed", "open_flow", "parameters",
+__all__ = ["ArgumentError", "body_closed", "cancel_flow", "handler_closed", "open_flow", "parameters",
            "time_out"]  # fmt: skip
 
 _NO_ARGS = b"\x80"
@@ -80,7 +80,7 @@ def open_flow(
 ) -> Scope:
     """The body of a flow, with its time limit."""
     graph = run.graph(flow, 0)
-    scope = open_scope(core, run, graph, FLOW, given, parent=parent, node=node, label=label, flow=FlowState())
+    scope = open_scope(core, run, graph, FLOW, given, parent=parent, node=node, label=label)
     if graph.plan.timeout_ms is not None:
         core.set_timer(run, "flow", scope, 0, graph.plan.timeout_ms)
     return scope
@@ -89,22 +89,23 @@ def open_flow(
 # ---- the end --------------------------------------------------------------------------------------------------------
 
 
-def body_closed(core: Core, scope: Scope) -> bool:
-    """Decides the flow's state and opens its handlers. True: there are none, the flow has ended."""
-    flow, plan = _flow(scope), scope.graph.plan
+def body_closed(core: Core, scope: Scope) -> Outcome | None:
+    """Decides the flow's state and opens its handlers. How the flow has ended, if there are none."""
     core.clear_timer(scope.run, "flow", scope, 0)
-    if flow.timed_out:
-        outcome = Outcome(FAILED, error=Failure(type="Timeout", message=flow.timed_out, retryable=False))
+    if scope.flow is not None and scope.flow.timed_out:
+        outcome = Outcome(FAILED, error=Failure(type="Timeout", message=scope.flow.timed_out, retryable=False))
     else:
         outcome = outcome_of(scope)
-    flow.outcome = outcome
-    if not plan.handlers:
-        return True
-    event = _EVENTS.get(outcome.state)
-    for number, handler in enumerate(plan.handlers):
-        if handler.event == event:
-            _open_handler(core, scope, number, handler, outcome)
-    return not flow.handlers
+    handlers = scope.graph.plan.handlers
+    if handlers:
+        _flow(scope).outcome = outcome
+        event = _EVENTS.get(outcome.state)
+        for number, handler in enumerate(handlers):
+            if handler.event == event:
+                _open_handler(core, scope, number, handler, outcome)
+        if _flow(scope).handlers:
+            return None
+    return _flow_outcome(scope, outcome)
 
 
 def _open_handler(core: Core, scope: Scope, number: int, handler: HandlerDef, outcome: Outcome) -> None:
@@ -123,22 +124,21 @@ def _failure(outcome: Outcome) -> bytes:
     return failure_record(outcome.step or "", None, error, outcome.attempts)
 
 
-def handler_closed(scope: Scope, handler: Scope, rows: bytes) -> bool:
-    """True: it was the last one, the flow has ended."""
+def handler_closed(scope: Scope, handler: Scope, rows: bytes) -> Outcome | None:
+    """How the flow has ended, if it was the last one."""
     flow = _flow(scope)
     flow.handlers = tuple(other for other in flow.handlers if other != handler.id)
     if rows:
         scope.rows = entered(scope.rows, -1 - handler.index, rows)
-    return not flow.handlers
+    return None if flow.handlers or flow.outcome is None else _flow_outcome(scope, flow.outcome)
 
 
-def flow_outcome(scope: Scope) -> Outcome:
-    """How a flow ended whose handlers are done. A call of it is skipped where its result was, unless it may be null;
-    a run is a success all the same."""
-    outcome, plan = _flow(scope).outcome, scope.graph.plan
-    assert outcome is not None
+def _flow_outcome(scope: Scope, outcome: Outcome) -> Outcome:
+    """How a flow ended whose body ended so, and whose handlers are done. A call of it is skipped where its result was,
+    unless it may be null; a run is a success all the same."""
     if outcome.state != SKIPPED:
         return outcome
+    plan = scope.graph.plan
     may_be_null = plan.returns is None or isinstance(plan.types[plan.returns], Optional)
     return Outcome(SUCCESS) if scope.parent < 0 or may_be_null else outcome
 
@@ -148,21 +148,20 @@ def flow_outcome(scope: Scope) -> Outcome:
 
 def cancel_flow(core: Core, scope: Scope, state: int = CANCELLED) -> None:
     """Cancels the body, or the handlers if the body has ended: then the flow keeps its state."""
-    flow = _flow(scope)
     if scope.open:
         core.agenda.append((CANCEL, scope, -1, state))
-    for handler in flow.handlers:
+    for handler in scope.flow.handlers if scope.flow else ():
         core.agenda.append((CANCEL, scope.run.scopes[handler], -1, state))
 
 
 def time_out(core: Core, scope: Scope, why: str) -> None:
     """The flow took too long: it is cancelled, and has failed; `why` is the message."""
-    flow = _flow(scope)
-    if scope.open and flow.outcome is None:
-        flow.timed_out = why
+    if scope.open:
+        _flow(scope).timed_out = why
         core.agenda.append((CANCEL, scope, -1, CANCELLED))
 
 
 def _flow(scope: Scope) -> FlowState:
-    assert scope.flow is not None
+    if scope.flow is None:
+        scope.flow = FlowState()
     return scope.flow

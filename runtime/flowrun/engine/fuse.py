@@ -48,9 +48,10 @@ def fuse(scope: Scope, head: int, most: int) -> tuple[Then, ...]:
 
 def _may_go(scope: Scope, node: int, places: set[int]) -> bool:
     """All that a task waits for is its data, and all of that has ended well but for what is in the chain."""
-    if scope.states[node] != WAITING or scope.guarded[node] or scope.pending[node] != 1:
+    gates = scope.gates or scope.graph.opened.gates
+    if scope.states[node] != WAITING or gates.guarded[node] or gates.pending[node] != 1:
         return False
-    if scope.verdicts[node] != RUN or (scope.out is not None and scope.out[node]):
+    if gates.verdicts[node] != RUN or (scope.out is not None and scope.out[node]):
         return False
     states = scope.states
     for given in scope.graph.nodes[node].inputs:

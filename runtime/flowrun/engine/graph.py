@@ -11,7 +11,6 @@ Tables are derived from the plan and hold no state.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from flowc.plan import (
     BranchNode,
@@ -33,6 +32,7 @@ from flowc.plan import (
 from flowrun.names import lane
 
 from .links import links
+from .opening import closed, opened
 from .rules import PATIENT, RULES, Rule
 
 __all__ = ["Edge", "Graph", "Tables", "settings_of"]
@@ -44,23 +44,6 @@ PLAIN, DATA, OPTIONAL = 0, 1, 2
 Edge = tuple[int, int]
 #: only these rules look at the items of an `each`
 _BY_ITEM = frozenset({"any_ok", "any_failed", "any_done", "at_least"})
-
-
-class Opening(NamedTuple):
-    """What a new scope begins with, to be copied: as Scope's fields of these names, its parameters being there."""
-
-    states: bytearray
-    #: of the nodes behind the parameters
-    values: tuple[None, ...]
-    pending: list[int]
-    verdicts: bytearray
-    guarded: bytearray
-    counts: list[int]
-    decided: bytearray
-    #: parameters whose end is still to be counted by who waits for them
-    propagate: tuple[int, ...]
-    #: nodes that may start
-    start: tuple[int, ...]
 
 
 class Graph:
@@ -112,9 +95,9 @@ class Graph:
         )
         #: gate -> one more success does not decide it while others are open
         self.patient = [rule in PATIENT for rule in self.gate_rule]
-        #: how a scope begins whose parameters all have values, and one of which some were skipped; see `scopes`
-        self.opened: Opening | None = None
-        self.closed: Opening | None = None
+        #: how a scope begins: one of whose parameters some were skipped, and one whose parameters all have values
+        self.closed = closed(self)
+        self.opened = opened(self, self.closed)
         #: steps in written order: (node, name)
         self.steps = [(i, node.name) for i, node in enumerate(block.nodes) if node.name and i >= block.params]
         #: of a flow's body: its parameters, in order

@@ -15,7 +15,7 @@ from flowc.plan import ChildNode, TaskNode
 from flowrun.messages import RunRecord, RunState, StepRecord
 
 from .fan import each_node
-from .state import CANCELLED, EXPIRED, FAILED, NAMES, SUCCESS, Run, Scope, seconds_of
+from .state import CANCELLED, EXPIRED, FAILED, FLOW, NAMES, SUCCESS, Run, Scope, seconds_of
 
 __all__ = ["pack_rows", "run_record"]
 
@@ -63,7 +63,7 @@ def _all_rows(scope: Scope) -> Iterator[StepRecord]:
             prefix = f"{node.name}." if node.name and isinstance(node, ChildNode) else ""
             for row in _decoder.decode(scope.rows[i]):
                 yield msgspec.structs.replace(row, step=prefix + row.step)
-    for number in range(len(scope.graph.plan.handlers) if scope.flow else 0):
+    for number in range(len(scope.graph.plan.handlers) if scope.kind == FLOW else 0):
         if -1 - number in scope.rows:
             yield from _decoder.decode(scope.rows[-1 - number])
 

@@ -13,9 +13,28 @@ from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
-from flowrun.messages import Failure, StepState, Terms
+from flowrun.messages import Failure, Terms
 
 from .graph import Graph, Tables
+from .node_states import (
+    BAD,
+    CANCELLED,
+    CLASS,
+    DELAYED,
+    EXPIRED,
+    FAILED,
+    GRANTED,
+    NAMES,
+    QUEUED,
+    REMOVED,
+    RETRYING,
+    RUNNING,
+    SKIPPED,
+    SUCCESS,
+    UPSTREAM_FAILED,
+    WAITING,
+)
+from .opening import Gates
 
 __all__ = [
     "Attempt", "Blocks", "Fan", "FlowState", "Loop", "Outcome", "Run", "Scope", "ScopeKind", "Timer",
@@ -28,23 +47,6 @@ __all__ = [
 
 #: msgpack null
 NULL = b"\xc0"
-
-#: states of a node or an item; from SUCCESS on it has ended. DELAYED waits for its time, QUEUED for permits;
-#: GRANTED may be dispatched; RUNNING has scopes of its own; REMOVED was cancelled by a join, and rules leave it out
-WAITING, DELAYED, QUEUED, GRANTED, RETRYING, RUNNING = range(6)
-SUCCESS, FAILED, SKIPPED, UPSTREAM_FAILED, CANCELLED, EXPIRED, REMOVED = range(6, 13)
-
-#: how a state is shown. When a worker begins is not known here: what may be dispatched counts as running
-NAMES: tuple[StepState, ...] = (
-    "waiting", "waiting", "ready", "running", "retrying", "running",
-    "success", "failed", "skipped", "upstream_failed", "cancelled", "expired", "cancelled",
-)  # fmt: skip
-
-#: how rules count an end: 0 success, 1 failed, 2 skipped, 3 upstream_failed
-CLASS = (-1, -1, -1, -1, -1, -1, 0, 1, 2, 3, 1, 1, -1)
-
-#: ends that are failures unless something handles them
-BAD = (FAILED, CANCELLED, EXPIRED)
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -190,7 +192,7 @@ class Outcome(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class FlowState(_Part, gc=False):
-    """The run, or the child run, whose body a scope is."""
+    """What is remembered of the run, or the child run, whose body a scope is."""
 
     #: scopes of handlers that run
     handlers: tuple[int, ...] = ()
@@ -223,16 +225,8 @@ class Scope(msgspec.Struct, eq=False):
     values: list[bytes | None]
     #: nodes that have not ended
     open: int
-    #: per node: conditions not yet known
-    pending: list[int]
-    #: per node: the worst verdict so far
-    verdicts: bytearray
-    #: per node: its guard is not yet known
-    guarded: bytearray
-    #: per gate: successes, failed, skipped, upstream_failed, and how many have not ended
-    counts: list[int]
-    #: per gate: it gave its verdict
-    decided: bytearray
+    #: the conditions of its nodes; None: they are as when a scope of this block begins whose parameters have values
+    gates: Gates | None = None
     #: arm taken, of branches and outcomes that ended
     arms: dict[int, int] = EMPTY
     errors: dict[int, Failure] = EMPTY
@@ -255,6 +249,7 @@ class Scope(msgspec.Struct, eq=False):
     out: bytearray | None = None
     #: CANCELLED or REMOVED once it is being cancelled; else 0
     cancelled: int = 0
+    #: of a flow's body, once there is anything to remember
     flow: FlowState | None = None
 
 
