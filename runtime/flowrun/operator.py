@@ -43,8 +43,8 @@ class Fail(Exception):
 
 
 class SoftTimeout(Exception):
-    """Raised in a task whose `soft_timeout` is over: it may tidy up, and end well or badly. If it goes on, its `timeout`
-    ends it by force. In an `async def` task it is a cancellation too."""
+    """Raised in a task whose `soft_timeout` is over: it may tidy up, and end well or badly. If it goes on, its
+    `timeout` ends it by force. In an `async def` task it is a cancellation too."""
 
     def __init__(self, message: str = "the task took longer than its soft_timeout") -> None:
         super().__init__(message)

@@ -24,9 +24,9 @@ class Journal:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._changes: deque[tuple[float, Callable[[], None]]] = deque()
+        self._changes: deque[tuple[float, Callable[[], object]]] = deque()
 
-    def note(self, undo: Callable[[], None]) -> None:
+    def note(self, undo: Callable[[], object]) -> None:
         now, changes = self._clock(), self._changes
         changes.append((now, undo))
         while changes[0][0] < now - SYNC_SECONDS:
