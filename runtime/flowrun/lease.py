@@ -145,8 +145,12 @@ class Lease:
         self._transport, self._partition, self._settings = transport, partition, settings
         self.holder = holder
         self._revision = revision
+        #: how often it was found to be still ours after it could not be renewed for its time
+        self.doubts = 0
         #: loop time at which the last renewal that succeeded was begun
         self._renewed = asyncio.get_running_loop().time()
+        #: loop time at which the server was last heard to renew it
+        self._heard = self._renewed
 
     @classmethod
     async def acquire(cls, transport: Transport, partition: str, me: Holder, settings: Settings) -> Lease:
@@ -186,12 +190,12 @@ class Lease:
         `doubted` is called when it could not be renewed for `Settings.lease` seconds and is still ours: the server was
         away, and may have forgotten something.
         """
-        settings = self._settings
+        doubts = self.doubts
         while True:
-            await asyncio.sleep(max(settings.lease_renewal - self.age, 0.0))
-            late = self.age > settings.lease
+            await asyncio.sleep(max(self._settings.lease_renewal - self.age, 0.0))
             await self.renew()
-            if late:
+            if self.doubts != doubts:
+                doubts = self.doubts
                 doubted()
 
     async def confirm(self) -> None:
@@ -207,7 +211,10 @@ class Lease:
             self._revision = await self._transport.write_entry(lease_key(self._partition), data, self._revision)
         except Conflict:
             self._revision = await self._own_revision()
-        self._renewed = begun
+        now = asyncio.get_running_loop().time()
+        if now - self._heard > self._settings.lease:
+            self.doubts += 1
+        self._renewed, self._heard = begun, now
 
     async def _own_revision(self) -> int:
         """A write whose answer was lost looks like a conflict: it is none if the entry says what we wrote."""

@@ -191,9 +191,16 @@ class Coordinator:
 
     async def _read(self, start: Start, lease: Lease) -> None:
         """A batch counts only if nobody else led when it was read: another leader purges the inbox, and who was paused
-        meanwhile would not see that messages are missing."""
+        meanwhile would not see that messages are missing. Nor does it count if the inbox has lost messages that were
+        read, and others stand in their places: so that is looked at whenever the server was away for long."""
+        last: Record | None = None
+        doubts = lease.doubts
         async for batch in self._transport.read(self._partition, start.after):
             await lease.confirm()
+            if lease.doubts != doubts:
+                doubts = lease.doubts
+                await self._check_that_it_stands(last)
+            last = batch[-1]
             new = batch
             if not self._live:
                 old = [record for record in batch if record.seq <= start.until]
@@ -204,6 +211,13 @@ class Coordinator:
             if new:
                 self._alarms.saw(new[-1])
                 await self._handle(new)
+
+    async def _check_that_it_stands(self, last: Record | None) -> None:
+        """The message that was read last is still what it was. Raises StoreError."""
+        if last is not None and await self._transport.read_one(self._partition, last.seq) != last:
+            raise StoreError(
+                f"the inbox of partition {self._partition} has lost messages: message {last.seq} is not what it was"
+            )
 
     def _go_live(self, start: Start) -> None:
         """The take-over's end: does what the past still asks for."""
