@@ -344,7 +344,7 @@ class World:
         self.doubtful = {one.run for client in self.clients for one in client.drawn if one.at <= now} - kept
         self.doubtful |= self.checker.stored
         for client in self.clients:
-            client.doubtful = self.doubtful
+            client.doubtful |= self.doubtful
         self.server.crash(0.0 if kind == "store" else lost)
         if kind == "store":
             self.server.lose_store()
@@ -413,7 +413,7 @@ class World:
         if self.checker.violation is not None:
             return True
         return all(client.done for client in self.clients) and all(
-            self.server.result(run) is not None or run in self.doubtful
+            self.server.result(run) is not None or run in self.doubtful or run in client.doubtful
             for client in self.clients
             for run in client.accepted
         )
@@ -421,7 +421,7 @@ class World:
     def _check_ends(self) -> None:
         for client in self.clients:
             for run, submission in client.accepted.items():
-                if run in self.doubtful:
+                if run in self.doubtful or run in client.doubtful:
                     continue
                 data = self.server.result(run)
                 record = unpack(data, RunRecord) if data is not None else None
