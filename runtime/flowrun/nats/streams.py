@@ -68,6 +68,13 @@ class Purged(msgspec.Struct, frozen=True):
     purged: int = 0
 
 
+class _Created(msgspec.Struct, frozen=True):
+    """A consumer that was made, or was there."""
+
+    #: the server's time
+    ts: dt.datetime
+
+
 class _Consumer(msgspec.Struct, frozen=True):
     #: messages that it has not handed out yet
     num_pending: int = 0
@@ -212,8 +219,8 @@ async def drop_partition(connection: Connection, partition: str) -> None:
 # ---- consumers ------------------------------------------------------------------------------------------------------
 
 
-async def create_worker(connection: Connection, settings: Settings, group: str, lane: str) -> str:
-    """The durable consumer of a lane's work for a group, shared by all its workers; its name."""
+async def create_worker(connection: Connection, settings: Settings, group: str, lane: str) -> tuple[str, dt.datetime]:
+    """The durable consumer of a lane's work for a group, shared by all its workers; its name, and the server's time."""
     stream, name = names.work_stream(settings.env), names.work_consumer(group, lane)
     subject = names.work_subject(settings.env, group, lane, "*", "*")
     config = {
@@ -229,10 +236,12 @@ async def create_worker(connection: Connection, settings: Settings, group: str, 
     }
     body = {"stream_name": stream, "config": config}
     create = f"CONSUMER.CREATE.{stream}.{name}.{subject}"
-    if await _api(connection, create, body, f"the consumer {name}", {NO_STREAM}) is None:
+    answer = await _api(connection, create, body, f"the consumer {name}", {NO_STREAM})
+    if answer is None:
         await create_shared(connection)  # the server lost its store
-        await _api(connection, create, body, f"the consumer {name}", set())
-    return name
+        answer = await _api(connection, create, body, f"the consumer {name}", set())
+    assert answer is not None, "nothing was to be ignored"
+    return name, msgspec.json.decode(answer, type=_Created).ts
 
 
 async def create_reader(connection: Connection, stream: str, name: str, subjects: str, after: int | None) -> int:

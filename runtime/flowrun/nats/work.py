@@ -27,6 +27,8 @@ __all__ = ["WorkLanes"]
 _EXPIRES, _HEARTBEAT = 2.0, 0.9
 #: a bundle that came and is not taken goes back after this time, in seconds (or a third of its lease)
 _GIVE_BACK = 0.5
+#: clocks of the servers of a cluster differ by less, in seconds
+_CLOCKS = 0.5
 
 log = logging.getLogger("flow.nats")
 
@@ -34,13 +36,16 @@ log = logging.getLogger("flow.nats")
 class _NatsDelivery:
     __slots__ = ("_connection", "_reply", "data", "fresh", "redelivered")
 
-    def __init__(self, connection: Connection, message: Pulled) -> None:
+    def __init__(self, connection: Connection, message: Pulled, revived: float) -> None:
+        """`revived`: when the consumer was looked at last, by the server's clock, in seconds since 1970."""
         self._connection = connection
         self._reply = message.reply.decode()
         self.data = message.data
-        self.redelivered = message.position()[0] > 1
+        deliveries, _, _, stamp, _ = message.position()
+        self.redelivered = deliveries > 1
         since = connection.reconnected_at
-        self.fresh = since is not None and message.arrived - since < connection.settings.ack_wait
+        is_new = stamp / 1e9 > revived + _CLOCKS  # nobody can have held it before the reconnect
+        self.fresh = since is not None and message.arrived - since < connection.settings.ack_wait and not is_new
 
     async def ack(self) -> None:
         self._connection.write(publication(self._reply, b"+ACK"))
@@ -56,6 +61,8 @@ class WorkLanes:
         self._connection, self._settings, self._group, self._lanes = connection, settings, group, lanes
         self._arrived = asyncio.Event()
         self._pulls: dict[str, Pull] = {}
+        #: lane -> when its consumer was made sure of, by the server's clock, in seconds since 1970
+        self._revived: dict[str, float] = {}
         self._closed: FlowError | None = None
         self._keeper: asyncio.Task[None] | None = None
 
@@ -69,7 +76,8 @@ class WorkLanes:
         return self
 
     async def _open(self, lane: str) -> None:
-        name = await streams.create_worker(self._connection, self._settings, self._group, lane)
+        name, now = await streams.create_worker(self._connection, self._settings, self._group, lane)
+        self._revived[lane] = now.timestamp()
         stream = names.work_stream(self._settings.env)
         self._pulls[lane] = pull = Pull(self._connection, stream, name, self._arrived, _EXPIRES, _HEARTBEAT)
         pull.start()
@@ -92,9 +100,9 @@ class WorkLanes:
         """What has come, from each lane in turn."""
         taken: list[Delivery] = []
         while len(taken) < most and any(pull.messages for pull in self._pulls.values()):
-            for pull in self._pulls.values():
+            for lane, pull in self._pulls.items():
                 if pull.messages and len(taken) < most:
-                    taken.append(_NatsDelivery(self._connection, pull.messages.popleft()))
+                    taken.append(_NatsDelivery(self._connection, pull.messages.popleft(), self._revived[lane]))
         return taken
 
     async def _revive(self) -> None:
@@ -105,7 +113,8 @@ class WorkLanes:
                 if self._connection.reconnected_at is not None:
                     pull.forget(self._connection.reconnected_at)
                 try:
-                    await streams.create_worker(self._connection, self._settings, self._group, lane)
+                    _, now = await streams.create_worker(self._connection, self._settings, self._group, lane)
+                    self._revived[lane] = now.timestamp()
                 except BaseException:
                     pull.stale = True
                     raise
