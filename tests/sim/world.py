@@ -104,8 +104,9 @@ class World:
         chance = random.Random(f"{seed} disaster")
         #: "power", "store", or "" in most simulations
         self._disaster = (chance, chance.choice(("power", "store")) if chance.random() < 0.1 else "")
-        #: runs that the server may have lost in a disaster
-        self.doubtful: set[str] = set()
+        #: of a disaster: runs whose submission survived it
+        self._kept: set[str] = set()
+        self._recovered = False
         self._by_pid: dict[int, Process] = {}
         #: all processes run on the same one, and can see whether others live
         self._one_host = self.chance.random() < 0.3
@@ -340,15 +341,19 @@ class World:
         self.troubles[kind] = 1
         self.checker.disaster = True
         now, since = self.loop.time(), self.loop.time() - lost
-        kept = {run for run, when in self.checker.written.items() if when < since}
-        self.doubtful = {one.run for client in self.clients for one in client.drawn if one.at <= now} - kept
-        self.doubtful |= self.checker.stored
+        self._kept = {run for run, when in self.checker.written.items() if when < since}
+        self._doubt(now, self._kept)
         for client in self.clients:
-            client.doubtful |= self.doubtful
+            client.doubtful |= self.checker.stored
         self.server.crash(0.0 if kind == "store" else lost)
         if kind == "store":
             self.server.lose_store()
         self.loop.call_later(down, self._restart_server, context=self.outside)
+
+    def _doubt(self, until: float, kept: set[str]) -> None:
+        """Runs that were begun to be submitted by then may be lost, or refer to what is."""
+        for client in self.clients:
+            client.doubtful |= {one.run for one in client.drawn if one.at <= until and one.run not in kept}
 
     def _crash_server(self) -> None:
         if not self.server.up:
@@ -361,6 +366,9 @@ class World:
         if self.server.up:
             return
         self.history.note("server", "is up")
+        if self.checker.disaster and not self._recovered:
+            self._recovered = True  # what a client sent meanwhile may rely on what it stored before
+            self._doubt(self.loop.time(), self._kept)
         self.server.restart()
 
     def _calm(self) -> None:
@@ -413,7 +421,7 @@ class World:
         if self.checker.violation is not None:
             return True
         return all(client.done for client in self.clients) and all(
-            self.server.result(run) is not None or run in self.doubtful or run in client.doubtful
+            self.server.result(run) is not None or run in client.doubtful
             for client in self.clients
             for run in client.accepted
         )
@@ -421,7 +429,7 @@ class World:
     def _check_ends(self) -> None:
         for client in self.clients:
             for run, submission in client.accepted.items():
-                if run in self.doubtful or run in client.doubtful:
+                if run in client.doubtful:
                     continue
                 data = self.server.result(run)
                 record = unpack(data, RunRecord) if data is not None else None
