@@ -9,15 +9,19 @@ Of a lane, what goes first is decided by one number per entry, the moment from w
   a place in the line like one of the present once its past has been served, and a small run that comes now goes
   before most of it. Two large runs of the same priority take turns.
 
-Numbers never change while an entry waits, so a heap holds the line. Of a range, items are cut from the front; what is
-left goes back into the heap. A hundred thousand items cost no more here than one.
+Numbers never change while an entry waits. What comes in their order, as nearly all does, stands in a line; the rest in
+a heap beside it. Of a range, items are cut from the front; what is left is put in again. A hundred thousand items cost
+no more here than one.
 """
 
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Iterator
 from itertools import count
+
+import msgspec
 
 from .engine.commands import Ready, Revoke
 
@@ -30,32 +34,26 @@ Task = tuple[str, str, int, int]
 _ITEM_BYTES = 80
 
 
-class Entry:
+class Entry(msgspec.Struct, eq=False, gc=False):
     """One attempt, or what is left of its range."""
 
-    __slots__ = ("first", "guess", "lane", "last", "ready", "size", "task")
+    ready: Ready
+    task: Task
+    #: seconds that an item takes if it was never measured; None: no idea
+    guess: float | None
+    #: bytes in a bundle
+    size: int
+    first: int
+    last: int
+    #: how many are left; 0: it was revoked or is all cut. An item with followers is one
+    items: int
 
-    #: where it waits
-    lane: Lane
-
-    def __init__(self, ready: Ready, guess: float | None) -> None:
-        self.ready = ready
-        self.task: Task = (ready.plan, ready.flow, ready.block, ready.node)
-        #: seconds that an item takes if it was never measured; None: no idea
-        self.guess = guess
-        self.first, self.last = ready.first, ready.last
-        #: bytes in a bundle
-        self.size = _ITEM_BYTES
-        for value in ready.inputs:
-            self.size += len(value)
-
-    @property
-    def items(self) -> int:
-        """How many are left; 0: it was revoked or is all cut. An item with followers is one."""
-        return 1 if self.last < 0 and self.first < 0 else max(self.last - self.first, 0)
-
-    def drop(self) -> None:
-        self.first = self.last = 0
+    @classmethod
+    def of(cls, ready: Ready, guess: float | None) -> Entry:
+        task = (ready.plan, ready.flow, ready.block, ready.node)
+        first, last = ready.first, ready.last
+        size = _ITEM_BYTES + sum(map(len, ready.inputs))
+        return cls(ready, task, guess, size, first, last, 1 if last < 0 else last - first)
 
 
 #: when it counts as waiting from, place of the run's submission, a number to tell equals apart, the entry
@@ -65,11 +63,13 @@ _Place = tuple[float, int, int, Entry]
 class Lane:
     """What waits for one kind of worker, and how many bundles are out. What may kill workers waits apart."""
 
-    __slots__ = ("_numbers", "heap", "items", "name", "out", "suspects")
+    __slots__ = ("_heap", "_line", "_numbers", "items", "name", "out", "suspects")
 
     def __init__(self, name: str, suspects: bool = False) -> None:
         self.name, self.suspects = name, suspects
-        self.heap: list[_Place] = []
+        #: what came in order, and what did not
+        self._line: deque[_Place] = deque()
+        self._heap: list[_Place] = []
         #: that wait
         self.items = 0
         #: bundles that hold a place in the window
@@ -78,29 +78,37 @@ class Lane:
 
     def push(self, since: float, entry: Entry) -> None:
         """Puts an entry into the line; its items are counted by the caller."""
-        heapq.heappush(self.heap, (since, entry.ready.order, next(self._numbers), entry))
+        place = (since, entry.ready.order, next(self._numbers), entry)
+        line = self._line
+        if not line or place > line[-1]:
+            line.append(place)
+        else:
+            heapq.heappush(self._heap, place)
 
     def front(self) -> Entry | None:
         """The entry that goes first; None: nothing waits."""
-        heap = self.heap
-        while heap:
-            entry = heap[0][3]
-            if entry.items:
-                return entry
+        line, heap = self._line, self._heap
+        while line and not line[0][3].items:
+            line.popleft()
+        while heap and not heap[0][3].items:
             heapq.heappop(heap)
-        return None
+        if heap and (not line or heap[0] < line[0]):
+            return heap[0][3]
+        return line[0][3] if line else None
+
+    def pop(self) -> _Place:
+        """Takes out what `front` gave."""
+        line, heap = self._line, self._heap
+        return heapq.heappop(heap) if heap and (not line or heap[0] < line[0]) else line.popleft()
 
 
-class _OfRun:
+class _OfRun(msgspec.Struct, eq=False, gc=False):
     """What waits of a run."""
 
-    __slots__ = ("entries", "until")
-
-    def __init__(self) -> None:
-        #: (scope, node) -> entries
-        self.entries: dict[tuple[int, int], list[Entry]] = {}
-        #: what it was given, or waits for in front, is served by then
-        self.until = 0.0
+    #: (scope, node) -> entries
+    entries: dict[tuple[int, int], list[Entry]]
+    #: what it was given, or waits for in front, is served by then
+    until: float
 
 
 class Backlog:
@@ -109,7 +117,8 @@ class Backlog:
     def __init__(self, aging: float) -> None:
         self._aging = aging
         self.lanes: dict[tuple[str, bool], Lane] = {}
-        self._runs: dict[str, _OfRun] = {}
+        #: what waits of each run
+        self.runs: dict[str, _OfRun] = {}
 
     def lane(self, name: str, suspects: bool = False) -> Lane:
         found = self.lanes.get((name, suspects))
@@ -120,34 +129,31 @@ class Backlog:
     def add(self, entry: Entry, now: float, seconds: float) -> None:
         """Takes work in; `seconds`: how long the lane is busy with one item of it, as far as known."""
         ready = entry.ready
-        of_run = self._runs.get(ready.run)
+        key, since = (ready.scope, ready.node), now
+        of_run = self.runs.get(ready.run)
         if of_run is None:
-            of_run = self._runs[ready.run] = _OfRun()
-        key = (ready.scope, ready.node)
-        entries = of_run.entries.get(key)
-        if entries is None:
-            of_run.entries[key] = [entry]
+            of_run = self.runs[ready.run] = _OfRun({key: [entry]}, 0.0)
         else:
-            entries.append(entry)
-        since = of_run.until if of_run.until > now else now
+            of_run.entries.setdefault(key, []).append(entry)
+            since = max(of_run.until, now)
         if entry.last < 0:  # a range moves its run back when items of it are taken
             of_run.until = since + seconds
-        lane = entry.lane = self.lane(ready.lane, ready.suspect)
+        lane = self.lanes.get((ready.lane, ready.suspect)) or self.lane(ready.lane, ready.suspect)
         lane.items += entry.items
         lane.push(since - ready.priority * self._aging, entry)
 
     def take(self, lane: Lane, items: int, seconds: float) -> tuple[int, int]:
         """The first items of the entry in front, as (first, last); it leaves the line with the last."""
-        since, _, _, entry = heapq.heappop(lane.heap)
+        since, _, _, entry = lane.pop()
         lane.items -= items
+        entry.items -= items
         first, last = entry.first, entry.last
         if last < 0:
-            entry.drop()
             self._unlink(entry)
             return first, last
         last = entry.first = first + items
         since += items * seconds
-        of_run = self._runs[entry.ready.run]
+        of_run = self.runs[entry.ready.run]
         of_run.until = max(of_run.until, since + entry.ready.priority * self._aging)
         if entry.items:
             lane.push(since, entry)
@@ -155,18 +161,14 @@ class Backlog:
             self._unlink(entry)
         return first, last
 
-    def holds(self, run: str) -> bool:
-        """Some of the run waits."""
-        return run in self._runs
-
     def of(self, run: str, scope: int, node: int) -> Iterator[Entry]:
         """What waits of a node."""
-        of_run = self._runs.get(run)
+        of_run = self.runs.get(run)
         yield from of_run.entries.get((scope, node), ()) if of_run else ()
 
     def revoke(self, revoke: Revoke, now: float) -> None:
         """Drops what is no longer wanted."""
-        of_run = self._runs.get(revoke.run)
+        of_run = self.runs.get(revoke.run)
         if of_run is None:
             return
         for entry in tuple(of_run.entries.get((revoke.scope, revoke.node), ())):
@@ -175,40 +177,38 @@ class Backlog:
 
     def end_run(self, run: str) -> None:
         """Drops whatever waits of a run."""
-        of_run = self._runs.pop(run, None)
+        of_run = self.runs.pop(run, None)
         if of_run is None:
             return
         for entries in of_run.entries.values():
             for entry in entries:
-                entry.lane.items -= entry.items
-                entry.drop()
+                self._drop(entry)
 
     def _cut_out(self, entry: Entry, first: int, last: int, now: float) -> None:
         """Drops an entry, or items first..last-1 of its range; what stands around them becomes entries again."""
-        entry.lane.items -= entry.items
         old_first, old_last = entry.first, entry.last
-        entry.drop()
+        self._drop(entry)
         self._unlink(entry)
         if last < 0 or old_last < 0:
             return
         for low, high in ((old_first, min(first, old_last)), (max(last, old_first), old_last)):
             if low < high:
-                part = Entry(entry.ready, entry.guess)
-                part.first, part.last = low, high
+                part = Entry.of(entry.ready, entry.guess)
+                part.first, part.last, part.items = low, high, high - low
                 self.add(part, now, 0.0)
 
+    def _drop(self, entry: Entry) -> None:
+        """It is left where it stands, as nothing."""
+        self.lane(entry.ready.lane, entry.ready.suspect).items -= entry.items
+        entry.items = 0
+
     def _unlink(self, entry: Entry) -> None:
+        """Forgets that it is one of its run's."""
         ready = entry.ready
-        of_run = self._runs.get(ready.run)
-        if of_run is None:
-            return
-        key = (ready.scope, ready.node)
-        entries = of_run.entries.get(key)
-        if entries is None:
-            return
-        if len(entries) > 1:
-            entries.remove(entry)
-            return
-        del of_run.entries[key]
-        if not of_run.entries:
-            del self._runs[ready.run]
+        entries, key = self.runs[ready.run].entries, (ready.scope, ready.node)
+        if len(entries[key]) > 1:
+            entries[key].remove(entry)
+        elif len(entries) > 1:
+            del entries[key]
+        else:
+            del self.runs[ready.run]

@@ -75,8 +75,8 @@ class Dispatcher:
 
     def add(self, ready: Ready, now: float, guess: float | None = None) -> None:
         """Takes work in. `guess`: how long an item takes if it was never measured, in seconds; None: no idea."""
-        entry = Entry(ready, guess)
-        seconds = self._durations.get(entry.task, guess) or _UNKNOWN_SECONDS
+        entry = Entry.of(ready, guess)
+        seconds = self._durations.seconds.get(entry.task, guess) or _UNKNOWN_SECONDS
         self._backlog.add(entry, now, seconds / self._capacity.slots(ready.lane))
 
     def revoke(self, revoke: Revoke, now: float) -> bool:
@@ -122,7 +122,7 @@ class Dispatcher:
 
     def holds(self, run: str) -> bool:
         """Some of the run waits here or is out."""
-        return self._backlog.holds(run) or self._dispatched.holds(run)
+        return run in self._backlog.runs or run in self._dispatched.of_run
 
     def covers(self, ready: Ready) -> list[tuple[int, int]]:
         """Ranges of items of this attempt that wait here or are out, as (first, last)."""
@@ -150,31 +150,35 @@ class Dispatcher:
         slots = self._capacity.slots(lane.name)
         share = -(-lane.items // slots)
         seconds, size, items, priority = 0.0, 0, 0, 0
+        most, most_bytes, take = settings.bundle_items, settings.bundle_bytes, self._backlog.take
         plans: dict[str, int] = {}
         work: list[WorkItem] = []
-        while items < settings.bundle_items and (entry := lane.front()) is not None:
+        #: so many more fit of items that take so long
+        room, room_of = 0, -1.0
+        while items < most and (entry := lane.front()) is not None:
             ready = entry.ready
             each = self._seconds(entry)
-            if work and (ready.alone or each is None or size + entry.size > settings.bundle_bytes):
+            if work and (ready.alone or each is None or size + entry.size > most_bytes):
                 break
             if ready.alone:
-                fits = 1
+                room = 1
             elif each is None:
                 work += self._take_unknown(lane, entry, share, plans)
                 priority = ready.priority
                 break
-            else:
-                fits = max(share - items, _fit(_WORTH_SHARING - seconds, each))
-                fits = min(fits, _fit(settings.bundle_seconds - seconds, each))
-                if work and fits < 1:
-                    break
-            taken = min(max(fits, 1), entry.items, settings.bundle_items - items)
-            first, last = self._backlog.take(lane, taken, (each or _UNKNOWN_SECONDS) / slots)
+            elif each != room_of:
+                room, room_of = max(share - items, _fit(_WORTH_SHARING - seconds, each)), each
+                room = min(room, _fit(settings.bundle_seconds - seconds, each), most - items)
+            if work and room < 1:
+                break
+            taken = entry.items if entry.items <= room else max(room, 1)
+            first, last = take(lane, taken, (each or _UNKNOWN_SECONDS) / slots)
             work.append(ready.item(plans.setdefault(ready.plan, len(plans)), first, last))
-            priority = max(priority, ready.priority)
+            if ready.priority > priority:
+                priority = ready.priority
             if ready.alone:
                 break
-            items, size, seconds = items + taken, size + entry.size, seconds + taken * (each or 0.0)
+            room, items, size, seconds = room - taken, items + taken, size + entry.size, seconds + taken * (each or 0.0)
         return Cut(self._bundle(lane, plans, work), priority)
 
     def _take_unknown(self, lane: Lane, entry: Entry, share: int, plans: dict[str, int]) -> list[WorkItem]:
@@ -201,13 +205,13 @@ class Dispatcher:
 
     def _seconds(self, entry: Entry) -> float | None:
         """How long an item takes, those that follow it included; None: nobody knows."""
-        seconds = self._durations.get(entry.task, entry.guess)
-        for then in entry.ready.then:
-            if seconds is None:
-                break
+        known = self._durations.seconds
+        seconds = known.get(entry.task, entry.guess)
+        if entry.ready.then:
             plan, flow, block, _ = entry.task
-            more = self._durations.get((plan, flow, block, then.node), entry.guess)
-            seconds = None if more is None else seconds + more
+            for then in entry.ready.then:
+                more = known.get((plan, flow, block, then.node), entry.guess)
+                seconds = None if more is None or seconds is None else seconds + more
         return seconds
 
     def _bundle(self, lane: Lane, plans: dict[str, int], work: list[WorkItem]) -> Bundle:

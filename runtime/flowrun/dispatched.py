@@ -55,8 +55,8 @@ class Dispatched:
 
     def __init__(self) -> None:
         self._out: dict[str, _Out] = {}
-        #: run -> the bundles that hold work of it
-        self._of_run: dict[str, set[str]] = {}
+        #: run -> the bundles that hold work of it: few, for few are out at a time
+        self.of_run: dict[str, tuple[str, ...]] = {}
 
     def __len__(self) -> int:
         """Bundles that hold a place in the window."""
@@ -67,19 +67,18 @@ class Dispatched:
     def add(self, bundle: Bundle, lane: Lane) -> None:
         """A bundle goes out, and every outcome of it is still to come."""
         out = _Out(bundle, lane)
-        left, of_run = out.left, self._of_run
+        left, of_run, name = out.left, self.of_run, bundle.id
+        this = (name,)
         for item in bundle.items:
-            attempt = (item.run, item.scope, item.node, item.attempt)
-            count = 1 if item.last < 0 else item.last - item.first
-            left[attempt] = left.get(attempt, 0) + count
+            run = item.run
+            attempt = (run, item.scope, item.node, item.attempt)
+            left[attempt] = left.get(attempt, 0) + (1 if item.last < 0 else item.last - item.first)
             if item.then:
                 self._expect_followers(out, item)
-            bundles = of_run.get(item.run)
-            if bundles is None:
-                of_run[item.run] = {bundle.id}
-            else:
-                bundles.add(bundle.id)
-        self._out[bundle.id] = out
+            bundles = of_run.setdefault(run, this)
+            if bundles[-1] is not name:
+                of_run[run] = bundles + this
+        self._out[name] = out
         lane.out += 1
 
     def adopt(self, bundle: Bundle, lane: Lane, now: float, open_: Callable[[Attempt, WorkItem], int]) -> bool:
@@ -159,13 +158,13 @@ class Dispatched:
         if out is None:
             return None
         self._leave_window(out)
-        of_run = self._of_run
+        of_run = self.of_run
         for item in out.bundle.items:
-            bundles = of_run.get(item.run)
-            if bundles is not None:
-                bundles.discard(bundle)
-                if not bundles:
-                    del of_run[item.run]
+            bundles = of_run.get(item.run, ())
+            if bundles == (bundle,):
+                del of_run[item.run]
+            elif bundle in bundles:
+                of_run[item.run] = tuple(other for other in bundles if other != bundle)
         return out.bundle
 
     # ---- what is no longer wanted
@@ -173,7 +172,7 @@ class Dispatched:
     def revoke(self, revoke: Revoke) -> bool:
         """Part of a run is no longer wanted. True if some of it is out."""
         some = False
-        for bundle in tuple(self._of_run.get(revoke.run, ())):
+        for bundle in self.of_run.get(revoke.run, ()):
             out = self._out[bundle]
             for attempt in self._matching(out, revoke):
                 some = True
@@ -185,7 +184,7 @@ class Dispatched:
     def end_run(self, run: str) -> bool:
         """Nothing of a run is wanted any more. True if some of it is out."""
         some = False
-        for bundle in tuple(self._of_run.get(run, ())):
+        for bundle in self.of_run.get(run, ()):
             out = self._out[bundle]
             for attempt in [attempt for attempt in out.left if attempt[0] == run]:
                 some = True
@@ -234,15 +233,11 @@ class Dispatched:
         """Bundles that stood in the work stream before that time."""
         return {bundle for bundle, out in self._out.items() if out.since < since}
 
-    def holds(self, run: str) -> bool:
-        """Some of the run is out."""
-        return run in self._of_run
-
     def covers(self, run: str, scope: int, node: int, attempt: int) -> list[tuple[int, int]]:
         """The ranges of items of an attempt that are out, as (first, last); (-1, -1) of what is no range."""
         found: list[tuple[int, int]] = []
         key = (run, scope, node, attempt)
-        for bundle in self._of_run.get(run, ()):
+        for bundle in self.of_run.get(run, ()):
             out = self._out[bundle]
             if key not in out.left:
                 continue

@@ -15,33 +15,26 @@ __all__ = ["Durations"]
 _WEIGHT = 0.3
 #: tasks that are remembered; more are of plans long gone
 _MOST = 10_000
+#: outcomes of what was executed
+_RAN = frozenset({"success", "failed", "skipped"})
 
 
 class Durations:
     """Of the tasks of a partition, in seconds."""
 
     def __init__(self) -> None:
-        self._seconds: dict[Task, float] = {}
-
-    def get(self, task: Task, guess: float | None) -> float | None:
-        """What an item takes; `guess` if it was never measured."""
-        return self._seconds.get(task, guess)
+        #: what an item takes of each task that was measured
+        self.seconds: dict[Task, float] = {}
 
     def learn(self, bundle: Bundle, outcomes: Iterable[Outcome]) -> None:
         """From results of a bundle; what was handed back teaches nothing."""
-        ran = [outcome for outcome in outcomes if outcome.state in ("success", "failed", "skipped")]
-        first = bundle.items[0]
-        alike = all(
-            item.node == first.node
-            and item.block == first.block
-            and item.plan == first.plan
-            and item.flow == first.flow
-            and not item.then
-            for item in bundle.items
-        )
-        if alike:
-            self._average(_task(bundle, first.plan, first.flow, first.block, first.node), ran)
-            return
+        ran = [outcome for outcome in outcomes if outcome.state in _RAN]
+        kinds = {(item.plan, item.flow, item.block, item.node, bool(item.then)) for item in bundle.items}
+        if len(kinds) == 1:
+            plan, flow, block, node, has_followers = kinds.pop()
+            if not has_followers:
+                self._average(_task(bundle, plan, flow, block, node), ran)
+                return
         places = {(item.run, item.scope): (item.plan, item.flow, item.block) for item in bundle.items}
         by_task: dict[Task, list[Outcome]] = {}
         for outcome in ran:
@@ -59,10 +52,10 @@ class Durations:
         mean = sum(measured) / len(measured) if measured else -1.0
         if mean < 0 or not isfinite(mean):
             return
-        known = self._seconds.get(task)
-        if known is None and len(self._seconds) >= _MOST:
-            del self._seconds[next(iter(self._seconds))]
-        self._seconds[task] = mean if known is None else known + (mean - known) * _WEIGHT
+        known = self.seconds.get(task)
+        if known is None and len(self.seconds) >= _MOST:
+            del self.seconds[next(iter(self.seconds))]
+        self.seconds[task] = mean if known is None else known + (mean - known) * _WEIGHT
 
 
 def _task(bundle: Bundle, plan: int, flow: str, block: int, node: int) -> Task:

@@ -27,7 +27,7 @@ def taken(backlog: Backlog, items: int = 1, seconds: float = 0.01, most: int = 1
 
 
 def add(backlog: Backlog, now: float, seconds: float = 0.01, **changes: Any) -> None:
-    backlog.add(Entry(ready(**changes), None), now, seconds)
+    backlog.add(Entry.of(ready(**changes), None), now, seconds)
 
 
 def test_a_higher_priority_goes_first_and_then_the_earlier_submission() -> None:
@@ -87,4 +87,4 @@ def test_revoked_and_ended_work_leaves_nothing_behind() -> None:
     backlog.end_run("a")
     assert backlog.lane("default").items == 1
     assert taken(backlog) == ["b"]
-    assert backlog._runs == {}
+    assert backlog.runs == {}

@@ -101,3 +101,13 @@ def test_only_what_stood_in_the_work_stream_is_looked_for_there() -> None:
     assert dispatched.older_than(10.0) == set()
     assert dispatched.older_than(10.1) == {"a"}
     dispatched.stands("unknown", 1.0)
+
+
+def test_a_run_in_several_bundles_is_out_until_the_last_of_them_is_gone() -> None:
+    one, other = bundle(item(node=1), item(node=2), id="a"), bundle(item(node=3), item(node=4), id="b")
+    dispatched, lane = out(one, other)
+    assert dispatched.gone("a") == one
+    assert (lane.out, [*dispatched.of_run]) == (1, ["r"])
+    assert dispatched.covers("r", 0, 3, 1) == [(-1, -1)]
+    assert dispatched.gone("b") == other
+    assert (lane.out, [*dispatched.of_run]) == (0, [])
