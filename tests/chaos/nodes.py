@@ -64,8 +64,11 @@ async def linked(ports: Sequence[int]) -> AsyncIterator[Link]:
 class Node:
     """One node of the environment, that is started again when its supervisor was killed."""
 
-    def __init__(self, name: str, project: Path, folder: Path, link: Link, partitions: int, replicas: int) -> None:
-        self.name, self.link = name, link
+    def __init__(
+        self, name: str, project: Path, folder: Path, source: Path, link: Link, partitions: int, replicas: int
+    ) -> None:
+        """`source`: where the product's packages are; `folder`: for its log."""
+        self.name, self.link, self._source = name, link, source
         self._project, self._log = project, folder / f"{name}.log"
         self._partitions, self._replicas = partitions, replicas
         self._process: subprocess.Popen[bytes] | None = None
@@ -80,7 +83,8 @@ class Node:
             "--queues", "default", "--log", "json", "--partitions", str(self._partitions),
             "--replicas", str(self._replicas),
         ]  # fmt: skip
-        env = {**os.environ, "PYTHONPATH": str(_HOSTS), "FLOW_CHAOS_HOST": self.name}
+        path = os.pathsep.join((str(_HOSTS), str(self._source)))
+        env = {**os.environ, "PYTHONPATH": path, "FLOW_CHAOS_HOST": self.name}
         env.pop("PYTHONDONTWRITEBYTECODE", None)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(

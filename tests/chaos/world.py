@@ -12,6 +12,11 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import flowc
+import flowcli
+import flowgrammar
+import flowrun
+import flowstd
 import msgspec
 from flowrun.client import Client
 from flowrun.messages import MessageError, Submit, unpack_known_events
@@ -66,6 +71,7 @@ async def run_chaos(wish: Wish, folder: Path) -> History:
     project = folder / "project"
     shutil.copytree(_PROJECT, project)
     shutil.copy(BEHAVIOURS, project)
+    source = _copy_source(folder / "source")
     servers = Servers(folder / "nats", 3 if wish.scenario == "cluster" else 1)
     settings = Settings(env="chaos", replicas=servers.replicas, partitions=wish.partitions)
     async with AsyncExitStack() as stack:
@@ -76,7 +82,8 @@ async def run_chaos(wish: Wish, folder: Path) -> History:
         way = await stack.enter_async_context(linked(ports))
         links = [await stack.enter_async_context(linked(ports)) for _ in range(_NODES)]
         nodes = [
-            Node(f"n{i}", project, folder, link, wish.partitions, servers.replicas) for i, link in enumerate(links)
+            Node(f"n{i}", project, folder, source, link, wish.partitions, servers.replicas)
+            for i, link in enumerate(links)
         ]
         recorder = Recorder(transport, tuple(map(str, range(wish.partitions))))
         client = await stack.enter_async_context(Client.connect(way.url, settings=settings))
@@ -97,6 +104,14 @@ async def run_chaos(wish: Wish, folder: Path) -> History:
         _collect(history, load, recorder, troubles, nodes, project)
         history.loads = (before, os.getloadavg()[0])
     return history
+
+
+def _copy_source(folder: Path) -> Path:
+    """The product as it is now: processes that are started again must not find another one because somebody edits."""
+    for package in (flowc, flowcli, flowgrammar, flowrun, flowstd):
+        assert package.__file__ is not None
+        shutil.copytree(Path(package.__file__).parent, folder / package.__name__)
+    return folder
 
 
 async def _ready(nodes: list[Node], partitions: int) -> None:
