@@ -17,7 +17,8 @@ from dramatiq.rate_limits.backends import RedisBackend as BarrierBackend
 from dramatiq.results import Results
 from dramatiq.results.backends import RedisBackend
 
-REDIS = os.environ["PEER_REDIS"]
+#: redis-py gives up a blocking read after 5 s if not told otherwise
+REDIS = os.environ["PEER_REDIS"] + "?socket_timeout=300"
 STEPS = 100
 PATIENCE_MS = 120_000
 

@@ -9,7 +9,10 @@ from huey import RedisHuey, chord
 
 STEPS = 100
 
-huey = RedisHuey("bench", url=os.environ["PEER_REDIS"], notify_result=True)
+#: redis-py gives up a blocking read after 5 s if not told otherwise
+REDIS = os.environ["PEER_REDIS"] + "?socket_timeout=300"
+
+huey = RedisHuey("bench", url=REDIS, notify_result=True)
 
 
 @huey.task()
