@@ -20,6 +20,8 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 
 def token(text: str) -> str:
     """A name as one token of a subject: what NATS does not take is written as `=` and its code in hex."""
+    if text.isascii() and text.isalnum():
+        return text
     return _UNSAFE.sub(lambda m: f"={ord(m.group()):x}", text)
 
 

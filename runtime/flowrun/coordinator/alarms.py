@@ -26,6 +26,7 @@ class Alarms:
         self._transport, self._partition, self._prefix, self._background = transport, partition, prefix, background
         self._clock = ServerClock()
         self._timers = Timers(self._clock, self._fire)
+        self.clear_run = self._timers.clear_run
         #: (run, timer) -> loop time at which its event was sent
         self._fired: dict[tuple[str, str], float] = {}
         self._due: list[TimerFired] = []
@@ -36,9 +37,6 @@ class Alarms:
 
     def clear(self, command: ClearTimer) -> None:
         self._timers.clear(command.run, command.timer)
-
-    def clear_run(self, run: str) -> None:
-        self._timers.clear_run(run)
 
     def stop(self) -> None:
         self._timers.stop()

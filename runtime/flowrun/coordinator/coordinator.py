@@ -29,7 +29,7 @@ from flowrun.dispatch import Dispatcher
 from flowrun.engine.commands import Changed, ClearTimer, Command, EndRun, PutBlob, Ready, Revoke, Send, SetTimer
 from flowrun.errors import StoreError, TransportError
 from flowrun.lease import Lease, this_process
-from flowrun.messages import Event, Lost, Results, TimerFired
+from flowrun.messages import Event, Lost, Results, Submit, TimerFired
 from flowrun.settings import Settings
 from flowrun.snapshots import Snapshots
 from flowrun.transport import Record, Transport
@@ -99,7 +99,7 @@ class Coordinator:
         self._alarms = Alarms(transport, partition, prefix, background)
         self._notices = Notices(transport, self._dispatcher, capacity, background, self._complaints, settings)
         self._watchers = Watchers(self._engine, partition, settings.note_interval, self._notices.tell)
-        self._ends = Ends(transport, self._fold, background, settings, self._clients_of)
+        self._ends = Ends(transport, self._fold, background, settings)
         self._sends = Sends(transport, background)
         self._snapshots = Snapshots(transport, partition, settings.sync_lag)
         self._saving = Saving(self._snapshots, self._fold, self._sends, background, settings)
@@ -253,10 +253,11 @@ class Coordinator:
         for record in records:
             events = events_of(record, self._partition, self._complaints)
             for event in events:
-                needed = self._fold.needs(event)
-                if needed is not None:
-                    await self._fold.load([needed])
-                if self._live:
+                if type(event) is Submit:
+                    needed = self._engine.needs(event)
+                    if needed is not None:
+                        await self._fold.load([needed])
+                elif self._live:
                     self._observe(event, record)
                 commands += self._fold.decide(event, record.time_ms, record.seq)
                 weight += weight_of(event)
@@ -358,10 +359,10 @@ class Coordinator:
     def _end(self, command: EndRun) -> None:
         """A run ended: its record is stored, who waits for it is told, and workers stop what they do for it."""
         run = command.run
-        if self._dispatcher.end_run(run):
+        if self._dispatcher.holds(run) and self._dispatcher.end_run(run):
             self._notices.unwanted(run)
         self._alarms.clear_run(run)
-        self._ends.add(self._fold.record(run))
+        self._ends.add(self._fold.record(run), self._told(run, command.client))
 
     def _end_again(self, run: str) -> None:
         """A run of the past: its record may be stored, and then is stored again; or was, and its time is over."""
@@ -372,13 +373,14 @@ class Coordinator:
         if self._fold.now_ms - record.ended_ms > self._settings.keep_results * 1000:
             self._fold.forget(run)
         else:
-            self._ends.add(record)
+            self._ends.add(record, self._told(run, self._fold.client_of(run)))
 
-    def _clients_of(self, run: str) -> Iterable[str]:
-        client, watchers = self._fold.client_of(run), self._watchers.ended(run)
-        if not watchers:
-            return (client,) if client else ()
-        return {client, *watchers} - {""}
+    def _told(self, run: str, client: str) -> Iterable[str]:
+        """Who is told of a run's end: who submitted it, and those who look on."""
+        watchers = self._watchers.ended(run)
+        if watchers:
+            return {client, *watchers} - {""}
+        return (client,) if client else ()
 
 
 def _done_before(_: PutBlob) -> None:

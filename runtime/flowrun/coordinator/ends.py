@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from flowrun.background import Background
 from flowrun.errors import StoreError, ValueTooLarge
@@ -49,23 +49,17 @@ class _Batch:
 
 
 class Ends:
-    """`told(run)`: the clients that want to know of the end of a run."""
+    """Of one partition."""
 
-    def __init__(
-        self,
-        transport: Transport,
-        fold: Fold,
-        background: Background,
-        settings: Settings,
-        told: Callable[[str], Iterable[str]],
-    ) -> None:
+    def __init__(self, transport: Transport, fold: Fold, background: Background, settings: Settings) -> None:
         self._transport, self._fold = transport, fold
-        self._background, self._settings, self._told = background, settings, told
+        self._background, self._settings = background, settings
+        self._old_ms = settings.blob_renewal * 1000
         self._stores = asyncio.Semaphore(_STORES)
         self._batch = _Batch()
 
-    def add(self, record: RunRecord) -> None:
-        """A run ended."""
+    def add(self, record: RunRecord, clients: Iterable[str]) -> None:
+        """A run ended; these are told."""
         batch, run = self._batch, record.run
         batch.runs.append(run)
         small = len(record.result) <= _TOLD_BYTES and len(record.steps) <= _TOLD_STEPS
@@ -73,7 +67,7 @@ class Ends:
             batch.small.append((run, pack(record)))
         else:
             batch.slow.append(record)
-        for client in self._told(run):
+        for client in clients:
             if small:
                 batch.told.setdefault(client, []).append(record)
             else:
@@ -111,7 +105,7 @@ class Ends:
 
     def _is_old(self, record: RunRecord) -> bool:
         """What its result refers to may have been put long ago."""
-        return record.ended_ms - record.started_ms > self._settings.blob_renewal * 1000
+        return record.ended_ms - record.started_ms > self._old_ms
 
     async def _stored_form(self, record: RunRecord) -> tuple[str, bytes]:
         async with self._stores:

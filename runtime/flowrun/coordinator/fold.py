@@ -17,7 +17,7 @@ from flowc.plan import BranchNode, Plan, ValueNode
 from flowrun.engine import Engine
 from flowrun.engine.commands import Command, EndRun, Ready
 from flowrun.errors import StoreError
-from flowrun.messages import Event, Failure, RunRecord, Submit
+from flowrun.messages import Event, Failure, RunRecord
 from flowrun.snapshots import Snapshot
 from flowrun.transport import Transport
 
@@ -82,10 +82,6 @@ class Fold:
 
     # ---- events
 
-    def needs(self, event: Event) -> str | None:
-        """The plan that is to be loaded before this event is decided."""
-        return self.engine.needs(event) if type(event) is Submit else None
-
     def decide(self, event: Event, time_ms: int, seq: int) -> list[Command]:
         """What follows. `time_ms`: the message's stamp; decisions never go back in time."""
         if time_ms > self.now_ms:
@@ -128,14 +124,15 @@ class Fold:
                 started_ms=self.now_ms, ended_ms=self.now_ms, steps=(),
             )  # fmt: skip
             self._clients[run] = known.client if known else getattr(event, "client", "")
-            commands.append(EndRun(run))
+            commands.append(EndRun(run, self._clients[run]))
         return commands
 
     # ---- runs that ended
 
     def record(self, run: str) -> RunRecord:
         """Of a run that ended and was not forgotten."""
-        return self.broken.get(run) or self.engine.record(run)
+        broken = self.broken.get(run) if self.broken else None
+        return broken or self.engine.record(run)
 
     def client_of(self, run: str) -> str:
         """Who submitted it and is to be told; "": nobody."""
@@ -146,8 +143,9 @@ class Fold:
 
     def forget(self, run: str) -> None:
         """Its record is stored."""
-        self.broken.pop(run, None)
-        self._clients.pop(run, None)
+        if self.broken:
+            self.broken.pop(run, None)
+            self._clients.pop(run, None)
         self.engine.forget(run)
 
     # ---- snapshots

@@ -118,8 +118,11 @@ class Core:
 
     def peek(self, run: str) -> Run | None:
         """A run that lives, to be looked at only."""
-        packed = self.frozen.get(run)
-        return self._unpacked(packed) if packed is not None else self.runs.get(run)
+        found = self.runs.get(run)
+        if found is None:
+            packed = self.frozen.get(run)
+            return self._unpacked(packed) if packed is not None else None
+        return found
 
     def find_scope(self, run: str, scope: int) -> Scope | None:
         """A scope that lives, to be changed."""
@@ -136,14 +139,15 @@ class Core:
 
     def add_run(self, run: Run) -> None:
         self.runs[run.id] = run
-        self.touch(run.id)
+        self._hot.add(run.id)
 
     def drop_run(self, run: str) -> None:
         found = self.runs.pop(run, None)
         if found is not None:
             found.body = None  # the body refers to its run: now both go at once, without the garbage collector
-        self.frozen.pop(run, None)
-        self.touch(run)
+        else:
+            self.frozen.pop(run, None)
+        self._hot.add(run)
 
     def touch(self, run: str) -> None:
         self._hot.add(run)

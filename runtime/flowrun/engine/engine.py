@@ -320,8 +320,13 @@ class Engine(Core):
 
     def forget(self, run: str) -> None:
         """The record of an ended run is stored: only its id is kept, so that it is not started again."""
-        known = self.peek(run)
-        if known is not None and known.ended:
+        known = self.runs.get(run)
+        if known is not None:
+            ended = known.ended
+        else:
+            packed = self.frozen.get(run)
+            ended = packed is not None and head_of(packed).ended
+        if ended:
             self.drop_run(run)
 
     # ---- snapshots --------------------------------------------------------------------------------------------------

@@ -46,6 +46,8 @@ _commit_decoder = msgspec.json.Decoder(_Commit)
 class Results:
     def __init__(self, connection: Connection, publisher: Publisher) -> None:
         self._connection, self._publisher = connection, publisher
+        #: a record's subject, up to the run
+        self._prefix = names.result_subject(connection.settings.env, "")
         self._loop = asyncio.get_running_loop()
         self._gate = asyncio.Semaphore(_BATCHES)
         # the last token of this subject must be unique on the server
@@ -82,7 +84,7 @@ class Results:
         await self._publisher.post(self._subject(run), data, headers)
 
     def _subject(self, run: str) -> str:
-        return names.result_subject(self._connection.settings.env, run)
+        return self._prefix + names.token(run)
 
     async def _put_fast(self, records: list[tuple[str, bytes]], headers: bytes) -> bool:
         """True if the server has all."""
