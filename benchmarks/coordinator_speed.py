@@ -49,6 +49,7 @@ class FakeTransport:
     def __init__(self) -> None:
         self.batches: asyncio.Queue[list[Record]] = asyncio.Queue()
         self.seq = 0
+        self.records: list[Record] = []
         self.results = 0
         self.notes = 0
         self.outside = 0.0
@@ -60,12 +61,16 @@ class FakeTransport:
         records = []
         for data in datas:
             self.seq += 1
-            records.append(Record(self.seq, 1_767_225_600_000 + self.seq, data))
+            self.records.append(Record(self.seq, 1_767_225_600_000 + self.seq, data))
+            records.append(self.records[-1])
         self.batches.put_nowait(records)
 
     async def read(self, partition: str, after: int) -> AsyncIterator[list[Record]]:
         while True:
             yield await self.batches.get()
+
+    async def read_one(self, partition: str, seq: int) -> Record | None:
+        return self.records[seq - 1]
 
     async def append(self, partition: str, data: bytes, key: str) -> int:
         self.write([data])
