@@ -54,7 +54,7 @@ def lines(project: Project) -> list[str]:
 
 def wait_for_line(project: Project, text: str, count: int = 1) -> None:
     wait_for(project.folder / "log")
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while sum(text in line for line in lines(project)) < count:
         assert time.monotonic() < until, lines(project)
         time.sleep(0.01)

@@ -61,7 +61,7 @@ async def heard(note: Callable[[], Awaitable[None]], *listeners: AsyncIterator[b
 
 async def real(listener: AsyncIterator[bytes], count: int) -> list[bytes]:
     """The next notes that are not of `heard`."""
-    async with asyncio.timeout(5.0):
+    async with asyncio.timeout(20.0):
         found: list[bytes] = []
         while len(found) < count:
             note = await anext(listener)
@@ -185,7 +185,7 @@ async def a_reader_is_told_that_its_partition_is_gone(connect: Connect) -> None:
     await asyncio.sleep(0.05)
     await other.drop_partition("p")
     with pytest.raises(StoreError):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await reading
     with pytest.raises(StoreError):
         await take(t, "never opened", 0, 1)
@@ -286,7 +286,7 @@ async def work_goes_to_one_worker(connect: Connect) -> None:
 
     workers = [asyncio.create_task(worker(source)) for source in sources]
     await asyncio.gather(*(t.dispatch("g", "default", 5, "p", str(i).encode(), f"b{i}", fence) for i in range(50)))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while len(got) < 50:
             await asyncio.sleep(0.01)
     await asyncio.sleep(ACK_WAIT * 1.5)
@@ -308,7 +308,7 @@ async def work_is_delivered_by_group_and_lane(connect: Connect) -> None:
         await t.dispatch("h", "cpu", 5, partition, b"of h", f"h {partition}", fence)
     source = await t.work("g", ("cpu", "io@async"))
     got: set[bytes] = set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while len(got) < 4:
             got |= {d.data for d in await source.receive(1)}
     assert got == {b"cpu p", b"cpu q", b"io@async p", b"io@async q"}
@@ -424,7 +424,7 @@ async def cleared_work_is_gone(connect: Connect) -> None:
     await dead.close()
     source = await t.work("g", ("other", "default"))
     got: set[bytes] = set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while len(got) < 2:
             got |= {d.data for d in await source.receive(5)}
     assert got == {b"of q", b"new"}
