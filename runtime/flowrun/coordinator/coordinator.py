@@ -299,8 +299,8 @@ class Coordinator:
 
     async def _act(self, commands: list[Command]) -> None:
         """Does what was decided. Blobs come first: nothing is dispatched that refers to one that is not stored."""
-        blobs = {command.digest: command.data for command in commands if type(command) is PutBlob}
-        if blobs:
+        if PutBlob in set(map(type, commands)):
+            blobs = {command.digest: command.data for command in commands if type(command) is PutBlob}
             await asyncio.gather(*(self._store_blob(digest, data) for digest, data in blobs.items()))
         if not self._live:
             self._note_past(commands)
@@ -332,9 +332,12 @@ class Coordinator:
 
     def _add_work(self, ready: Ready) -> None:
         """What waits or is out already is not taken twice: a report that work was handed back may come again, late."""
-        parts = missing(self._dispatcher, (ready,)) if self._dispatcher.holds(ready.run) else (ready,)
-        for part in parts:
-            self._dispatcher.add(part, self._loop.time(), self._fold.guess(part))
+        now, guess = self._loop.time(), self._fold.guess(ready)
+        if self._dispatcher.holds(ready.run):
+            for part in missing(self._dispatcher, (ready,)):
+                self._dispatcher.add(part, now, guess)
+        else:
+            self._dispatcher.add(ready, now, guess)
 
     def _changed(self, command: Changed) -> None:
         self._watchers.changed(command.run, command.steps)

@@ -68,14 +68,14 @@ class Engine(Core):
             self.now = now_ms
         self.commands = []
         match event:
+            case Submit():
+                self.deciding = event.run
+                runs.submit(self, event, seq)
             case Results():
                 for outcome in event.outcomes:
                     self.deciding = outcome.run
                     self._take_outcome(event.bundle, outcome)
                     self._work_off()
-            case Submit():
-                self.deciding = event.run
-                runs.submit(self, event, seq)
             case TimerFired():
                 self.deciding = event.run
                 self._timer(event)
