@@ -16,6 +16,8 @@ NO_MESSAGE, NO_STREAM = 10037, 10059
 _STORE_CODES = {10023, 10047, 10077, 10028}
 #: … that JetStream is not enabled, on the server or for the account
 _DISABLED_CODES = {10039, 10076, 10035}
+#: a message of the same id was sent before and is being copied to the others of a cluster: it may still fail
+_IN_PROCESS = 10158
 
 
 class ApiError(msgspec.Struct, frozen=True):
@@ -32,7 +34,9 @@ class ApiError(msgspec.Struct, frozen=True):
 
     @property
     def passing(self) -> bool:
-        """A cluster chooses a leader, or a server is about to be ready."""
+        """A cluster chooses a leader, a server is about to be ready, or the same message is on its way already."""
+        if self.err_code == _IN_PROCESS:
+            return True
         return self.code == 503 and not self.full and self.err_code not in _DISABLED_CODES
 
 
