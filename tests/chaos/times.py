@@ -73,14 +73,16 @@ def _workers(history: History) -> Iterator[TakeOver]:
 
 
 def _servers(history: History) -> Iterator[TakeOver]:
-    """From the moment in which a server answers again to the stamp of the first result in any inbox."""
+    """From the moment in which a server answers again (one of a cluster: from its kill, for the others go on) to the
+    stamp of the first result in any inbox."""
     stamps = sorted(message.time_ms for message in history.messages if _has_results(message.data))
     for trouble in history.troubles:
         if trouble.kind == "kill server":
-            later = [stamp for stamp in stamps if stamp > trouble.end_ms]
+            since = trouble.begin_ms if history.scenario == "cluster" else trouble.end_ms
+            later = [stamp for stamp in stamps if stamp > since]
             if later:
                 clean = _clean(history, trouble, later[0], ("executor",))
-                yield TakeOver("server killed", later[0] - trouble.end_ms, clean, trouble.target)
+                yield TakeOver("server killed", later[0] - since, clean, trouble.target)
 
 
 def _has_results(data: bytes) -> bool:
