@@ -18,7 +18,7 @@ from itertools import count
 
 from .backlog import Backlog, Entry, Lane, Task
 from .capacity import Capacity
-from .dispatched import Attempt, Dispatched
+from .dispatched import Attempt, Dispatched, HandedBack, Range
 from .durations import Durations
 from .engine.commands import Ready, Revoke
 from .messages import Bundle, Outcome, WorkItem
@@ -26,8 +26,8 @@ from .settings import Settings
 
 __all__ = ["Cut", "Dispatcher", "Wanted"]
 
-#: how many outcomes of an attempt are still wanted of an item
-Wanted = Callable[[Attempt, WorkItem], int]
+#: how many outcomes of an attempt, of these ranges of its items, are still wanted
+Wanted = Callable[[Attempt, list[Range]], int]
 
 #: a bundle of less work than this is not worth sharing out over slots, in seconds
 _WORTH_SHARING = 0.002
@@ -101,6 +101,10 @@ class Dispatcher:
             self._durations.learn(known, outcomes)
             self._dispatched.outcomes(bundle, outcomes)
 
+    def handed_back(self) -> dict[str, HandedBack]:
+        """Of bundles that are not done with: what workers handed back."""
+        return self._dispatched.handed_back()
+
     def gone(self, bundle: str) -> Bundle | None:
         """A bundle's worker died, or it is lost: what is wanted of it is added again by whoever decides that. Gives
         what it was, if it was known."""
@@ -108,9 +112,9 @@ class Dispatcher:
 
     # ---- what stands in the work stream
 
-    def adopt(self, bundle: Bundle, now: float, wanted: Wanted) -> bool:
+    def adopt(self, bundle: Bundle, now: float, wanted: Wanted, handed_back: HandedBack | None = None) -> bool:
         """Takes a bundle of an earlier leader for one of its own; False if nothing of it is wanted."""
-        return self._dispatched.adopt(bundle, self._backlog.lane(bundle.lane), now, wanted)
+        return self._dispatched.adopt(bundle, self._backlog.lane(bundle.lane), now, wanted, handed_back)
 
     def stands(self, bundle: str, now: float) -> None:
         """The work stream has a bundle that was cut."""
@@ -124,7 +128,7 @@ class Dispatcher:
         """Some of the run waits here or is out."""
         return run in self._backlog.runs or run in self._dispatched.of_run
 
-    def covers(self, ready: Ready) -> list[tuple[int, int]]:
+    def covers(self, ready: Ready) -> list[Range]:
         """Ranges of items of this attempt that wait here or are out, as (first, last)."""
         waiting = [
             (entry.first, entry.last)

@@ -18,10 +18,14 @@ from .backlog import Lane
 from .engine.commands import Revoke
 from .messages import Bundle, Outcome, WorkItem
 
-__all__ = ["Attempt", "Dispatched", "attempts_of"]
+__all__ = ["Attempt", "Dispatched", "HandedBack", "Range", "attempts_of"]
 
 #: (run, scope, node, attempt)
 Attempt = tuple[str, int, int, int]
+#: items first..last-1; (-1, -1) of what is no range
+Range = tuple[int, int]
+#: what workers gave back of a bundle
+HandedBack = dict[Attempt, list[Range]]
 
 
 def attempts_of(item: WorkItem) -> Iterator[tuple[Attempt, int]]:
@@ -34,7 +38,7 @@ def attempts_of(item: WorkItem) -> Iterator[tuple[Attempt, int]]:
 class _Out:
     """One bundle."""
 
-    __slots__ = ("bundle", "chains", "lane", "left", "since", "unwanted")
+    __slots__ = ("bundle", "chains", "handed_back", "lane", "left", "since", "unwanted")
 
     def __init__(self, bundle: Bundle, lane: Lane) -> None:
         self.bundle = bundle
@@ -46,8 +50,30 @@ class _Out:
         self.chains: dict[Attempt, list[Attempt]] | None = None
         #: what was revoked and may still be worked on: attempt -> how it was said; None: its whole run
         self.unwanted: dict[Attempt, Revoke | None] | None = None
+        #: its items go out again in other bundles, before it is done with
+        self.handed_back: HandedBack | None = None
         #: since when it certainly stood in the work stream, in seconds
         self.since = inf
+
+    def hand_back(self, attempt: Attempt, range_: Range) -> None:
+        if self.handed_back is None:
+            self.handed_back = {}
+        self.handed_back.setdefault(attempt, []).append(range_)
+
+    def held(self, attempt: Attempt, item: WorkItem) -> list[Range]:
+        """What was not handed back of an attempt: of the item itself, or of one that follows it."""
+        handed_back = self.handed_back.get(attempt, ()) if self.handed_back else ()
+        if item.last < 0 or item.node != attempt[2]:
+            return [] if handed_back else [(-1, -1)]
+        ranges = [(item.first, item.last)]
+        for first, last in handed_back:
+            ranges = [
+                (low, high)
+                for start, end in ranges
+                for low, high in ((start, min(end, first)), (max(start, last), end))
+                if low < high
+            ]
+        return ranges
 
 
 class Dispatched:
@@ -81,17 +107,25 @@ class Dispatched:
         self._out[name] = out
         lane.out += 1
 
-    def adopt(self, bundle: Bundle, lane: Lane, now: float, open_: Callable[[Attempt, WorkItem], int]) -> bool:
+    def adopt(
+        self,
+        bundle: Bundle,
+        lane: Lane,
+        now: float,
+        open_: Callable[[Attempt, list[Range]], int],
+        handed_back: HandedBack | None = None,
+    ) -> bool:
         """A bundle that an earlier leader dispatched; `open_` tells how many outcomes of an attempt are still wanted
-        of it. False if none are."""
+        of it, of those ranges. False if none are."""
         self.add(bundle, lane)
         self.stands(bundle.id, now)
         out = self._out[bundle.id]
+        out.handed_back = handed_back
         out.left.clear()
         for item in bundle.items:
             behind = False
             for attempt, _ in attempts_of(item):
-                count = 1 if behind else open_(attempt, item)
+                count = 1 if behind else open_(attempt, out.held(attempt, item))
                 if count:
                     out.left[attempt] = out.left.get(attempt, 0) + count
                     behind = True
@@ -135,6 +169,8 @@ class Dispatched:
             if count is None:
                 continue
             count -= 1 if outcome.last < 0 else outcome.last - outcome.first
+            if outcome.state == "returned":
+                out.hand_back(attempt, (outcome.first, outcome.last))
             if count > 0:
                 left[attempt] = count
                 continue
@@ -227,15 +263,24 @@ class Dispatched:
                 found.add(attempt[0] if revoke is None else revoke)
         return found
 
+    def handed_back(self) -> dict[str, HandedBack]:
+        """Of bundles that are not done with: what workers handed back. Nobody else changes what this gives."""
+        return {
+            bundle: {attempt: ranges[:] for attempt, ranges in out.handed_back.items()}
+            for bundle, out in self._out.items()
+            if out.handed_back
+        }
+
     # ---- what stands
 
     def older_than(self, since: float) -> set[str]:
         """Bundles that stood in the work stream before that time."""
         return {bundle for bundle, out in self._out.items() if out.since < since}
 
-    def covers(self, run: str, scope: int, node: int, attempt: int) -> list[tuple[int, int]]:
-        """The ranges of items of an attempt that are out, as (first, last); (-1, -1) of what is no range."""
-        found: list[tuple[int, int]] = []
+    def covers(self, run: str, scope: int, node: int, attempt: int) -> list[Range]:
+        """The ranges of items of an attempt that are out and were not handed back, as (first, last); (-1, -1) of what
+        is no range."""
+        found: list[Range] = []
         key = (run, scope, node, attempt)
         for bundle in self.of_run.get(run, ()):
             out = self._out[bundle]
@@ -245,7 +290,7 @@ class Dispatched:
                 if item.run != run or item.scope != scope:
                     continue
                 if item.node == node and item.attempt == attempt:
-                    found.append((item.first, item.last))
+                    found += out.held(key, item)
                 elif any(then.node == node for then in item.then):
                     found.append((-1, -1))
         return found

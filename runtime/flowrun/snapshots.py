@@ -26,6 +26,7 @@ import msgspec
 import zstandard
 from flowc.plan import digest
 
+from .dispatched import HandedBack
 from .errors import Conflict, Fenced, StoreError
 from .messages import RunRecord
 from .transport import Entry, Transport
@@ -97,6 +98,8 @@ class _Rest(msgspec.Struct, frozen=True, array_like=True):
     sends: tuple[Sent, ...]
     #: records of runs that the engine failed on, not yet stored
     broken: tuple[RunRecord, ...]
+    #: what workers handed back of bundles that they still work on, by bundle
+    handed_back: dict[str, HandedBack]
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -116,6 +119,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     engine: bytes
     sends: tuple[Sent, ...]
     broken: tuple[RunRecord, ...]
+    handed_back: dict[str, HandedBack]
     #: plans of living runs; only if it is full
     plans: frozenset[str] = frozenset()
 
@@ -179,7 +183,7 @@ class Snapshots:
         return Snapshot(
             rules=manifest.rules, seq=manifest.seq, digest=manifest.digest, created=manifest.created,
             time_ms=manifest.time_ms, parts=list(parts.items()), full=True, living=len(parts), engine=rest.engine,
-            sends=rest.sends, broken=rest.broken,
+            sends=rest.sends, broken=rest.broken, handed_back=rest.handed_back,
         )  # fmt: skip
 
     async def _blob(self, name: str) -> bytes:
@@ -203,7 +207,7 @@ class Snapshots:
         old = self._manifests[-1] if self._manifests else None
         segments = () if snapshot.full or old is None else old.segments
         written = [await self._write_segment(parts) for parts in _cut(snapshot.parts)]
-        rest = _Rest(snapshot.engine, snapshot.sends, snapshot.broken)
+        rest = _Rest(snapshot.engine, snapshot.sends, snapshot.broken, snapshot.handed_back)
         if snapshot.full:
             await self._renew(snapshot)
         manifest = Manifest(

@@ -8,6 +8,7 @@ from typing import Any
 from unittest import mock
 
 import msgspec
+from flowrun import dispatched
 from flowrun.coordinator import Coordinator, takeover
 from flowrun.coordinator.sends import Sends
 from flowrun.engine import Engine, grants, tasks
@@ -169,6 +170,13 @@ def _losses() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _hand_back() -> Iterator[None]:
+    """What a worker handed back counts as being in its hands."""
+    with mock.patch.object(dispatched._Out, "hand_back", return_value=None):
+        yield
+
+
 #: name -> what makes the defect
 MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "fencing": _fencing,
@@ -184,6 +192,7 @@ MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "past": _past,
     "ends": _ends,
     "losses": _losses,
+    "hand-back": _hand_back,
 }
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 
+import msgspec
 from flowc.plan import LimitDef, Plan
+from flowrun.dispatch import Dispatcher
 from flowrun.engine import Engine, Ready
 from flowrun.engine.snapshot import pack_run
 from flowrun.memory import Effect, MemoryServer
@@ -70,6 +72,8 @@ class Checker:
         self._ended: dict[_Unit, float] = {}
         #: unit -> the bundle that stands and holds it
         self._standing: dict[_Unit, str] = {}
+        #: the first unit of a chain -> those behind it
+        self._behind: dict[_Unit, list[_Unit]] = {}
         #: bundle -> its units
         self._units: dict[str, list[_Unit]] = {}
         #: run -> its nodes' states by scope
@@ -151,6 +155,10 @@ class Checker:
         invariants.nothing_is_dispatched_twice(bundle, self._standing)
         units = self._units[bundle.id] = [unit for item in bundle.items for unit in _units(item)]
         self._standing.update(dict.fromkeys(units, bundle.id))
+        for item in bundle.items:
+            if item.then:
+                chain = list(_units(item))
+                self._behind.update((unit, chain[place + 1 :]) for place, unit in enumerate(chain))
 
     def _gone(self, bundle: str) -> None:
         for unit in self._units.pop(bundle, ()):
@@ -179,11 +187,11 @@ class Checker:
                     for unit in _units_of(outcome):
                         if outcome.state != "returned":
                             self._ended.setdefault(unit, self._server.now())
-                        if self._standing.get(unit) == bundle:
-                            del self._standing[unit]
                         # those behind the first of a chain that did not succeed are not run
-                if any(outcome.state != "success" for outcome in outcomes):
-                    self._gone(bundle)
+                        behind = self._behind.get(unit, ()) if outcome.state != "success" else ()
+                        for done in (unit, *behind):
+                            if self._standing.get(done) == bundle:
+                                del self._standing[done]
             case Lost(bundle):
                 self._gone(bundle)
 
@@ -258,6 +266,26 @@ class Checker:
     def leads(self, who: str, partition: str) -> bool:
         """It is the last one that took the partition over."""
         return self._leaders.get(partition, ("", 0))[0] == who
+
+    def check_work(self, partition: str, seq: int, owed: Iterable[Ready], dispatcher: Dispatcher) -> None:
+        """A leader that did all that message `seq` asked for owes this work."""
+        fold = self.folds.get(partition)
+        if self.violation is not None or self.disaster or fold is None or fold.seq != seq:
+            return
+        backlog, bundles = dispatcher._backlog, dispatcher._dispatched._out.values()
+        somewhere = {
+            unit for out in bundles if out.since == math.inf for item in out.bundle.items for unit in _units(item)
+        }
+        somewhere |= self._standing.keys()
+        try:
+            for ready in owed:
+                item = ready.item(0)
+                for entry in backlog.of(ready.run, ready.scope, ready.node):
+                    part = msgspec.structs.replace(entry.ready.item(0), first=entry.first, last=entry.last)
+                    somewhere.update(_units(part))
+                invariants.work_is_on_its_way(item.id, set(_units(item)) - somewhere)
+        except Violation as violation:
+            self.violation = violation
 
     def compare(self, partition: str, seq: int, engine: Engine) -> None:
         """A leader has this state after message `seq`."""

@@ -6,7 +6,7 @@ moment in which the server writes it, from the first on. No leader, snapshot or 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from flowc.plan import EachNode, LimitDef, Plan, StepSettings, TaskNode
 from flowrun.engine.state import GRANTED, NAMES, SUCCESS, WAITING, Run, Scope, Timer
@@ -31,6 +31,7 @@ __all__ = [
     "state_is_the_fold",
     "nothing_is_dispatched_twice",
     "usage_of",
+    "work_is_on_its_way",
 ]
 
 #: engine timers that wake nothing that is wanted: they end what takes too long
@@ -174,6 +175,12 @@ def nothing_is_dispatched_twice(bundle: Bundle, others: Mapping[tuple[str, int],
             other = others.get((item.id, index))
             if other is not None:
                 raise Violation(f"{item.id}[{index}] is dispatched in {bundle.id}, and stands in {other}")
+
+
+def work_is_on_its_way(attempt: str, nowhere: Collection[tuple[str, int]]) -> None:
+    """`nowhere`: units that a leader owes to workers, and that neither wait for their turn, nor are sent, nor stand."""
+    if nowhere:
+        raise Violation(f"{attempt} is to be run, and nobody dispatches {sorted(nowhere)}")
 
 
 def state_is_the_fold(partition: str, leader: Mapping[str, bytes], fold: Mapping[str, bytes], seq: int) -> None:

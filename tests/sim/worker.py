@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import msgspec
 from flowc.plan import Plan, decode
 from flowrun import values
 from flowrun.errors import FlowError
@@ -197,12 +198,23 @@ class SimWorker:
         outcomes: list[Outcome] = []
         back = bool(bundle.items) and self._chance.random() < self._habits.hands_back
         kept = self._chance.randrange(len(bundle.items) + 1) if back else len(bundle.items)
-        for item in bundle.items[:kept]:
+        items, rest = list(bundle.items[:kept]), list(bundle.items[kept:])
+        if rest and rest[0].last - rest[0].first > 1:  # it keeps some items of a range
+            item = rest[0]
+            middle = self._chance.randrange(item.first, item.last)
+            rest[0] = msgspec.structs.replace(item, first=middle)
+            if item.first < middle:
+                items.append(msgspec.structs.replace(item, last=middle))
+            if self._chance.random() < 0.5:  # and hands back the others at once
+                back_now = [_outcome(item, "returned", item.first, item.last) for item in rest]
+                await self._flush(bundle, back_now)
+                rest = []
+        for item in items:
             async for outcome in self._item(bundle, item):
                 outcomes.append(outcome)
                 if self._chance.random() < self._habits.flushes:
                     outcomes = await self._flush(bundle, outcomes)
-        outcomes += [_outcome(item, "returned", item.first, item.last) for item in bundle.items[kept:]]
+        outcomes += [_outcome(item, "returned", item.first, item.last) for item in rest]
         await self._flush(bundle, outcomes)
 
     async def _flush(self, bundle: Bundle, outcomes: list[Outcome]) -> list[Outcome]:

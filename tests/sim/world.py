@@ -11,7 +11,7 @@ import asyncio
 import contextvars
 import random
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -133,7 +133,7 @@ class World:
                 slow=chance.choice((0.0, 0.1, 0.3)),
                 longest=chance.choice((1.0, 5.0, 9.0)),
                 flushes=chance.choice((0.0, 0.3, 1.0)),
-                hands_back=chance.choice((0.0, 0.1)),
+                hands_back=chance.choice((0.0, 0.1, 0.5)),
                 transient=chance.choice((0.0, 0.2)),
                 real=chance.random() < 0.3,
             )
@@ -236,6 +236,7 @@ class World:
         checks = random.Random(f"{self.seed} checks")
         while not trouble.done() and not self._is_over():
             await asyncio.sleep(0.5)
+            self._check_work()
             if checks.random() < 0.2:
                 self._check_state()
         trouble.cancel()
@@ -243,6 +244,7 @@ class World:
         ended, since = -1, self.loop.time()
         while not self._is_over() and self.loop.time() - since < _PATIENCE:
             await asyncio.sleep(0.5)
+            self._check_work()
             if self.checker.ended > ended:
                 ended, since = self.checker.ended, self.loop.time()
         if self.checker.violation is None:
@@ -285,16 +287,25 @@ class World:
         except Violation as violation:
             self.fail(violation)
 
-    def _check_state(self) -> None:
-        """The leaders' states are the folds of their inboxes."""
+    def _leaders(self) -> Iterator[tuple[str, int, Coordinator]]:
+        """Those that did all that was asked for up to a message: partition, its sequence, who leads."""
         for machine in self.machines:
             for partition, coordinator in machine.leading._coordinators.items() if machine.leading else ():
-                if not self.checker.leads(machine.process.name, partition) or not coordinator.ready.is_set():
-                    continue
-                seq = coordinator._audit._position
-                if coordinator._settled and self._compared.get(coordinator, 0) < seq:
-                    self._compared[coordinator] = seq
-                    self.checker.compare(partition, seq, coordinator._engine)
+                leads = self.checker.leads(machine.process.name, partition) and coordinator.ready.is_set()
+                if leads and coordinator._settled:
+                    yield partition, coordinator._audit._position, coordinator
+
+    def _check_state(self) -> None:
+        """The leaders' states are the folds of their inboxes."""
+        for partition, seq, coordinator in self._leaders():
+            if self._compared.get(coordinator, 0) < seq:
+                self._compared[coordinator] = seq
+                self.checker.compare(partition, seq, coordinator._engine)
+
+    def _check_work(self) -> None:
+        """What they owe is on its way."""
+        for partition, seq, coordinator in self._leaders():
+            self.checker.check_work(partition, seq, coordinator._engine.outstanding(), coordinator._dispatcher)
 
 
 def simulate(seed: int) -> Ending:

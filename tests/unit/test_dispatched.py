@@ -80,6 +80,18 @@ def test_a_part_of_a_range_is_revoked() -> None:
     assert lane.out == 0
 
 
+def test_what_was_handed_back_of_a_range_is_not_out() -> None:
+    dispatched, lane = out(bundle(item(first=1, last=6), item("s")))
+    dispatched.outcomes("b", [outcome(state="returned", first=3, last=5), outcome("s", state="returned")])
+    assert dispatched.covers("r", 0, 1, 1) == [(1, 3), (5, 6)]
+    assert dispatched.covers("s", 0, 1, 1) == []
+    assert lane.out == 1
+    assert dispatched.handed_back() == {"b": {("r", 0, 1, 1): [(3, 5)], ("s", 0, 1, 1): [(-1, -1)]}}
+    dispatched.outcomes("b", [outcome(first=1, last=3), outcome(first=5, last=6)])
+    assert lane.out == 0
+    assert dispatched.handed_back() == {}
+
+
 def test_a_bundle_of_another_leader_is_adopted_as_far_as_it_is_wanted() -> None:
     dispatched, lane = Dispatched(), Lane("default")
     standing = bundle(item("r", then=(2, 3)), item("s"), item("t", first=0, last=100))

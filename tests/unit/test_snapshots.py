@@ -19,6 +19,7 @@ def snapshot(seq: int, *parts: tuple[str, bytes], full: bool = False, **changes:
     given: dict[str, Any] = {
         "rules": 1, "seq": seq, "digest": f"d{seq}", "created": "now", "time_ms": seq * 1_000, "parts": list(parts),
         "full": full, "living": len(parts), "engine": b"rest", "sends": (), "broken": (),
+        "handed_back": {"b": {("r", 0, 1, 1): [(2, 4)]}},
     }  # fmt: skip
     return Snapshot(**{**given, **changes})
 
@@ -57,6 +58,7 @@ async def test_later_parts_win_and_empty_ones_are_gone() -> None:
     found = await read(transport)
     assert dict(found.parts) == {"a": b"2", "c": b"1", "d": b"1" * 500_000}
     assert (found.seq, found.digest, found.engine, found.sends) == (30, "d30", b"other", sent)
+    assert found.handed_back == {"b": {("r", 0, 1, 1): [(2, 4)]}}
 
 
 @given(st.lists(st.dictionaries(st.sampled_from("abcd"), st.binary(max_size=3)), min_size=1, max_size=8))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from flowrun.capacity import Capacity
-from flowrun.coordinator.standing import adopt, missing
+from flowrun.coordinator.standing import adopt, missing, note_handed_back
 from flowrun.dispatch import Dispatcher
+from flowrun.dispatched import HandedBack
 from flowrun.engine.commands import Ready
-from flowrun.messages import Bundle, Then, WorkItem
+from flowrun.messages import Bundle, Outcome, Results, Then, WorkItem
 from flowrun.settings import Settings
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,6 +50,22 @@ def test_a_follower_is_where_its_chain_is() -> None:
     standing = [bundle(item("a", then=(Then(node=2, inputs=()), Then(node=3, inputs=()))))]
     assert adopt(d, [ready("a", node=2)], standing, 0.0) == []
     assert missing(d, [ready("a", node=2), ready("a", node=3)]) == []
+
+
+def test_what_was_handed_back_is_not_where_it_was() -> None:
+    handed_back: dict[str, HandedBack] = {}
+    returned = [
+        Outcome("r", 0, 1, 1, "returned", first=2, last=4),
+        Outcome("a", 0, 1, 1, "returned"),
+        Outcome("s", 0, 1, 1, "success"),
+    ]
+    note_handed_back(handed_back, Results("b", "w", tuple(returned)))
+    d = dispatcher()
+    standing = [bundle(item(first=0, last=6), item("a"), item("s"))]
+    left = adopt(d, [ready(first=0, last=6), ready("a"), ready("s")], standing, 0.0, handed_back)
+    assert [(one.run, one.first, one.last) for one in left] == [("r", 2, 4), ("a", -1, -1)]
+    found = missing(d, [ready(first=0, last=6), ready("a"), ready("s")])
+    assert [(one.run, one.first, one.last) for one in found] == [("r", 2, 4), ("a", -1, -1)]
 
 
 def test_a_bundle_of_which_nothing_is_wanted_holds_no_place() -> None:

@@ -26,6 +26,7 @@ from typing import Any
 from flowrun.background import Background
 from flowrun.capacity import Capacity
 from flowrun.dispatch import Dispatcher
+from flowrun.dispatched import HandedBack
 from flowrun.engine.commands import Changed, ClearTimer, Command, EndRun, PutBlob, Ready, Revoke, Send, SetTimer
 from flowrun.errors import StoreError, TransportError
 from flowrun.lease import Lease, this_process
@@ -46,7 +47,7 @@ from .leftovers import stop_leftovers
 from .notices import Notices
 from .saving import Saving
 from .sends import Sends
-from .standing import adopt, missing
+from .standing import adopt, missing, note_handed_back
 from .takeover import Start, announce, take_over
 
 __all__ = ["Coordinator"]
@@ -102,7 +103,7 @@ class Coordinator:
         self._ends = Ends(transport, self._fold, background, settings)
         self._sends = Sends(transport, background)
         self._snapshots = Snapshots(transport, partition, settings.sync_lag)
-        self._saving = Saving(self._snapshots, self._fold, self._sends, background, settings)
+        self._saving = Saving(self._snapshots, self._fold, self._sends, self._dispatcher, background, settings)
         self._loop = asyncio.get_running_loop()
         self._live = False
         #: how often the server was away for long
@@ -113,6 +114,8 @@ class Coordinator:
         self._ignored = 0
         #: runs that the take-over saw end
         self._ended_before: dict[str, None] = {}
+        #: what the take-over saw come back from workers, by bundle
+        self._handed_back: dict[str, HandedBack] = {}
         self._stopping = asyncio.Event()
         #: set once the take-over is done
         self.ready = asyncio.Event()
@@ -187,6 +190,7 @@ class Coordinator:
         if start.snapshot is not None:
             await self._fold.restore(start.snapshot)
             self._sends.restore(start.snapshot.sends)
+            self._handed_back.update(start.snapshot.handed_back)
             self._ended_before.update(dict.fromkeys([*self._engine.ended(), *self._fold.broken]))
 
     async def _read(self, start: Start, lease: Lease) -> None:
@@ -222,8 +226,10 @@ class Coordinator:
     def _go_live(self, start: Start) -> None:
         """The take-over's end: does what the past still asks for."""
         self._live = True
-        for ready in adopt(self._dispatcher, self._engine.outstanding(), start.standing, self._loop.time()):
+        owed, standing = self._engine.outstanding(), start.standing
+        for ready in adopt(self._dispatcher, owed, standing, self._loop.time(), self._handed_back):
             self._add_work(ready)
+        self._handed_back.clear()
         for timer in self._engine.timers():
             self._alarms.set(timer)
         for run in self._ended_before:
@@ -259,6 +265,8 @@ class Coordinator:
                         await self._fold.load([needed])
                 elif self._live:
                     self._observe(event, record)
+                elif type(event) is Results:
+                    note_handed_back(self._handed_back, event)
                 commands += self._fold.decide(event, record.time_ms, record.seq)
                 weight += weight_of(event)
                 if weight >= _SLICE:

@@ -9,6 +9,7 @@ import logging
 from flowc.plan import digest
 
 from flowrun.background import Background
+from flowrun.dispatch import Dispatcher
 from flowrun.errors import StoreError
 from flowrun.settings import Settings
 from flowrun.snapshots import Snapshot, Snapshots
@@ -34,10 +35,11 @@ class Saving:
         snapshots: Snapshots,
         fold: Fold,
         sends: Sends,
+        dispatcher: Dispatcher,
         background: Background,
         settings: Settings,
     ) -> None:
-        self._snapshots, self._fold, self._sends = snapshots, fold, sends
+        self._snapshots, self._fold, self._sends, self._dispatcher = snapshots, fold, sends, dispatcher
         self._background, self._settings = background, settings
         #: names of parts that are in the last snapshot
         self._living: set[str] = set()
@@ -111,7 +113,8 @@ class Saving:
         return Snapshot(
             rules=RULES, seq=last.seq, digest=digest(last.data), created=self._created, time_ms=self._fold.now_ms,
             parts=parts, full=full, living=len(parts), engine=engine.pack_rest(), sends=self._sends.pending,
-            broken=tuple(self._fold.broken.values()), plans=frozenset(engine.tables if full else ()),
+            broken=tuple(self._fold.broken.values()), handed_back=self._dispatcher.handed_back(),
+            plans=frozenset(engine.tables if full else ()),
         )  # fmt: skip
 
     async def _write(self, snapshot: Snapshot) -> None:

@@ -11,21 +11,19 @@ restored, may have lost them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 import msgspec
 
 from flowrun.dispatch import Dispatcher
-from flowrun.dispatched import Attempt
+from flowrun.dispatched import Attempt, HandedBack, Range
 from flowrun.engine.commands import Ready
-from flowrun.messages import Bundle, MessageError, WorkItem, unpack
+from flowrun.messages import Bundle, MessageError, Results, unpack
 
 from .events import Complaints
 
-__all__ = ["adopt", "bundles_of", "missing"]
-
-#: items first..last-1
-_Range = tuple[int, int]
+__all__ = ["adopt", "bundles_of", "missing", "note_handed_back"]
 
 
 def bundles_of(data: Iterable[bytes], complaints: Complaints) -> list[Bundle]:
@@ -39,24 +37,39 @@ def bundles_of(data: Iterable[bytes], complaints: Complaints) -> list[Bundle]:
     return found
 
 
-def adopt(dispatcher: Dispatcher, owed: Iterable[Ready], standing: Iterable[Bundle], now: float) -> list[Ready]:
-    """Adopts bundles; gives what is owed and stands in none of them. `now`: seconds of the dispatcher's clock."""
+def note_handed_back(known: dict[str, HandedBack], event: Results) -> None:
+    """Of results of the past: what workers gave back, by bundle."""
+    for outcome in event.outcomes:
+        if outcome.state == "returned":
+            attempt = (outcome.run, outcome.scope, outcome.node, outcome.attempt)
+            known.setdefault(event.bundle, {}).setdefault(attempt, []).append((outcome.first, outcome.last))
+
+
+def adopt(
+    dispatcher: Dispatcher,
+    owed: Iterable[Ready],
+    standing: Iterable[Bundle],
+    now: float,
+    handed_back: Mapping[str, HandedBack] = MappingProxyType({}),
+) -> list[Ready]:
+    """Adopts bundles; gives what is owed and stands in none of them. `now`: seconds of the dispatcher's clock;
+    `handed_back`: by bundle, what stands in it and is in other hands."""
     open_: dict[Attempt, list[Ready]] = {}
     for ready in owed:
         open_.setdefault((ready.run, ready.scope, ready.node, ready.attempt), []).append(ready)
 
-    def take(attempt: Attempt, item: WorkItem) -> int:
-        of_attempt = open_.get(attempt)
-        if not of_attempt:
-            return 0
-        is_item = item.node == attempt[2]  # else one that follows it
-        left, count = _without(of_attempt, (item.first, item.last) if is_item else (-1, -1))
-        open_[attempt] = left
-        return count
+    def take(attempt: Attempt, ranges: list[Range]) -> int:
+        left, all_ = open_.get(attempt, []), 0
+        for range_ in ranges if left else ():
+            left, count = _without(left, range_)
+            all_ += count
+        if all_:
+            open_[attempt] = left
+        return all_
 
     for bundle in standing:
         if bundle.items:
-            dispatcher.adopt(bundle, now, take)
+            dispatcher.adopt(bundle, now, take, handed_back.get(bundle.id))
     return [ready for of_attempt in open_.values() for ready in of_attempt]
 
 
@@ -71,7 +84,7 @@ def missing(dispatcher: Dispatcher, owed: Iterable[Ready]) -> list[Ready]:
     return found
 
 
-def _without(readies: list[Ready], covered: _Range) -> tuple[list[Ready], int]:
+def _without(readies: list[Ready], covered: Range) -> tuple[list[Ready], int]:
     """What is left of work when a range of its items is taken away, and how many items that range had of it."""
     first, last = covered
     left: list[Ready] = []
