@@ -277,6 +277,9 @@ class Checker:
             unit for out in bundles if out.since == math.inf for item in out.bundle.items for unit in _units(item)
         }
         somewhere |= self._standing.keys()
+        for bundle, units in self._units.items():  # it will be handed out again, and reported as lost
+            if all(self._standing.get(unit) != bundle for unit in units):
+                somewhere.update(units)
         try:
             for ready in owed:
                 item = ready.item(0)

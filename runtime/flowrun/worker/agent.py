@@ -235,7 +235,7 @@ class Agent:
 
     def _report_lost(self, delivery: Delivery, bundle: Bundle) -> None:
         event = Lost(bundle.id, bundle.items)
-        self._outbox.tell(bundle.partition, event, f"{bundle.id}/lost", delivery.ack)
+        self._outbox.tell(bundle.partition, event, delivery.ack)
 
     def _begin(self, delivery: Delivery, bundle: Bundle, pool: Pool) -> None:
         lease = self._leases.hold(delivery, bundle)
@@ -283,13 +283,14 @@ class Agent:
         if held is None:
             return
         lease = held[0]
-        if not self._leases.valid(lease):
-            job.abandoned = True
-        if job.abandoned and not job.pending:
-            self._jobs.pop(job, None)
-            self._release(lease)
-        elif not job.abandoned:
+        if job.abandoned:
+            if not job.pending:
+                self._jobs.pop(job, None)
+                self._release(lease)
+        elif self._leases.valid(lease):
             self._outbox.changed(job)
+        else:
+            self._leases.give_up(lease)
 
     async def _reported(self, job: Job) -> None:
         held = self._jobs.pop(job, None)
@@ -322,9 +323,8 @@ class Agent:
             for n in (range(i.first, i.last) if i.first >= 0 else (-1,))
         )
         self._outbox.tell(
-            bundle.partition, Results(bundle.id, self._worker, outcomes), f"{bundle.id}/refused",
-            partial(self._dealt_with, lease),
-        )  # fmt: skip
+            bundle.partition, Results(bundle.id, self._worker, outcomes), partial(self._dealt_with, lease)
+        )
 
     async def _dealt_with(self, lease: Lease) -> None:
         self._leases.done(lease)

@@ -79,8 +79,6 @@ class Job:
         self.seconds, self.count = 0.0, 0
         #: the lease is lost: nothing of it counts any more
         self.abandoned = False
-        #: messages that told of it
-        self.reported = 0
 
     def unit(self, token: int) -> Unit:
         item, place = self.units.find(token)

@@ -109,10 +109,15 @@ class Leases:
         self._check(lease)
 
     def _check(self, lease: Lease) -> None:
-        if self.held.get(lease.bundle.id) is lease and not self.valid(lease):
+        if not self.valid(lease):
+            self.give_up(lease)
+
+    def give_up(self, lease: Lease) -> None:
+        """It ran out, and whatever the server says from now on does not change that."""
+        if self.held.get(lease.bundle.id) is lease:
             lease.lost = True
             self.release(lease)
-            self._lose(lease)
+            asyncio.get_running_loop().call_soon(self._lose, lease)
 
     # ---- after a reconnect
 

@@ -34,7 +34,7 @@ class _Box:
         #: that have something to report
         self.jobs: dict[Job, None] = {}
         #: other events, each with what is done when it is there
-        self.events: list[tuple[Event, str, Callable[[], Awaitable[None]]]] = []
+        self.events: list[tuple[Event, Callable[[], Awaitable[None]]]] = []
         self.under_way = 0
         #: when it is written
         self.due: asyncio.TimerHandle | asyncio.Handle | None = None
@@ -55,6 +55,9 @@ class Outbox:
         self._boxes: dict[str, _Box] = {}
         #: jobs of which a message is under way
         self._sent: set[Job] = set()
+        #: that were begun. Their keys are told apart by it: a bundle that this worker gave up may come to it again, and
+        #: have other results
+        self._messages = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -69,10 +72,10 @@ class Outbox:
         self._idle.clear()
         self._wake(box, job.bundle.partition, soon=not job.pending or job.size >= FULL)
 
-    def tell(self, partition: str, event: Event, key: str, then: Callable[[], Awaitable[None]]) -> None:
+    def tell(self, partition: str, event: Event, then: Callable[[], Awaitable[None]]) -> None:
         """Writes an event; `then` is awaited when it is there."""
         box = self._boxes.setdefault(partition, _Box())
-        box.events.append((event, key, then))
+        box.events.append((event, then))
         self._idle.clear()
         self._wake(box, partition, soon=True)
 
@@ -99,11 +102,9 @@ class Outbox:
             events: list[Event] = []
             jobs: list[Job] = []
             then: list[Callable[[], Awaitable[None]]] = []
-            key = ""
-            for event, name, act in box.events:
+            for event, act in box.events:
                 events.append(event)
                 then.append(act)
-                key = key or name
             box.events.clear()
             size = 0
             while box.jobs and size < FULL:
@@ -115,14 +116,13 @@ class Outbox:
                 outcomes = job.take_outcomes()
                 if outcomes:
                     events.append(Results(job.bundle.id, self._worker, outcomes))
-                    job.reported += 1
-                    key = key or f"{job.bundle.id}/{job.reported}"
                 jobs.append(job)
             if not jobs and not events:
                 break
             self._sent.update(jobs)
             box.under_way += 1
-            self._spawn(self._write(partition, events, key, jobs, then))
+            self._messages += 1
+            self._spawn(self._write(partition, events, f"{self._worker}/{self._messages}", jobs, then))
 
     async def _write(
         self,
@@ -133,7 +133,7 @@ class Outbox:
         then: Sequence[Callable[[], Awaitable[None]]],
     ) -> None:
         if events:
-            await self._append(partition, events, f"{key}/{self._worker}")
+            await self._append(partition, events, key)
         box = self._boxes[partition]
         box.under_way -= 1
         self._sent.difference_update(jobs)
