@@ -40,7 +40,7 @@ def _endings(seeds: range, mutant: str | None, jobs: int, verbose: bool) -> Iter
         yield from map(_one, work)
         return
     # what a simulation leaves behind, half-finished coroutines most of all, goes with its process
-    with multiprocessing.get_context("fork").Pool(jobs, _quiet, maxtasksperchild=500) as pool:
+    with multiprocessing.get_context("fork").Pool(jobs, _quiet, maxtasksperchild=25) as pool:
         yield from pool.imap(_one, work, chunksize=4)
 
 
