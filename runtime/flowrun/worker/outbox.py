@@ -8,6 +8,7 @@ that a chain's results arrive in their order; of a partition, a few are.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
@@ -55,9 +56,9 @@ class Outbox:
         self._boxes: dict[str, _Box] = {}
         #: jobs of which a message is under way
         self._sent: set[Job] = set()
-        #: that were begun. Their keys are told apart by it: a bundle that this worker gave up may come to it again, and
-        #: have other results
-        self._messages = 0
+        #: in the keys of its messages. No other life of a worker has them; nor are they made of bundles, for one that
+        #: was given up may come to this worker again, and have other results
+        self._prefix, self._messages = f"{worker}-{secrets.token_hex(6)}", 0
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -122,7 +123,7 @@ class Outbox:
             self._sent.update(jobs)
             box.under_way += 1
             self._messages += 1
-            self._spawn(self._write(partition, events, f"{self._worker}/{self._messages}", jobs, then))
+            self._spawn(self._write(partition, events, f"{self._prefix}/{self._messages}", jobs, then))
 
     async def _write(
         self,
