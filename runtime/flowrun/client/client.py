@@ -42,7 +42,7 @@ from .errors import UnknownRun
 from .events import RunEvents, run_lines
 from .mailbox import Mailbox
 from .options import OPTIONS, Options
-from .outbox import Outbox
+from .outbox import Blobs, Outbox
 from .questions import Questions
 from .results import plain_value
 from .run import Run
@@ -73,8 +73,8 @@ class Client:
     def __init__(self, transport: Transport, settings: Settings, count: int, partition: str | None) -> None:
         self._transport, self._settings = transport, settings
         self.loop = asyncio.get_running_loop()
-        #: partitions of the environment, or the one that all runs of this client belong to
-        self._count, self._partition = count, partition
+        #: partitions of the environment, and the one that all runs of this client belong to, if there is only one
+        self._count, self._partition = count, "0" if partition is None and count == 1 else partition
         #: the connection ends with the client
         self._owns_transport = False
         self._mailbox = Mailbox(transport)
@@ -136,7 +136,9 @@ class Client:
     def _submit_flow(self, flow: Plan | str | Path, args: Mapping[str, object], options: Options | None) -> Run:
         plan, digest, data = self._plan(flow)
         encoded, blobs = encode_arguments(plan, args)
-        return self._submit(plan.flow, digest, data, encoded, blobs, options, None)
+        if options is not None:
+            return self._submit_with(options, plan.flow, digest, data, encoded, blobs, None)
+        return self._submit(digest, data, encoded, blobs, None)
 
     def submit_task(self, task: Callable[..., Any] | str, /, *args: Any, **kwargs: Any) -> asyncio.Future[Run]:
         """Starts a run of a single Python function, or of "module:function". The arguments are those of the function;
@@ -187,31 +189,34 @@ class Client:
     def _call(self, spec: TaskSpec, options: Options | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Run:
         shape, given = spec.call(args, kwargs)
         encoded, blobs = shape.encode(given)
-        return self._submit(spec.target, shape.digest, shape.data, encoded, blobs, options, spec.returns)
+        if options is not None:
+            return self._submit_with(options, spec.target, shape.digest, shape.data, encoded, blobs, spec.returns)
+        return self._submit(shape.digest, shape.data, encoded, blobs, spec.returns)
 
-    def _submit(
-        self, flow: str, digest: str, data: bytes, args: bytes, blobs: list[tuple[str, bytes]],
-        options: Options | None, returns: Any,
-    ) -> Run:  # fmt: skip
-        if not self._stored.has(digest):
-            blobs = [(digest, data), *blobs]
-        if options is None:
-            id, at_ms = self._ids.new(), None
-            event = Submit(id, digest, args, "manual", self._mailbox.id)
-        else:
-            now_ms = self._clock.now_ms()
-            id, at_ms = options.run_id(flow, self._ids), options.at_ms(now_ms)
-            event = options.apply(Submit(id, digest, args, "manual", self._mailbox.id), at_ms or now_ms)
+    def _submit(self, digest: str, data: bytes, args: bytes, blobs: Blobs, returns: Any) -> Run:
+        id = self._ids.new()
+        event = Submit(id, digest, args, "manual", self._mailbox.id)
+        letter = self._outbox.put(self._partition or self.partition_of(id), event, data, blobs)
+        run = Run(self, id, letter, returns, True)
+        self.waits.add(run)
+        return run
+
+    def _submit_with(
+        self, options: Options, flow: str, digest: str, data: bytes, args: bytes, blobs: Blobs, returns: Any
+    ) -> Run:
+        now_ms = self._clock.now_ms()
+        id, at_ms = options.run_id(flow, self._ids), options.at_ms(now_ms)
+        event = options.apply(Submit(id, digest, args, "manual", self._mailbox.id), at_ms or now_ms)
         partition = self.partition_of(id)
         if at_ms is None:
-            letter = self._outbox.put(partition, event, len(args), blobs)
+            letter = self._outbox.put(partition, event, data, blobs)
         else:
-            letter = self._outbox.put_at(partition, event, at_ms, blobs)
-        known = self.waits.get(id) if options is not None else None
-        if known is not None and options is not None and known.record is None:  # the same key, again
-            known.letter, known.told = letter, known.told or options.key is None
+            letter = self._outbox.put_at(partition, event, at_ms, data, blobs)
+        told, known = options.key is None, self.waits.get(id)
+        if known is not None and known.record is None:  # the same key, again
+            known.letter, known.told = letter, known.told or told
             return known
-        run = Run(self, id, letter, returns, told=options is None or options.key is None)
+        run = Run(self, id, letter, returns, told)
         self.waits.add(run)
         return run
 

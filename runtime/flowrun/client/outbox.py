@@ -13,7 +13,7 @@ import logging
 import math
 import secrets
 from collections import deque
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 from flowrun.errors import FlowError
@@ -26,9 +26,11 @@ from .clock import Clock
 from .errors import Busy
 from .stored import Stored
 
-__all__ = ["Letter", "Outbox"]
+__all__ = ["Blobs", "Letter", "Outbox"]
 
 T = TypeVar("T")
+#: what is to be stored, by digest
+Blobs = Sequence[tuple[str, bytes]]
 
 log = logging.getLogger("flow.client")
 
@@ -47,22 +49,21 @@ _EVENT_BYTES = 120
 class Letter:
     """A message that is filled, sent, and accepted or refused."""
 
-    __slots__ = ("_guarded", "_settled", "_waiters", "blobs", "error", "events", "size")
+    __slots__ = ("_guarded", "_settled", "_waiters", "_whats", "blobs", "error", "events", "full", "size")
 
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.size = 0
-        #: what is stored before it leaves, by digest
+        self.full = False
+        #: what must be stored before it leaves, by digest
         self.blobs: dict[str, bytes] = {}
         self._settled = False
         #: why it was refused
         self.error: Exception | None = None
-        self._waiters: list[tuple[asyncio.Future[Any], Any]] = []
+        #: those who wait for it, and what each of them gets (side by side: many pairs are work for the collector)
+        self._waiters: list[asyncio.Future[Any]] = []
+        self._whats: list[Any] = []
         self._guarded: list[asyncio.Future[Any]] = []
-
-    @property
-    def full(self) -> bool:
-        return len(self.events) >= _LETTER_EVENTS or self.size >= _LETTER_BYTES
 
     @property
     def is_accepted(self) -> bool:
@@ -72,7 +73,8 @@ class Letter:
     def tell(self, waiter: asyncio.Future[T], what: T) -> None:
         """The future gets `what` once the letter is accepted, or why it was refused."""
         if not self._settled:
-            self._waiters.append((waiter, what))
+            self._waiters.append(waiter)
+            self._whats.append(what)
         elif self.error is None:
             waiter.set_result(what)
         else:
@@ -89,26 +91,27 @@ class Letter:
         self._settled, self.error = True, error
         if error is not None and not self._waiters and not self._guarded:
             log.error("%d submissions that nobody waits for are lost: %s", len(self.events), error)
-        waiters, self._waiters = self._waiters, []
-        for waiter, what in waiters:
+        for waiter, what in zip(self._waiters, self._whats, strict=True):
             if not waiter.done():
                 self.tell(waiter, what)
-        for waiter in self._guarded:
-            self.guard(waiter)
-        self._guarded.clear()
-        self.events.clear()  # the handles of its runs keep the letter
-        self.blobs.clear()
+        if error is not None:
+            for waiter in self._guarded:
+                self.guard(waiter)
+        for kept in (self._waiters, self._whats, self._guarded, self.events, self.blobs):
+            kept.clear()  # the handles of its runs keep the letter
 
 
 class _Way:
     """What goes to one partition."""
 
-    __slots__ = ("full", "letters", "looked", "on_the_way", "partition")
+    __slots__ = ("full", "last", "letters", "looked", "on_the_way", "partition")
 
     def __init__(self, partition: str) -> None:
         self.partition = partition
-        #: those that have not left; the last one takes more
+        #: those that have not left
         self.letters: deque[Letter] = deque()
+        #: the last one of them, which takes more
+        self.last: Letter | None = None
         self.on_the_way = 0
         #: when its inbox was looked at, in loop time; and whether that had no room
         self.looked = -math.inf
@@ -128,30 +131,40 @@ class Outbox:
         #: of what was put and is not settled, in bytes
         self._waiting = 0
 
-    def put(self, partition: str, event: Event, size: int, blobs: list[tuple[str, bytes]]) -> Letter:
-        """Takes an event whose arguments have `size` bytes; gives the letter that it travels in. Raises Busy."""
+    def put(self, partition: str, event: Submit, plan: bytes, blobs: Blobs) -> Letter:
+        """Takes a submission, with its plan and what else it refers to; gives the letter that it travels in. Raises
+        Busy."""
         if self._waiting > _MOST_WAITING:
             raise Busy(
                 f"{self._waiting // 2**20} MiB of submissions wait for the server: wait for some (`await run`) "
                 "before you submit more"
             )
-        way = self._way(partition)
-        if not way.letters or way.letters[-1].full:
-            way.letters.append(Letter())
-            self._loop.call_soon(self._send, way)
-        letter = way.letters[-1]
+        way = self._ways.get(partition) or self._way(partition)
+        letter = way.last
+        if letter is None or letter.full:
+            letter = self._begin(way)
+        size = len(event.args) + _EVENT_BYTES
         letter.events.append(event)
-        letter.size += size + _EVENT_BYTES
-        self._waiting += size + _EVENT_BYTES
+        letter.size += size
+        letter.full = letter.size >= _LETTER_BYTES or len(letter.events) >= _LETTER_EVENTS
+        self._waiting += size
+        if event.plan not in letter.blobs:
+            letter.blobs[event.plan] = plan
         if blobs:
             letter.blobs.update(blobs)
         return letter
 
-    def put_at(self, partition: str, event: Submit, at_ms: int, blobs: list[tuple[str, bytes]]) -> Letter:
+    def _begin(self, way: _Way) -> Letter:
+        letter = way.last = Letter()
+        way.letters.append(letter)
+        self._loop.call_soon(self._send, way)
+        return letter
+
+    def put_at(self, partition: str, event: Submit, at_ms: int, plan: bytes, blobs: Blobs) -> Letter:
         """A submission that takes effect at a time (milliseconds since 1970) travels alone."""
         letter = Letter()
         letter.events.append(event)
-        letter.blobs.update(blobs)
+        letter.blobs.update([(event.plan, plan), *blobs])
         self._start(self._settle(letter, self._deliver_at(self._way(partition), letter, event, at_ms)))
         return letter
 
@@ -177,6 +190,7 @@ class Outbox:
     async def close(self) -> None:
         """Gives up what has not arrived."""
         for way in self._ways.values():
+            way.last = None
             while way.letters:
                 way.letters.popleft().settle(FlowError("the client was closed"))
         for task in self._tasks:
@@ -199,7 +213,10 @@ class Outbox:
     def _send(self, way: _Way) -> None:
         while way.letters and (not way.on_the_way or (way.letters[0].full and way.on_the_way < _ON_THE_WAY)):
             way.on_the_way += 1
-            self._start(self._deliver(way, way.letters.popleft()))
+            letter = way.letters.popleft()
+            if not way.letters:
+                way.last = None
+            self._start(self._deliver(way, letter))
 
     async def _deliver(self, way: _Way, letter: Letter) -> None:
         try:
@@ -244,8 +261,7 @@ class Outbox:
                 f"the inbox of partition {way.partition} is full: its leader does not keep up, or no node lives "
                 "(`flowc nodes`); submit again later"
             )
-        if letter.blobs:
-            await self._stored.ensure(letter.blobs)
+        await self._stored.ensure(letter.blobs)
 
     async def _look(self, way: _Way) -> None:
         """Is there room in the inbox?"""

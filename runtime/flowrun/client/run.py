@@ -20,7 +20,7 @@ __all__ = ["Run"]
 class Run:
     """A handle of a run: `await run.result()` gives its value."""
 
-    __slots__ = ("__weakref__", "_client", "id", "letter", "record", "returns", "since", "told", "waiters")
+    __slots__ = ("__weakref__", "_client", "id", "letter", "record", "returns", "since", "told", "waiter", "waiters")
 
     def __init__(self, client: Client, id: str, letter: Letter | None, returns: Any, told: bool) -> None:
         #: sorts by the time of the submission; with an idempotency key, it follows from the key
@@ -34,9 +34,11 @@ class Run:
         self.returns = returns
         #: coordinators tell of its end unasked
         self.told = told
-        #: those who wait for its end (True: for its value), and since when, in loop time
-        self.waiters: list[tuple[asyncio.Future[Any], bool]] | None = None
+        #: who waits for its value, and since when, in loop time; mostly there is one
+        self.waiter: asyncio.Future[Any] | None = None
         self.since = 0.0
+        #: those who wait besides, for its end (True: for its value)
+        self.waiters: list[tuple[asyncio.Future[Any], bool]] | None = None
 
     def __repr__(self) -> str:
         return f"<Run {self.id}{f': {self.record.state}' if self.record is not None else ''}>"

@@ -40,7 +40,9 @@ class Stored:
 
     async def ensure(self, blobs: Mapping[str, bytes]) -> None:
         """Stores what was not stored lately. Raises TransportError, StoreError."""
-        await asyncio.gather(*(self._put(digest, data) for digest, data in blobs.items() if not self.has(digest)))
+        missing = [(digest, data) for digest, data in blobs.items() if not self.has(digest)]
+        if missing:
+            await asyncio.gather(*(self._put(digest, data) for digest, data in missing))
 
     async def _put(self, digest: str, data: bytes) -> None:
         await self._transport.put_blob(digest, data)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
 from weakref import ref
@@ -84,8 +84,11 @@ class Waits:
         future: asyncio.Future[Any] = self._loop.create_future()
         if run.record is not None:
             self._give(future, run, run.record)
+        elif run.waiter is None:
+            run.waiter = future
+            self._begin(run)
         else:
-            self._register(run, future, True)
+            self._add(run, future, True)
         return future
 
     def _give(self, future: asyncio.Future[Any], run: Run, record: RunRecord) -> None:
@@ -121,7 +124,7 @@ class Waits:
 
     async def _wait(self, run: Run, timeout: float | None) -> None:
         waiter = self._loop.create_future()
-        self._register(run, waiter, False)
+        self._add(run, waiter, False)
         try:
             if not run.told:
                 await self.watch(run.id)
@@ -130,14 +133,19 @@ class Waits:
         except TimeoutError:
             raise WaitTimeout(f"run {run.id} had not ended after {timeout:g} s; it goes on") from None
 
-    def _register(self, run: Run, waiter: asyncio.Future[Any], for_value: bool) -> None:
+    def _add(self, run: Run, waiter: asyncio.Future[Any], for_value: bool) -> None:
         if run.waiters is None:
             run.waiters = []
+            self._begin(run)
+        run.waiters.append((waiter, for_value))
+
+    def _begin(self, run: Run) -> None:
+        """Somebody waits for it, for the first time perhaps."""
+        if run.id not in self._waiting:
             run.since = self._loop.time()
             self._waiting[run.id] = run
             if self._rounds is None:
                 self._start()
-        run.waiters.append((waiter, for_value))
 
     def ended(self, note: Ended) -> None:
         """A coordinator tells of runs that ended."""
@@ -155,16 +163,23 @@ class Waits:
         if run is None:
             return
         run.record = record
+        self._waiting.pop(record.run, None)
+        if run.waiter is not None:
+            if not run.waiter.done():  # it was not given up
+                self._give(run.waiter, run, record)
+            run.waiter = None
         if run.waiters is not None:
-            self._waiting.pop(run.id, None)
-            for waiter, for_value in run.waiters:
-                if waiter.done():
-                    continue  # it was given up
-                if for_value:
-                    self._give(waiter, run, record)
-                else:
-                    waiter.set_result(None)
-            run.waiters = None
+            self._give_all(run, record)
+
+    def _give_all(self, run: Run, record: RunRecord) -> None:
+        for waiter, for_value in run.waiters or ():
+            if waiter.done():
+                continue
+            if for_value:
+                self._give(waiter, run, record)
+            else:
+                waiter.set_result(None)
+        run.waiters = None
 
     # ---- views
 
@@ -209,10 +224,10 @@ class Waits:
 
     def _fail(self, error: FlowError) -> None:
         for run in self._waiting.values():
-            for waiter, _ in run.waiters or ():
+            for waiter in _waiters(run):
                 if not waiter.done():
                     waiter.set_exception(error)
-            run.waiters = None
+            run.waiter = run.waiters = None
         self._waiting.clear()
 
     async def _ask(self) -> None:
@@ -230,8 +245,8 @@ class Waits:
             run = self.get(self._turn.popleft())
             if run is None or run.since > before:
                 continue
-            if run.waiters is not None and all(waiter.done() for waiter, _ in run.waiters):  # given up
-                run.waiters = None
+            if run.id in self._waiting and all(waiter.done() for waiter in _waiters(run)):  # given up
+                run.waiter = run.waiters = None
                 del self._waiting[run.id]
             else:
                 runs.append(run)
@@ -266,3 +281,11 @@ class Waits:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _waiters(run: Run) -> Iterator[asyncio.Future[Any]]:
+    """All who wait for a run."""
+    if run.waiter is not None:
+        yield run.waiter
+    for waiter, _ in run.waiters or ():
+        yield waiter
