@@ -309,7 +309,7 @@ class Checker:
 
 def _packed(engine: Engine) -> dict[str, bytes]:
     """Runs that have not ended, and what belongs to no run. (What ended is forgotten at different times.)"""
-    known = [run for name in (*engine.runs, *engine.frozen) if (run := engine.peek(name))]
+    known = [run for name in engine.living() if (run := engine.peek(name))]
     found = {f"run {run.id}": pack_run(run) for run in known if not run.ended}
     return found | {name: part.pack() for name, part in engine.parts.items() if name != "past"}
 

@@ -99,6 +99,11 @@ def program(number: int) -> Program:
 
 
 def _source(chance: random.Random) -> Source:
+    if chance.random() < 0.15:  # one task, as a task queue has it
+        name = chance.choice(("inc", "risky", "broken", "moody", "make", "name"))
+        returns = {"make": "list<int>", "name": "string"}.get(name, "int")
+        text = f"{DECLARATIONS}\nflow main(n: int) returns {returns} {{\n  x = {name}(n)\n  return x\n}}\n"
+        return Source(text, {"n": chance.randrange(20)})
     while True:
         source = write_program(chance.randint, most=chance.choice((1, 2, 4, 8)))
         if not any(part in source.text.removeprefix(DECLARATIONS) for part in _BY_ATTEMPT):

@@ -6,6 +6,7 @@ agenda off, first in, first out. So nothing recurses, however long a chain of no
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Container
 from typing import Protocol
@@ -22,7 +23,7 @@ from .marks import Marks
 from .past import Past
 from .quotas import Quotas
 from .snapshot import head_of, pack_run, unpack_run
-from .state import FAILED, NAMES, NULL, SUCCESS, Run, Scope, Timer, entered, number_of, seconds_of
+from .state import FAILED, NAMES, NULL, SUCCESS, Run, Scope, Single, Timer, entered, number_of, seconds_of
 
 __all__ = [
     "CANCEL",
@@ -51,7 +52,7 @@ class Part(Protocol):
     def restore(self, data: bytes) -> None: ...
 
 
-class Core:
+class Core(ABC):
     """What the engine knows, and what it wants done."""
 
     def __init__(self, partition: str = "0", partitions: int = 1, *, max_fused: int = MAX_FUSED) -> None:
@@ -65,6 +66,8 @@ class Core:
         self.runs: dict[str, Run] = {}
         #: runs that nothing happened to for a while, packed; `find` unpacks them again
         self.frozen: dict[str, bytes] = {}
+        #: runs of one task, as long as that is all there is to know of them
+        self.singles: dict[str, Single] = {}
         #: runs that something happened to: lately; before that, since the last snapshot; before that, since the last
         #: `freeze`; and in the time before it
         self._hot: set[str] = set()
@@ -108,10 +111,13 @@ class Core:
         """A run that lives, to be changed; None if there is none, or its plan cannot be had."""
         found = self.runs.get(run)
         if found is None:
-            packed = self.frozen.get(run)
-            if packed is None or (found := self._unpacked(packed)) is None:
-                return None
-            del self.frozen[run]
+            if run in self.singles:
+                found = self.unfold(self.singles.pop(run))
+            else:
+                packed = self.frozen.get(run)
+                if packed is None or (found := self._unpacked(packed)) is None:
+                    return None
+                del self.frozen[run]
             self.runs[run] = found
         self._hot.add(run)
         return found
@@ -120,9 +126,15 @@ class Core:
         """A run that lives, to be looked at only."""
         found = self.runs.get(run)
         if found is None:
+            if run in self.singles:
+                return self.unfold(self.singles[run])
             packed = self.frozen.get(run)
             return self._unpacked(packed) if packed is not None else None
         return found
+
+    @abstractmethod
+    def unfold(self, lone: Single) -> Run:
+        """The run that it stands for."""
 
     def find_scope(self, run: str, scope: int) -> Scope | None:
         """A scope that lives, to be changed."""
@@ -135,17 +147,25 @@ class Core:
 
     def is_live(self, run: str) -> bool:
         """The run was submitted here, and its record is not stored."""
-        return run in self.runs or run in self.frozen
+        return run in self.runs or run in self.singles or run in self.frozen
+
+    def living(self) -> list[str]:
+        """The ids of all of them."""
+        return [*self.runs, *self.singles, *self.frozen]
 
     def add_run(self, run: Run) -> None:
         self.runs[run.id] = run
         self._hot.add(run.id)
 
+    def add_single(self, single: Single) -> None:
+        self.singles[single.event.run] = single
+        self._hot.add(single.event.run)
+
     def drop_run(self, run: str) -> None:
         found = self.runs.pop(run, None)
         if found is not None:
             found.body = None  # the body refers to its run: now both go at once, without the garbage collector
-        else:
+        elif self.singles.pop(run, None) is None:
             self.frozen.pop(run, None)
         self._hot.add(run)
 

@@ -19,7 +19,7 @@ from flowc.plan import ChildNode, EachNode, Plan
 
 from flowrun.messages import Cancel, Event, Lost, Outcome, Results, RunRecord, Submit, TakeOver, TimerFired, WorkItem
 
-from . import child, fanout, flows, grants, items, ranges, repeat, runs, starts, state, tasks
+from . import child, fanout, flows, grants, items, ranges, repeat, runs, single, starts, state, tasks
 from .cancel import cancel_named, cancel_node, cancel_scope
 from .commands import Changed, Command, Ready, SetTimer
 from .core import CLOSE, OPEN, PROPAGATE, START, Core
@@ -30,7 +30,7 @@ from .past import digest_of
 from .record import pack_rows, run_record
 from .scopes import close_scope, propagate
 from .snapshot import Head, head_of, pack_run
-from .state import CANCELLED, FLOW, GRANTED, HANDLER, ITEM, RUNNING, SUCCESS, WAITING, Run, Scope, number_of
+from .state import CANCELLED, FLOW, GRANTED, HANDLER, ITEM, RUNNING, SUCCESS, WAITING, Run, Scope, Single, number_of
 
 __all__ = ["Engine"]
 
@@ -70,12 +70,16 @@ class Engine(Core):
         match event:
             case Submit():
                 self.deciding = event.run
-                runs.submit(self, event, seq)
+                if not single.begin(self, event, seq):
+                    runs.submit(self, event, seq)
             case Results():
+                singles = self.singles
                 for outcome in event.outcomes:
                     self.deciding = outcome.run
-                    self._take_outcome(event.bundle, outcome)
-                    self._work_off()
+                    lone = singles.get(outcome.run)
+                    if lone is None or not single.succeed(self, lone, outcome):
+                        self._take_outcome(event.bundle, outcome)
+                        self._work_off()
             case TimerFired():
                 self.deciding = event.run
                 self._timer(event)
@@ -249,11 +253,21 @@ class Engine(Core):
         else:
             self.marks.add(event.run, self.now, self.past.keep_ms)
 
+    # ---- runs of one task
+
+    def unfold(self, lone: Single) -> Run:
+        return single.unfold(self, lone)
+
     # ---- what the shell asks ----------------------------------------------------------------------------------------
 
     def outstanding(self) -> Iterator[Ready]:
         """All work that was asked for and has not ended: what a new coordinator dispatches, or finds dispatched."""
-        for name in [*self.runs, *self.frozen]:
+        for name in self.living():
+            lone = self.singles.get(name)
+            if lone is not None:
+                if lone.value is None:
+                    yield single.ready_of(self, lone)
+                continue
             packed = self.frozen.get(name)
             if packed is not None and not head_of(packed).has_work:
                 continue
@@ -292,6 +306,9 @@ class Engine(Core):
         commands are those that other runs get of the event and of what was given back."""
         if not run:  # an event about permits only: it concerns no run of this partition
             return self._decided()
+        lone = self.singles.pop(run, None)
+        if lone is not None and run not in self.past:
+            self.past.add(lone.mark, self.now, bool(lone.event.key))
         known = self.find(run)
         self.drop_run(run)
         if run not in self.past:
@@ -309,10 +326,14 @@ class Engine(Core):
     def ended(self) -> Iterable[str]:
         """Runs that ended and whose record is not yet stored."""
         runs: list[Run | Head] = [*self.runs.values(), *map(head_of, self.frozen.values())]
-        return [run.id for run in runs if run.ended]
+        ended = [run.id for run in runs if run.ended]
+        return ended + [name for name, lone in self.singles.items() if lone.value is not None]
 
     def record(self, run: str) -> RunRecord:
         """The record of an ended run. Raises KeyError if it has not ended, or was forgotten."""
+        lone = self.singles.get(run)
+        if lone is not None and lone.value is not None:
+            return single.record_of(lone)
         known = self.peek(run)
         if known is None or not known.ended:
             raise KeyError(run)
@@ -320,8 +341,10 @@ class Engine(Core):
 
     def forget(self, run: str) -> None:
         """The record of an ended run is stored: only its id is kept, so that it is not started again."""
-        known = self.runs.get(run)
-        if known is not None:
+        known, lone = self.runs.get(run), self.singles.get(run)
+        if lone is not None:
+            ended = lone.value is not None
+        elif known is not None:
             ended = known.ended
         else:
             packed = self.frozen.get(run)
@@ -336,8 +359,10 @@ class Engine(Core):
         snapshot writes that too."""
         if self.past.owns(run):
             return self.past.pack_piece(run)
-        known = self.runs.get(run)
-        return pack_run(known) if known is not None else self.frozen.get(run, b"")
+        if run in self.frozen:
+            return self.frozen[run]
+        known = self.peek(run)
+        return pack_run(known) if known is not None else b""
 
     def pack_rest(self) -> bytes:
         """The bytes of what is no run's: the clock, and every part."""

@@ -19,12 +19,13 @@ from flowrun.messages import Failure
 from .core import CANCEL, Core, store
 from .evaluate import compute_default
 from .fan import failure_record
+from .graph import Graph
 from .outcome import outcome_of
 from .scopes import Given, open_scope
 from .state import CANCELLED, FAILED, FLOW, HANDLER, NULL, SKIPPED, SUCCESS, FlowState, Outcome, Run, Scope, entered
 
 __all__ = ["ArgumentError", "body_closed", "cancel_flow", "handler_closed", "open_flow", "parameters",
-           "time_out"]  # fmt: skip
+           "time_out", "values_of"]  # fmt: skip
 
 _NO_ARGS = b"\x80"
 #: the state of a body, and the handlers that run after it
@@ -42,9 +43,14 @@ class ArgumentError(Exception):
 def parameters(core: Core, run: Run, flow: str, args: bytes) -> list[bytes]:
     """The values of a flow's parameters. Raises ArgumentError, and ExpressionError from a default."""
     graph = run.graph(flow, 0)
+    return values_of(core, graph, args, _run_record(run, graph.plan) if graph.reads_run else NULL)
+
+
+def values_of(core: Core, graph: Graph, args: bytes, facts: bytes) -> list[bytes]:
+    """The same; `facts`: of the run, the first of them."""
     plan = graph.plan
     if args == _NO_ARGS and not plan.params:
-        return [_run_record(run, plan) if graph.reads_run else NULL]
+        return [facts]
     try:
         given = _args_decoder.decode(args)
     except msgspec.DecodeError as error:
@@ -53,7 +59,7 @@ def parameters(core: Core, run: Run, flow: str, args: bytes) -> list[bytes]:
         if name not in graph.param_names:
             has = f"it has {', '.join(graph.param_names)}" if graph.param_names else "it has none"
             raise ArgumentError(f"flow `{plan.flow}` has no parameter `{name}`: {has}")
-    found = [_run_record(run, plan) if graph.reads_run else NULL]
+    found = [facts]
     for param in plan.params:
         if param.name in given:
             found.append(store(core, bytes(given[param.name])))

@@ -106,6 +106,8 @@ class Graph:
         self.reads_run = index == 0 and _reads_run(plan)
         #: node -> the task that may follow it at its worker; -1: none
         self.next = self._links()
+        #: of a flow's body: the task that is all of the flow (see `single`); -1: there is more to it
+        self.lone = self._lone()
 
     def _add(self, i: int, node: Node) -> None:
         if isinstance(node, ParamNode):
@@ -152,6 +154,14 @@ class Graph:
             for i in range(self.size)
         ]
         return links(self.nodes, self.settings, self.lanes, waiting, upstreams, self.gate_node, self.patient)
+
+    def _lone(self) -> int:
+        plan, node = self.plan, self.params
+        of_flow = (plan.timeout_ms, plan.concurrency, plan.max_active_runs)
+        is_all = self.block == 0 and self.size == node + 1 and self.opened.start == (node,) and self.result == node
+        if not is_all or not self.plain[node] or self.opened.propagate or self.reads_run or plan.handlers:
+            return -1
+        return node if of_flow == (None, None, None) and all(i < node for i in self.inputs[node]) else -1
 
     def _watch(self, i: int, rule: str, nodes: tuple[int, ...], n: int = 0) -> int:
         gate = self._gate(i, rule, len(nodes), n)
@@ -271,6 +281,10 @@ class Tables:
         if graph is None:
             graph = self.graphs[flow, block] = Graph(self.flow(flow), flow, block)
         return graph
+
+    def body_of_run(self) -> Graph:
+        """What a run of the plan begins with."""
+        return self.graphs.get(("", 0)) or self.graph("", 0)
 
     def body(self, graph: Graph, node: EachNode) -> TaskNode:
         """The one task of a simple `each`."""

@@ -20,6 +20,10 @@ class Marks:
         while (oldest := next(iter(self._at.items())))[1] + keep_ms < now:
             del self._at[oldest[0]]
 
+    def __bool__(self) -> bool:
+        """There are any."""
+        return bool(self._at)
+
     def take(self, run: str) -> bool:
         """The run has come: was it cancelled?"""
         return bool(self._at) and self._at.pop(run, None) is not None

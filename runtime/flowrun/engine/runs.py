@@ -14,7 +14,7 @@ from .flows import ArgumentError, cancel_flow, open_flow, parameters
 from .past import digest_of
 from .state import CANCELLED, EXPIRED, FAILED, Outcome, Run, Timer, entered
 
-__all__ = ["cancel", "end", "expire", "permitted", "submit"]
+__all__ = ["cancel", "end", "expire", "new_run", "permitted", "submit"]
 
 _CANCELLED = Failure(type="Cancelled", message="it was cancelled before it began", retryable=False)
 _EXPIRED = Failure(type="Expired", message="it had not begun by the time at which it expires", retryable=False)
@@ -26,6 +26,18 @@ def submit(core: Core, event: Submit, seq: int) -> None:
     if core.is_live(event.run) or core.past.has(mark):
         core.ignore(_again(core, event))
         return
+    run = new_run(core, event, seq, mark)
+    core.add_run(run)
+    if core.marks.take(event.run):
+        end(core, run, Outcome(CANCELLED, error=_CANCELLED))
+    elif event.expires_ms and core.now > event.expires_ms:
+        expire(core, run)
+    else:
+        _admit(core, run)
+
+
+def new_run(core: Core, event: Submit, seq: int, mark: bytes) -> Run:
+    """A run that has not begun."""
     tables = core.tables.get(event.plan)
     run = Run(
         event.run, mark, tables, event.plan, seq, core.now, event.trigger, event.client, event.priority, bool(event.key)
@@ -35,13 +47,7 @@ def submit(core: Core, event: Submit, seq: int) -> None:
         run.digest = _digest(event)
     if tables is not None:
         run.flow = tables.plan.flow
-    core.add_run(run)
-    if core.marks.take(event.run):
-        end(core, run, Outcome(CANCELLED, error=_CANCELLED))
-    elif event.expires_ms and core.now > event.expires_ms:
-        expire(core, run)
-    else:
-        _admit(core, run)
+    return run
 
 
 def _again(core: Core, event: Submit) -> str:

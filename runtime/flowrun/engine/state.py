@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
-from flowrun.messages import Failure, Terms
+from flowrun.messages import Failure, Submit, Terms
 
 from .graph import Graph, Tables
 from .node_states import (
@@ -281,9 +281,12 @@ def put_seconds(scope: Scope, node: int, seconds: bytes) -> None:
 
 def seconds_of(scope: Scope, node: int) -> float | None:
     """How long the node's last attempt took; None if that is not known."""
-    if scope.seconds is None:
-        return None
-    seconds: float = _SECONDS.unpack_from(scope.seconds, 4 * node)[0]
+    return None if scope.seconds is None else rounded(scope.seconds, 4 * node)
+
+
+def rounded(data: bytes | bytearray, at: int = 0) -> float | None:
+    """Seconds that are packed as float32 little-endian; None for NaN."""
+    seconds: float = _SECONDS.unpack_from(data, at)[0]
     return None if seconds != seconds else round(seconds, 6)
 
 
@@ -345,3 +348,19 @@ class Run(msgspec.Struct, eq=False):
     def graph(self, flow: str, block: int) -> Graph:
         assert self.tables is not None, "a run without a plan has no scopes"
         return self.tables.graphs.get((flow, block)) or self.tables.graph(flow, block)
+
+
+class Single(msgspec.Struct, eq=False, gc=False):
+    """A run of one task of which nothing but its submission is known, or its result, too (see `single`)."""
+
+    event: Submit
+    tables: Tables
+    #: as a run has them
+    seq: int
+    submitted_ms: int
+    mark: bytes
+    #: None: it has not ended
+    value: bytes | None = None
+    #: as an outcome has them
+    seconds: bytes = b""
+    ended_ms: int = 0

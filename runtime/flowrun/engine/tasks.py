@@ -44,8 +44,8 @@ from .state import (
 __all__ = [
     "MAX_CRASHES", "WORKER_DIED",
     "deadline_failure", "deadline_passed", "delay", "dispatch", "expire_waiting", "expiry_failure", "fail_attempt",
-    "grant", "lose", "permitted", "priority_of", "ready", "retry_due", "skip", "start", "succeed", "take_outcome",
-    "withdraw",
+    "grant", "is_whole", "lose", "own_priority", "permitted", "priority_of", "ready", "retry_due", "skip", "start",
+    "succeed", "take_outcome", "withdraw",
 ]  # fmt: skip
 
 #: an expression may be evaluated again when its worker died
@@ -163,7 +163,7 @@ def ready(scope: Scope, node: int, then: tuple[Then, ...]) -> Ready:
         run.plan,
         graph.flow,
         graph.lanes[node],
-        settings.priority if run.priority is None else priority_of(run, settings),
+        settings.priority if run.priority is None else own_priority(run.priority, settings),
         run.seq,
         attempt is not None and attempt.alone,
         None if scope.parent < 0 else index_of(scope),
@@ -175,7 +175,12 @@ def ready(scope: Scope, node: int, then: tuple[Then, ...]) -> Ready:
 
 def priority_of(run: Run, settings: StepSettings) -> int:
     """A step's own priority; of one that sets none, its run's."""
-    return settings.priority if run.priority is None or settings.priority != _PLAIN_PRIORITY else run.priority
+    return own_priority(run.priority, settings)
+
+
+def own_priority(of_run: int | None, settings: StepSettings) -> int:
+    """The same, by what the run was submitted with."""
+    return settings.priority if of_run is None or settings.priority != _PLAIN_PRIORITY else of_run
 
 
 def _expires_ms(scope: Scope, node: int) -> int:
@@ -233,7 +238,7 @@ def take_outcome(core: Core, scope: Scope, node: int, bundle: str, outcome: Outc
 
 def _take_value(core: Core, scope: Scope, node: int, value: bytes) -> None:
     """An attempt succeeded."""
-    if not _is_whole(value):
+    if not is_whole(value):
         fail_attempt(core, scope, node, _DAMAGED)
     elif type(scope.graph.nodes[node]) in _OPENED:
         # its arguments, or its source
@@ -244,7 +249,7 @@ def _take_value(core: Core, scope: Scope, node: int, value: bytes) -> None:
         succeed(core, scope, node, value)
 
 
-def _is_whole(value: bytes) -> bool:
+def is_whole(value: bytes) -> bool:
     """The bytes are exactly one value."""
     try:
         _raw.decode(value)

@@ -48,19 +48,14 @@ def summaries(core: Core, run: str = "", flow: str = "", limit: int = 100) -> tu
     if run:
         found = [known] if (known := core.peek(run)) else []
     elif flow:
-        found = [known for name in _ids(core) if (known := core.peek(name)) and known.flow == flow]
+        found = [known for name in core.living() if (known := core.peek(name)) and known.flow == flow]
     else:
-        newest = sorted(_ids(core), reverse=True)[:limit]  # ids sort by the time at which they were made
+        newest = sorted(core.living(), reverse=True)[:limit]  # ids sort by the time at which they were made
         found = [known for name in newest if (known := core.peek(name))]
     living = [known for known in found if not known.ended]
     living.sort(key=lambda known: known.submitted_ms, reverse=True)
-    total = len(living) if run or flow else len(core.runs) + len(core.frozen)
+    total = len(living) if run or flow else len(core.living())
     return total, [_summary(known) for known in living[:limit]]
-
-
-def _ids(core: Core) -> Iterator[str]:
-    yield from core.runs
-    yield from core.frozen
 
 
 def _summary(run: Run) -> RunSummary:
