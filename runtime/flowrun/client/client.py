@@ -42,12 +42,12 @@ from .errors import UnknownRun
 from .events import RunEvents, run_lines
 from .mailbox import Mailbox
 from .options import OPTIONS, Options
-from .outbox import Blobs, Outbox
+from .outbox import Outbox
 from .questions import Questions
 from .results import plain_value
 from .run import Run
 from .status import RunList, RunStatus
-from .stored import Stored
+from .stored import Blobs, Stored
 from .tasks import TaskSpec, spec_of
 from .waits import Waits
 

@@ -13,7 +13,7 @@ import logging
 import math
 import secrets
 from collections import deque
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
 from flowrun.errors import FlowError
@@ -24,13 +24,11 @@ from flowrun.transport import Transport
 
 from .clock import Clock
 from .errors import Busy
-from .stored import Stored
+from .stored import Blobs, Stored
 
-__all__ = ["Blobs", "Letter", "Outbox"]
+__all__ = ["Letter", "Outbox"]
 
 T = TypeVar("T")
-#: what is to be stored, by digest
-Blobs = Sequence[tuple[str, bytes]]
 
 log = logging.getLogger("flow.client")
 

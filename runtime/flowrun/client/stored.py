@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from flowrun.transport import Transport
 
-__all__ = ["Stored"]
+__all__ = ["Blobs", "Stored"]
+
+#: what a submission refers to: digests, and the bytes
+Blobs = Sequence[tuple[str, bytes]]
 
 #: a blob is put again after this time, in seconds: not later than blobs are renewed
 _RENEWAL = 1800.0

@@ -25,6 +25,7 @@ from flowrun.operator import NAMED, POSITIONAL, Context, settings_of
 from flowrun.parameters import ArgumentError, encode_argument, join_arguments
 
 from .annotations import is_plain, plain_types, type_of
+from .stored import Blobs
 from .task_settings import TaskSettings, read_settings
 
 __all__ = ["Shape", "TaskSpec", "spec_of"]
@@ -44,13 +45,15 @@ class Shape:
         self.data = plans.encode(plan)
         self.digest = plans.digest(self.data)
         self._kinds = kinds
-        self._parts = [(name, plain_types(kind)) for name, kind in kinds.items()]
+        #: of each argument: its place, its name, and the types of objects that travel as they are
+        self._parts = [(place, name, plain_types(kind)) for place, (name, kind) in enumerate(kinds.items())]
 
-    def encode(self, given: Sequence[Any]) -> tuple[bytes, list[tuple[str, bytes]]]:
+    def encode(self, given: Sequence[Any]) -> tuple[bytes, Blobs]:
         """The `args` of a submission, and the blobs that it refers to; `given` in the order of the names. Raises
         ArgumentError."""
         found = {}
-        for (name, plain), value in zip(self._parts, given, strict=True):
+        for place, name, plain in self._parts:
+            value = given[place]
             if type(value) not in plain:
                 return self._encode_each(given)
             found[name] = value
@@ -58,9 +61,9 @@ class Shape:
             data = _encode(found)
         except (OverflowError, ValueError):  # told with the argument's name
             return self._encode_each(given)
-        return (data, []) if len(data) <= values.INLINE_LIMIT else self._encode_each(given)
+        return (data, ()) if len(data) <= values.INLINE_LIMIT else self._encode_each(given)
 
-    def _encode_each(self, given: Sequence[Any]) -> tuple[bytes, list[tuple[str, bytes]]]:
+    def _encode_each(self, given: Sequence[Any]) -> tuple[bytes, Blobs]:
         pairs = zip(self.names, given, strict=True)
         return join_arguments([(name, encode_argument(name, value, self._kinds[name])) for name, value in pairs])
 
@@ -84,11 +87,16 @@ class TaskSpec:
             name for name, param in (self._params or {}).items() if param.kind is not param.KEYWORD_ONLY
         )
         self._shapes: dict[tuple[str, ...], Shape] = {}
+        #: those of calls that name no argument, by the number of arguments
+        self._unnamed: dict[int, Shape] = {}
         if settings.key is not None and (self._params is None or settings.key not in self._params):
             raise ArgumentError(f"`{self.name}` has no parameter `{settings.key}` that could be its concurrency's key")
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Shape, Sequence[Any]]:
         """The shape of a call, and its arguments in the shape's order. Raises ArgumentError."""
+        known = None if kwargs else self._unnamed.get(len(args))
+        if known is not None:
+            return known, args
         if self._params is None:
             return self._shape((POSITIONAL, NAMED), _OPEN), (list(args), kwargs)
         names = self._positional[: len(args)]
@@ -98,6 +106,8 @@ class TaskSpec:
         if shape is None:
             self._refuse_missing(names)
             shape = self._shape(names, {name: self._kinds[name] for name in names})
+        if not kwargs:
+            self._unnamed[len(args)] = shape
         return shape, args
 
     def _with_named(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], tuple[str, ...]]:

@@ -28,7 +28,7 @@ def plan_of(task: Any, *args: Any, **kwargs: Any) -> Plan:
 def encoded(task: Any, *args: Any, **kwargs: Any) -> Any:
     shape, given = spec_of(task, {}).call(args, kwargs)
     data, blobs = shape.encode(given)
-    assert blobs == []
+    assert not blobs
     return msgspec.msgpack.decode(data)
 
 
