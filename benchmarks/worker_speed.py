@@ -3,8 +3,8 @@
     python benchmarks/worker_speed.py [--items 200] [--bundles 200] [--kind process]
 
 A real worker process on an own nats-server. The benchmark is its coordinator: it dispatches bundles and reads results.
-CPU is that of the worker process and its executors together, from /proc. The round trip is from the dispatch to the
-moment when the results are read; the floor is the same two hops without a worker in between.
+CPU is that of the worker process (the agent) and of its executors, from /proc. The round trip is from the dispatch to
+the moment when the results are read; the floor is the same two hops without a worker in between.
 """
 
 from __future__ import annotations
@@ -102,15 +102,12 @@ async def leader(kind: str) -> AsyncIterator[tuple[Leader, Supervisor, NatsTrans
         await server.stop()
 
 
-def cpu_seconds(pid: int) -> float:
-    """Of a process and its children."""
-    total, waiting = 0.0, [pid]
-    while waiting:
-        one = waiting.pop()
-        fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
-        total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-        waiting += map(int, Path(f"/proc/{one}/task/{one}/children").read_text().split())
-    return total
+def cpu_seconds(pid: int) -> tuple[float, float]:
+    """Of a process, and of its children."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    children = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    return own, sum(map(sum, map(cpu_seconds, children)))
 
 
 async def throughput(kind: str, items: int, bundles: int) -> None:
@@ -133,10 +130,11 @@ async def throughput(kind: str, items: int, bundles: int) -> None:
 
         await send()
         await lead.until(done + items * bundles)
-        seconds, cpu = time.perf_counter() - began, cpu_seconds(worker.pid) - before
+        seconds, after = time.perf_counter() - began, cpu_seconds(worker.pid)
         units = items * bundles
+        agent, executor = ((now - then) / units * 1e6 for then, now in zip(before, after, strict=True))
         print(f"{kind:8} {bundles} bundles of {items}: {units / seconds:,.0f} units/s, "
-              f"{cpu / units * 1e6:.1f} µs CPU of worker and executor a unit")  # fmt: skip
+              f"CPU of a unit: {agent:.2f} µs in the agent, {executor:.2f} µs in the executor")  # fmt: skip
 
 
 async def round_trip(kind: str, rounds: int) -> None:

@@ -1,13 +1,14 @@
 """Arguments of a task call, from the values of the node's inputs: of the declared types, whatever they come from.
 
 An argument that is an input as it is is decoded from the input's bytes as the parameter's type. A constant is made
-once. Anything else is evaluated, and the result held against the parameter's type.
+once. Anything else is evaluated, and the result held against the parameter's type. Of most calls every argument is an
+input as it is (`passed_inputs`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowc.plan import Expr, Plan, TaskNode
 from flowc.types import Type
@@ -16,8 +17,9 @@ from flowrun import expr, values
 
 from .connections import secret
 from .failures import TaskFailed, mismatch
+from .plain_values import reader
 
-__all__ = ["Getter", "Inputs", "argument_getters"]
+__all__ = ["Getter", "Inputs", "PassedInput", "argument_getters", "passed_inputs"]
 
 
 class Inputs(Sequence[Any]):
@@ -59,7 +61,7 @@ def _getter(name: str, value: Expr, kind: Type, producers: Sequence[str]) -> Get
     if value[0] == "secret":
         return lambda inputs: secret(value[1])
     if value[0] == "in":
-        return _input_getter(name, value[1], kind, producers[value[1]])
+        return _input_getter(PassedInput(name, value[1], reader(kind), producers[value[1]]))
     if value[0] == "lit":
         constant = values.decode(values.encode(value[1]), kind, _nothing_stored)
         return lambda inputs: constant
@@ -76,14 +78,38 @@ def _getter(name: str, value: Expr, kind: Type, producers: Sequence[str]) -> Get
     return evaluated
 
 
-def _input_getter(name: str, i: int, kind: Type, producer: str) -> Getter:
-    source = f", which comes from `{producer}`" if producer else ""
+class PassedInput(NamedTuple):
+    """An argument that is an input as it is."""
 
+    #: the argument's
+    name: str
+    #: the input
+    at: int
+    #: gives the object from the input's bytes, as `values.decode` does
+    read: Callable[[bytes, values.Fetch], Any]
+    #: name of the step that gives the input, or ""
+    producer: str
+
+    def misfit(self, error: values.TypeMismatch) -> TaskFailed:
+        """What becomes of a call whose input does not have the parameter's type."""
+        source = f", which comes from `{self.producer}`" if self.producer else ""
+        return TaskFailed(mismatch(f"the argument `{self.name}`{source}: {error}"))
+
+
+def passed_inputs(plan: Plan, node: TaskNode, producers: Sequence[str]) -> list[PassedInput] | None:
+    """The arguments of a call, if all are inputs as they are."""
+    if any(value[0] != "in" for _, value in node.args):
+        return None
+    kinds = {param.name: plan.types[param.type] for param in plan.tasks[node.task].params}
+    return [PassedInput(name, value[1], reader(kinds[name]), producers[value[1]]) for name, value in node.args]
+
+
+def _input_getter(passed: PassedInput) -> Getter:
     def decoded(inputs: Inputs) -> Any:
         try:
-            return values.decode(inputs.data[i], kind, inputs.fetch)
+            return passed.read(inputs.data[passed.at], inputs.fetch)
         except values.TypeMismatch as error:
-            raise TaskFailed(mismatch(f"the argument `{name}`{source}: {error}")) from None
+            raise passed.misfit(error) from None
 
     return decoded
 

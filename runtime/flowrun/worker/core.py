@@ -46,6 +46,8 @@ class Core:
         self.link, self.tokens, self.memory = link, tokens, memory
         self.executions = Executions(root, _AgentBlobs(self))
         self.writers: list[LogWriter] = []
+        #: tokens of units that wrote something to them
+        self._spoke: set[int] = set()
         #: bundles that came; tokens come in order, so those before the one that came last are dropped
         self._jobs: deque[Units] = deque()
         #: the token after the last one that is known
@@ -91,11 +93,15 @@ class Core:
 
     def find(self, token: int) -> tuple[Bundle, WorkItem, int]:
         """The bundle and the item of a token whose job came, and its place in the item."""
+        units = self.units_of(token)
+        return units.bundle, *units.find(token)
+
+    def units_of(self, token: int) -> Units:
+        """The bundle of a token whose job came."""
         while token >= self._jobs[0].end:
             self._jobs.popleft()
             self.dropped.clear()
-        units = self._jobs[0]
-        return units.bundle, *units.find(token)
+        return self._jobs[0]
 
     def next_of_chain(self, bundle: Bundle, item: WorkItem, payloads: list[bytes]) -> tuple[WorkItem, str]:
         """The follower that comes after so many results, and the digest of its plan."""
@@ -109,15 +115,20 @@ class Core:
         """Writes a result. Times are those of time.monotonic()."""
         if os.getpid() != self._pid:
             os._exit(0)  # the task forked, and this is the child coming back from it
-        for writer in self.writers:
-            writer.end_attempt(token)
+        if token in self._spoke:
+            self._end_output(token)
         with self._writing:
             while not self.memory.write(token, ended.state, started + self._shift, now - started, ended.payload):
                 self.ring()
                 time.sleep(0.001)
             self._unrung = self._unrung or now
-            if now - min(started, self._unrung) > BELL_EVERY:
+            if now - started > BELL_EVERY or now - self._unrung > BELL_EVERY:
                 self.ring()
+
+    def _end_output(self, token: int) -> None:
+        self._spoke.discard(token)
+        for writer in self.writers:
+            writer.end_attempt(token)
 
     def ring(self) -> None:
         """Tells the agent that there are results, if there are."""
@@ -129,8 +140,10 @@ class Core:
         self.link.send(Log(token, stream, text))
 
     def speaker(self) -> int:
-        """The token of the unit that writes."""
-        return speaking.get(self.latest)
+        """The token of the unit that writes something now."""
+        token = speaking.get(self.latest)
+        self._spoke.add(token)
+        return token
 
     def request_number(self) -> int:
         self._requests += 1

@@ -3,7 +3,7 @@
 `Executions.prepare(item, digest)` takes a work item apart once, with what is known of its node already, and gives a
 `Prepared`. Its `begin(index)` runs one unit and gives what the task returned, maybe an awaitable; its `end(value)`
 checks and encodes that. `run` puts both together for a caller who can block. Whatever goes wrong becomes the unit's
-`Ended`, never an exception.
+`Ended`, never an exception. Most items of a step that is known need no preparation: `Executions.quick`.
 """
 
 from __future__ import annotations
@@ -14,40 +14,21 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-import msgspec
 from flowc import plan as plans
 from flowc.types import Optional, Type
 
 from flowrun import expr, values, wire
 from flowrun.messages import WorkItem
-from flowrun.operator import Skip
 
 from .arguments import Inputs
-from .failures import from_exception, pack_failure
+from .ended import NOTHING_RETURNED, Blobs, Ended, ended_by, stored, success
 from .functions import Functions
-from .logs import Mask
+from .quick_call import QuickCall
 from .ranges import item_parts, source_items
-from .shared import FAILED, SKIPPED, SUCCESS
-from .task_step import TaskStep, task_step
+from .shared import SUCCESS
+from .task_step import TaskStep, quick_call, task_step
 
 __all__ = ["Blobs", "Ended", "Executions", "Prepared", "ended_by", "run"]
-
-
-class Ended(msgspec.Struct, frozen=True):
-    """How a unit ended."""
-
-    #: as `shared` has them: SUCCESS, FAILED, SKIPPED, EXPIRED, NOT_RUN
-    state: int
-    #: the value's bytes; FAILED: a packed Failure
-    payload: bytes
-
-
-class Blobs(Protocol):
-    """Where large values are. Both raise FlowError."""
-
-    def get(self, digest: str) -> bytes: ...
-
-    def put(self, digest: str, data: bytes) -> None: ...
 
 
 class Prepared(Protocol):
@@ -84,15 +65,6 @@ def run(prepared: Prepared, index: int, wait: Callable[[Any], Any]) -> Ended:
         return ended_by(error)
 
 
-def ended_by(error: BaseException) -> Ended:
-    """The end of a unit that raised."""
-    if isinstance(error, Skip):
-        return Ended(SKIPPED, wire.NULL)
-    failure, mask = from_exception(error), Mask()
-    failure = msgspec.structs.replace(failure, message=mask(failure.message), detail=mask(failure.detail))
-    return Ended(FAILED, pack_failure(failure))
-
-
 _NOTHING = nullcontext()
 
 
@@ -122,7 +94,7 @@ class Executions:
     def __init__(self, root: Path, blobs: Blobs) -> None:
         self._functions = Functions(root)
         self._root = root
-        self._blobs = blobs
+        self.blobs = blobs
         self._plans: dict[str, _PlanInUse] = {}
 
     def add(self, digest: str, data: bytes) -> None:
@@ -132,9 +104,15 @@ class Executions:
         while len(self._plans) > self.ROOM:
             del self._plans[next(iter(self._plans))]
 
+    def quick(self, item: WorkItem, digest: str) -> QuickCall | None:
+        """What runs an item that needs no preparation, once another one of its step was prepared."""
+        plan = self._plans.get(digest)
+        step = None if plan is None else plan.steps.get((item.flow, item.block, item.node))
+        return None if step is None else step.quick
+
     def prepare(self, item: WorkItem, digest: str, blobs: Blobs | None = None) -> Prepared:
         """Never raises: what is wrong becomes the failure of each unit. `blobs`: another store than the usual one."""
-        blobs = blobs or self._blobs
+        blobs = blobs or self.blobs
         try:
             found = self._plans[digest]
             step = found.steps.get((item.flow, item.block, item.node))
@@ -148,7 +126,8 @@ class Executions:
                 return _Expression(node, plan.types[node.type], inputs, blobs)
             if isinstance(node, plans.TaskNode):
                 task = self._task(found, plan, item.flow, item.block, item.node)
-                found.steps[item.flow, item.block, item.node] = _Step(task, types)
+                quick = quick_call(task, plan, item.block, item.node, self._functions)
+                found.steps[item.flow, item.block, item.node] = _Step(task, types, quick)
                 return _Call(task, item, inputs, blobs)
             if isinstance(node, plans.ChildNode):
                 return _Arguments(node, inputs, blobs)
@@ -186,6 +165,7 @@ class _Step(NamedTuple):
     task: TaskStep
     #: of its inputs
     types: list[Type]
+    quick: QuickCall | None
 
 
 class _PlanInUse:
@@ -238,7 +218,7 @@ class _Expression(_Quick):
         return expr.evaluate(self._value, expr.Env(self._inputs))
 
     def end(self, value: Any) -> Ended:
-        return _success(values.check(value, self._kind), self._blobs)
+        return success(values.check(value, self._kind), self._blobs)
 
 
 class _Source(_Quick):
@@ -253,7 +233,7 @@ class _Source(_Quick):
         return source_items(self._node, self._inputs)
 
     def end(self, value: Any) -> Ended:
-        return _success(value, self._blobs)
+        return success(value, self._blobs)
 
 
 class _Arguments(_Quick):
@@ -273,7 +253,7 @@ class _Arguments(_Quick):
         return values.encode(expr.evaluate(value, expr.Env(self._inputs)))
 
     def end(self, value: Any) -> Ended:
-        return Ended(SUCCESS, wire.make_map([(name, _stored(data, self._blobs)) for name, data in value]))
+        return Ended(SUCCESS, wire.make_map([(name, stored(data, self._blobs)) for name, data in value]))
 
 
 class _Call:
@@ -301,8 +281,8 @@ class _Call:
 
     def end(self, value: Any) -> Ended:
         if self._task.returns is None:
-            return _NOTHING_RETURNED
-        return _success(self._task.checked(value), self._blobs)
+            return NOTHING_RETURNED
+        return success(self._task.checked(value), self._blobs)
 
 
 class _RangeCall(_Call):
@@ -319,16 +299,3 @@ class _RangeCall(_Call):
 
 
 _NO_INPUTS = Inputs((), (), lambda digest: b"")
-_NOTHING_RETURNED = Ended(SUCCESS, wire.NULL)
-
-
-def _success(data: bytes, blobs: Blobs) -> Ended:
-    return Ended(SUCCESS, _stored(data, blobs))
-
-
-def _stored(data: bytes, blobs: Blobs) -> bytes:
-    """What travels for a value: a large one is stored, and a reference stands for it."""
-    data, stored = wire.externalise(data)
-    if stored is not None:
-        blobs.put(*stored)
-    return data

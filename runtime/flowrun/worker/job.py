@@ -31,6 +31,7 @@ _LARGE = 128 * 1024
 _State = Literal["success", "failed", "skipped", "returned", "expired"]
 _SECONDS = struct.Struct("<f")
 _NULL = b"\xc0"
+_MISSING = object()
 
 
 class Unit(msgspec.Struct, frozen=True):
@@ -91,31 +92,48 @@ class Job:
 
     def ended(self, results: Iterable[UnitResult]) -> None:
         """Units that the executor finished."""
-        pending, plain = self.pending, not self.units.chains
+        pending, plain = self.pending, self.units.plain
+        seconds, count = 0.0, 0
         for result in results:
             token = result.token
-            if token not in pending:
+            if pending.pop(token, _MISSING) is _MISSING:
                 continue  # it was given up at the moment when it ended
-            del pending[token]
             self.last_ended = token
-            self.seconds += result.seconds
-            self.count += 1
-            if result.state == SUCCESS:
-                self._add(token, "success", result.payload, None, result.started, result.seconds)
-                continue
-            if result.state == NOT_RUN:
-                pending[token] = None
-                self._return([token])
-            elif result.state == SKIPPED:
-                self._add(token, "skipped", _NULL, None, result.started, result.seconds)
-            elif result.state == EXPIRED:
-                self._add(token, "expired", _NULL, None, result.started, result.seconds)
+            seconds += result.seconds
+            count += 1
+            if plain and result.state == SUCCESS:
+                self._succeeded(self.units.items[token - self.base], result)
             else:
-                failure = unpack_failure(result.payload)
-                self._add(token, "failed", _NULL, failure, result.started, result.seconds)
-            if not plain:
-                self._drop_rest(token)
+                self._ended(token, result)
+        self.seconds += seconds
+        self.count += count
         self._changed(self)
+
+    def _succeeded(self, item: WorkItem, result: UnitResult) -> None:
+        """A unit that is an item by itself: what `_add` does, for most units end here."""
+        value = result.payload
+        outcome = Outcome(
+            item.run, item.scope, item.node, item.attempt, "success", value, None,
+            int(result.started * 1000), _SECONDS.pack(result.seconds),
+        )  # fmt: skip
+        self._outcomes.append(outcome)
+        self.size += 64 + len(value)
+
+    def _ended(self, token: int, result: UnitResult) -> None:
+        if result.state == SUCCESS:
+            self._add(token, "success", result.payload, None, result.started, result.seconds)
+            return
+        if result.state == NOT_RUN:
+            self.pending[token] = None
+            self._return([token])
+        elif result.state == SKIPPED:
+            self._add(token, "skipped", _NULL, None, result.started, result.seconds)
+        elif result.state == EXPIRED:
+            self._add(token, "expired", _NULL, None, result.started, result.seconds)
+        else:
+            failure = unpack_failure(result.payload)
+            self._add(token, "failed", _NULL, failure, result.started, result.seconds)
+        self._drop_rest(token)
 
     def fail(self, token: int, failure: Failure, started: float, seconds: float) -> None:
         """A unit that the executor will not finish. `started`: seconds since 1970."""
@@ -164,23 +182,43 @@ class Job:
         """Units by step; a follower counts as its predecessor."""
         if self._steps is None:
             self._steps = counts = Counter[StepKey]()
-            for item in self.bundle.items:
-                units = item.last - item.first if item.first >= 0 else 1 + len(item.then)
+            for item, units in self._alike():
                 counts[step_key(item, self.bundle.plans)] += units
         return self._steps
 
     def settings(self) -> list[StepSettings]:
         """Of the steps that its items call, without repeats."""
         if self._all_settings is None:
-            firsts = {(i.plan, i.flow, i.block, i.node, i.first >= 0): i for i in self.bundle.items}
+            items = [item for item, _ in self._alike()]
+            firsts = {(i.plan, i.flow, i.block, i.node, i.first >= 0): i for i in items}
             firsts |= {
                 (i.plan, i.flow, i.block, then.node, False): follower(i, place)
-                for i in self.bundle.items
+                for i in items
                 for place, then in enumerate(i.then, 1)
             }
             found = [step_of(item, self._plans[item.plan])[1] for item in firsts.values()]
             self._all_settings = [settings for settings in found if settings is not None]
         return self._all_settings
+
+    def _alike(self) -> list[tuple[WorkItem, int]]:
+        """Items and how many units they are; one stands for its neighbours that differ from it in nothing that says
+        which steps are called."""
+        items = self.bundle.items
+        if not self.units.plain:
+            return [(i, i.last - i.first if i.first >= 0 else 1 + len(i.then)) for i in items]
+        firsts: list[int] = []
+        last: WorkItem | None = None
+        for at, item in enumerate(items):
+            if (
+                last is None
+                or item.node != last.node
+                or item.block != last.block
+                or item.flow != last.flow
+                or item.plan != last.plan
+            ):
+                firsts.append(at)
+                last = item
+        return [(items[at], end - at) for at, end in zip(firsts, [*firsts[1:], len(items)], strict=True)]
 
     def orphans(self) -> list[int]:
         """Pending followers whose predecessor has ended: only the executor that ended it has its value."""

@@ -14,7 +14,7 @@ from flowrun.operator import NAMED, POSITIONAL, Context
 from .failures import TaskFailed, mismatch
 from .functions import Function, Functions
 
-__all__ = ["Operate", "operator_of"]
+__all__ = ["Operate", "operator_of", "plain_function"]
 
 #: runs the task on its arguments; the second gives the facts of the attempt. Gives the value, maybe an awaitable
 Operate = Callable[[Mapping[str, Any], Callable[[], Context]], Any]
@@ -34,10 +34,23 @@ def operator_of(task: TaskDef, returns: Type | None, functions: Functions, root:
     return sql_operator(task, returns, root), True
 
 
+def plain_function(task: TaskDef, functions: Functions) -> Function | None:
+    """The function, if it is called with the task's arguments by their names and nothing else. Raises as
+    `operator_of`."""
+    if task.operator != "python" or _is_open(task):
+        return None
+    function = functions.get(task.target)
+    return function if function.context is None else None
+
+
+def _is_open(task: TaskDef) -> bool:
+    return [param.name for param in task.params] == [POSITIONAL, NAMED]
+
+
 def _python(task: TaskDef, functions: Functions) -> tuple[Operate, bool]:
     function = functions.get(task.target)
     call, context = function.call, function.context
-    if [param.name for param in task.params] == [POSITIONAL, NAMED]:
+    if _is_open(task):
         return _open(function), not function.is_async
 
     def operate(args: Mapping[str, Any], facts: Callable[[], Context]) -> Any:

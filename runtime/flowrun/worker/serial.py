@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import struct
 import time
 from typing import Any
 
@@ -12,12 +13,15 @@ from flowrun.messages import WorkItem
 from flowrun.operator import SoftTimeout
 
 from .core import HAS_EXPIRED, WAS_DROPPED, Core, expired
-from .execute import Ended, Prepared, ended_by, run
+from .ended import Ended, ended_by
+from .execute import Prepared, run
+from .quick_call import QuickCall
 from .shared import SUCCESS
+from .units import Units
 
 __all__ = ["serve_serial"]
 
-_TOKEN_BYTES = 8
+_TOKEN = struct.Struct("<Q")
 
 
 def serve_serial(core: Core) -> None:
@@ -30,6 +34,9 @@ def serve_serial(core: Core) -> None:
 class _Serial:
     def __init__(self, core: Core) -> None:
         self._core = core
+        #: the bundle of the last token
+        self._units: Units | None = None
+        #: the last item that was taken apart
         self._item: WorkItem | None = None
         self._prepared: Prepared | None = None
         self._attention = 0
@@ -38,19 +45,26 @@ class _Serial:
         self._awaiting: Any = None
 
     def serve(self) -> None:
-        core, tokens = self._core, self._core.tokens
+        core, tokens, read = self._core, self._core.tokens, os.read
         while True:
             try:
-                data = os.read(tokens, _TOKEN_BYTES)
+                data = read(tokens, _TOKEN.size)
             except BlockingIOError:
                 self._idle()
                 continue
             if not data:
                 return
-            token = int.from_bytes(data, "little")
+            (token,) = _TOKEN.unpack(data)
             while token >= core.end:
                 core.read_frames()
-            self._chain(token)
+            units = self._units
+            if units is None or token >= units.end:
+                units = self._units = core.units_of(token)
+            if units.plain:
+                item = units.items[token - units.base]
+                self._unit(token, item, -1, self._prepare(item, units))
+            else:
+                self._chain(token, units)
 
     def _idle(self) -> None:
         core = self._core
@@ -62,13 +76,23 @@ class _Serial:
 
     # ---- units
 
-    def _chain(self, token: int) -> None:
+    def _prepare(self, item: WorkItem, units: Units) -> QuickCall | Prepared:
+        """What runs an item: of most, only the step matters; others are taken apart once."""
+        if item is self._item and self._prepared is not None:
+            return self._prepared
+        executions, digest = self._core.executions, units.bundle.plans[item.plan]
+        quick = executions.quick(item, digest)
+        if quick is not None:
+            self._item = self._prepared = None
+            return quick
+        self._item, self._prepared = item, executions.prepare(item, digest)
+        return self._prepared
+
+    def _chain(self, token: int, units: Units) -> None:
         """A unit, and those that follow it."""
         core = self._core
-        bundle, item, place = core.find(token)
-        if item is not self._item or self._prepared is None:
-            self._item, self._prepared = item, core.executions.prepare(item, bundle.plans[item.plan])
-        ended = self._unit(token, item, self._prepared, place if item.first >= 0 else -1)
+        item, place = units.find(token)
+        ended = self._unit(token, item, place if item.first >= 0 else -1, self._prepare(item, units))
         payloads = [ended.payload]
         for _ in item.then:
             if ended.state != SUCCESS:
@@ -78,8 +102,8 @@ class _Serial:
                 now = time.monotonic()
                 core.write(token, WAS_DROPPED, now, now)
                 return
-            following, digest = core.next_of_chain(bundle, item, payloads)
-            ended = self._unit(token, following, core.executions.prepare(following, digest), -1)
+            following, _ = core.next_of_chain(units.bundle, item, payloads)
+            ended = self._unit(token, following, -1, self._prepare(following, units))
             payloads.append(ended.payload)
 
     def _dropped(self, token: int) -> bool:
@@ -90,14 +114,19 @@ class _Serial:
         self._attention = attention
         return token in core.dropped
 
-    def _unit(self, token: int, item: WorkItem, prepared: Prepared, index: int) -> Ended:
+    def _unit(self, token: int, item: WorkItem, index: int, prepared: QuickCall | Prepared) -> Ended:
         core = self._core
         started = time.monotonic()
         core.latest = token
         core.memory.begin(0, token, started)
         try:
             self._interruptible = token
-            ended = HAS_EXPIRED if expired(item) else run(prepared, index, self._wait)
+            if item.expires_ms and expired(item):
+                ended = HAS_EXPIRED
+            elif isinstance(prepared, QuickCall):
+                ended = prepared.run(item.inputs, core.executions.blobs, self._wait)
+            else:
+                ended = run(prepared, index, self._wait)
             self._interruptible = -1
         except SoftTimeout as error:  # it came when the unit had ended and this was not noted yet
             ended = ended_by(error)

@@ -26,14 +26,18 @@ __all__ = ["EXPIRED", "FAILED", "NOT_RUN", "SKIPPED", "SUCCESS", "SharedMemory",
 #: NOT_RUN: the agent asked for that
 SUCCESS, FAILED, SKIPPED, EXPIRED, NOT_RUN = range(5)
 
-_RUNNING = struct.Struct("<Qd")
-_POSITION = struct.Struct("<Q")
+_RUNNING = struct.Struct("=Qd")
 #: token, state, started (seconds since 1970), how long (seconds), length of the payload
 _RECORD = struct.Struct("<QBdfI")
-_ATTENTION, _SOFT, _WRITTEN, _READ = 0, 8, 16, 24
+#: the same with a payload of so many bytes
+_WITH_PAYLOAD = [struct.Struct(f"<QBdfI{length}s") for length in range(65)]
+#: numbers of 8 bytes that stand before the cells
+_ATTENTION, _SOFT, _WRITTEN, _READ = range(4)
+#: the first cell, as a number of 8 bytes
+_CELL = CELLS // 8
 
 
-class UnitResult(msgspec.Struct, frozen=True):
+class UnitResult(msgspec.Struct, frozen=True, gc=False):
     """How one unit ended."""
 
     token: int
@@ -51,49 +55,60 @@ class SharedMemory:
 
     def __init__(self, fd: int) -> None:
         self._map = mmap.mmap(fd, START + CAPACITY)
+        #: what stands before the ring, as numbers: each is written, and read, as a whole
+        self._numbers = memoryview(self._map)[:START].cast("Q")
+        self._times = memoryview(self._map)[:START].cast("d")
         self._written = 0
         self._read = 0
         self._seen = 0
+        #: the executor may write up to here, as far as it knows
+        self._limit = CAPACITY
 
     # ---- the executor's side
 
     def begin(self, cell: int, token: int, now: float) -> None:
         """A unit runs; `now` is time.monotonic()."""
-        _RUNNING.pack_into(self._map, CELLS + 16 * cell, token + 1, now)
+        at = _CELL + 2 * cell
+        self._times[at + 1] = now
+        self._numbers[at] = token + 1
 
     def rest(self, cell: int) -> None:
         """Nothing runs."""
-        _RUNNING.pack_into(self._map, CELLS + 16 * cell, 0, 0.0)
+        self._numbers[_CELL + 2 * cell] = 0
 
     def attention(self) -> int:
         """Grows when there are frames that must be read before a unit of a chain begins."""
-        count: int = _POSITION.unpack_from(self._map, _ATTENTION)[0]
-        return count
+        return self._numbers[_ATTENTION]
 
     def soft(self) -> int:
         """Token of the unit that is asked to end, or -1."""
-        token: int = _POSITION.unpack_from(self._map, _SOFT)[0]
-        return token - 1
+        return self._numbers[_SOFT] - 1
 
     def write(self, token: int, state: int, started: float, seconds: float, payload: bytes) -> bool:
         """False: there is no room until the agent has read; write it again later."""
-        size = _RECORD.size + len(payload)
-        (read,) = _POSITION.unpack_from(self._map, _READ)
-        if self._written + size - read > CAPACITY:
-            return False
-        start = self._written % CAPACITY
-        if start + size <= CAPACITY:
-            at = START + start
-            _RECORD.pack_into(self._map, at, token, state, started, seconds, len(payload))
-            self._map[at + _RECORD.size : at + size] = payload
+        length = len(payload)
+        size = _RECORD.size + length
+        written = self._written + size
+        if written > self._limit:
+            self._limit = self._numbers[_READ] + CAPACITY
+            if written > self._limit:
+                return False
+        at = START + self._written % CAPACITY
+        if at + size > START + CAPACITY:
+            self._write_wrapped(_RECORD.pack(token, state, started, seconds, length) + payload)
+        elif length < len(_WITH_PAYLOAD):
+            _WITH_PAYLOAD[length].pack_into(self._map, at, token, state, started, seconds, length, payload)
         else:
-            record = _RECORD.pack(token, state, started, seconds, len(payload)) + payload
-            cut = CAPACITY - start
-            self._map[START + start : START + CAPACITY] = record[:cut]
-            self._map[START : START + size - cut] = record[cut:]
-        self._written += size
-        _POSITION.pack_into(self._map, _WRITTEN, self._written)
+            _RECORD.pack_into(self._map, at, token, state, started, seconds, length)
+            self._map[at + _RECORD.size : at + size] = payload
+        self._written = self._numbers[_WRITTEN] = written
         return True
+
+    def _write_wrapped(self, record: bytes) -> None:
+        start = self._written % CAPACITY
+        cut = CAPACITY - start
+        self._map[START + start : START + CAPACITY] = record[:cut]
+        self._map[START : START + len(record) - cut] = record[cut:]
 
     # ---- the agent's side
 
@@ -103,20 +118,19 @@ class SharedMemory:
         return [(token - 1, started) for token, started in cells if token]
 
     def ask_attention(self) -> None:
-        (count,) = _POSITION.unpack_from(self._map, _ATTENTION)
-        _POSITION.pack_into(self._map, _ATTENTION, count + 1)
+        self._numbers[_ATTENTION] += 1
 
     def ask_soft(self, token: int) -> None:
-        _POSITION.pack_into(self._map, _SOFT, token + 1)
+        self._numbers[_SOFT] = token + 1
 
     def look(self) -> list[UnitResult]:
         """Results that had been written when this was called the last time."""
-        before, (self._seen,) = self._seen, _POSITION.unpack_from(self._map, _WRITTEN)
+        before, self._seen = self._seen, self._numbers[_WRITTEN]
         return self._take(before)
 
     def take(self) -> list[UnitResult]:
         """All results; call it after a frame or the end of the executor."""
-        (self._seen,) = _POSITION.unpack_from(self._map, _WRITTEN)
+        self._seen = self._numbers[_WRITTEN]
         return self._take(self._seen)
 
     def _take(self, until: int) -> list[UnitResult]:
@@ -127,14 +141,16 @@ class SharedMemory:
         data = self._map[START + start : START + min(start + size, CAPACITY)]
         data += self._map[START : START + size - len(data)]
         results, at = [], 0
+        unpack, head = _RECORD.unpack_from, _RECORD.size
         while at < size:
-            token, state, started, seconds, length = _RECORD.unpack_from(data, at)
-            at += _RECORD.size
-            results.append(UnitResult(token, state, started, seconds, data[at : at + length]))
-            at += length
-        self._read = until
-        _POSITION.pack_into(self._map, _READ, until)
+            token, state, started, seconds, length = unpack(data, at)
+            end = at + head + length
+            results.append(UnitResult(token, state, started, seconds, data[at + head : end]))
+            at = end
+        self._read = self._numbers[_READ] = until
         return results
 
     def close(self) -> None:
+        self._numbers.release()
+        self._times.release()
         self._map.close()

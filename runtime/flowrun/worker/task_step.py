@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import GeneratorType
 from typing import Any
 
 import msgspec
 from flowc.plan import ConnectionDef, Plan, TaskNode
-from flowc.types import Type
+from flowc.types import JSON, Type
 
 from flowrun import values
 from flowrun.messages import Failure, WorkItem
 from flowrun.operator import Context
 
-from .arguments import Getter, Inputs, argument_getters
+from .arguments import Getter, Inputs, argument_getters, passed_inputs
 from .connections import connect_all
 from .failures import MAX_MESSAGE, TaskFailed, cut, mismatch
 from .functions import Functions
-from .operators import Operate, operator_of
+from .operators import Operate, operator_of, plain_function
+from .plain_values import writer
+from .quick_call import QuickCall
 
-__all__ = ["TaskStep", "task_step"]
+__all__ = ["TaskStep", "quick_call", "task_step"]
 
 
 class TaskStep(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +44,8 @@ class TaskStep(msgspec.Struct, frozen=True, kw_only=True):
     blocks: bool
     #: it has a soft time limit
     soft: bool
+    #: the result as bytes, as `values.check` gives them
+    write: Callable[[Any], bytes]
 
     def call(self, inputs: Inputs, item: WorkItem, index: int) -> Any:
         """Runs one unit (its position in a range, or -1). Raises whatever the task does."""
@@ -50,11 +54,10 @@ class TaskStep(msgspec.Struct, frozen=True, kw_only=True):
 
     def checked(self, value: Any) -> bytes:
         """A result as bytes. Raises TaskFailed when it does not have its type or cannot be stored."""
-        assert self.returns is not None
         if type(value) is GeneratorType:
             value = list(value)
         try:
-            return values.check(value, self.returns)
+            return self.write(value)
         except values.TypeMismatch as error:
             raise TaskFailed(mismatch(f"the result of `{self.name}` does not have its type: {error}")) from None
         except values.NotSerialisable as error:
@@ -92,4 +95,18 @@ def task_step(plan: Plan, block: int, at: int, functions: Functions, root: Path)
         operate=operate,
         blocks=blocks,
         soft=settings.soft_timeout_ms is not None,
+        write=writer(JSON if returns is None else returns),
     )
+
+
+def quick_call(step: TaskStep, plan: Plan, block: int, at: int, functions: Functions) -> QuickCall | None:
+    """The same step for units of which nothing but their inputs matters; None: more does."""
+    nodes = plan.blocks[block].nodes
+    node = nodes[at]
+    assert isinstance(node, TaskNode), node
+    function = plain_function(plan.tasks[node.task], functions)
+    arguments = passed_inputs(plan, node, [nodes[i.node].name for i in node.inputs])
+    if function is None or arguments is None or step.env:
+        return None
+    write = None if step.returns is None else writer(step.returns, step.checked)
+    return QuickCall(function, arguments, write)

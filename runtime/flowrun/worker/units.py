@@ -19,29 +19,36 @@ class Units:
 
     def __init__(self, bundle: Bundle, base: int) -> None:
         self.bundle = bundle
-        self.base = base
+        self.base, self.end = base, base + len(bundle.items)
+        self.items = bundle.items
+        #: the first token of each item, if there is not just one per item
         self._starts: list[int] = []
         #: some tokens are followers
         self.chains = False
-        end = base
+        #: a token per item, in their order
+        self.plain = True
         for item in bundle.items:
-            self._starts.append(end)
+            if item.first >= 0 or item.then:
+                self._count()
+                break
+
+    def _count(self) -> None:
+        self.plain, self.end = False, self.base
+        for item in self.items:
+            self._starts.append(self.end)
             if item.first >= 0:
-                end += max(0, item.last - item.first)
+                self.end += max(0, item.last - item.first)
             else:
-                end += 1 + len(item.then)
+                self.end += 1 + len(item.then)
                 self.chains = self.chains or bool(item.then)
-        self.end = end
-        #: a token per item
-        self._plain = end - base == len(bundle.items) and not any(item.first >= 0 for item in bundle.items)
 
     def find(self, token: int) -> tuple[WorkItem, int]:
         """The item that a token belongs to, and its place there: of a range, the position; of a chain, 0 is the item
         and 1, 2, … are its followers."""
-        if self._plain:
-            return self.bundle.items[token - self.base], 0
+        if self.plain:
+            return self.items[token - self.base], 0
         at = bisect.bisect_right(self._starts, token) - 1
-        item = self.bundle.items[at]
+        item = self.items[at]
         return item, token - self._starts[at] + max(0, item.first)
 
     def rest(self, token: int) -> range:
