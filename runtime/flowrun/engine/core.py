@@ -22,7 +22,7 @@ from .graph import Tables
 from .marks import Marks
 from .past import Past
 from .quotas import Quotas
-from .snapshot import head_of, pack_run, unpack_run
+from .snapshot import head_of, is_single, pack_run, unpack_run, unpack_single
 from .state import FAILED, NAMES, NULL, SUCCESS, Run, Scope, Single, Timer, entered, number_of, seconds_of
 
 __all__ = [
@@ -198,7 +198,12 @@ class Core(ABC):
     def _unpacked(self, packed: bytes) -> Run | None:
         head = head_of(packed)
         tables = self.tables.get(head.plan)
-        return None if tables is None and not head.ended else unpack_run(packed, tables)
+        if tables is None and not head.ended:
+            return None
+        if not is_single(packed):
+            return unpack_run(packed, tables)
+        found = unpack_single(packed, tables)
+        return self.unfold(found) if isinstance(found, Single) else found
 
     # ---- what happens
 

@@ -29,7 +29,7 @@ from .outcome import outcome_of
 from .past import digest_of
 from .record import pack_rows, run_record
 from .scopes import close_scope, propagate
-from .snapshot import Head, head_of, pack_run
+from .snapshot import Head, head_of, pack_run, pack_single
 from .state import CANCELLED, FLOW, GRANTED, HANDLER, ITEM, RUNNING, SUCCESS, WAITING, Run, Scope, Single, number_of
 
 __all__ = ["Engine"]
@@ -359,10 +359,10 @@ class Engine(Core):
         snapshot writes that too."""
         if self.past.owns(run):
             return self.past.pack_piece(run)
-        if run in self.frozen:
-            return self.frozen[run]
-        known = self.peek(run)
-        return pack_run(known) if known is not None else b""
+        if run in self.singles:
+            return pack_single(self.singles[run])
+        known = self.runs.get(run)
+        return pack_run(known) if known is not None else self.frozen.get(run, b"")
 
     def pack_rest(self) -> bytes:
         """The bytes of what is no run's: the clock, and every part."""

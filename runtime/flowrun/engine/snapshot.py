@@ -14,10 +14,12 @@ from typing import Any
 
 import msgspec
 
-from .graph import Tables
-from .state import GRANTED, RUNNING, Run, Scope, Timer
+from flowrun.messages import Submit
 
-__all__ = ["Head", "head_of", "pack_run", "unpack_run"]
+from .graph import Tables
+from .state import EMPTY, GRANTED, NULL, RUNNING, SUCCESS, Run, Scope, Single, Timer
+
+__all__ = ["Head", "head_of", "is_single", "pack_run", "pack_single", "unpack_run", "unpack_single"]
 
 
 class Head(msgspec.Struct, array_like=True, frozen=True):
@@ -60,6 +62,13 @@ _scope_type = _tuple(str, int, *_types(Scope, _SCOPE_FIELDS))
 #: (head, fields, scopes)
 _run_type = _tuple(*_types(Head, Head.__struct_fields__), _tuple(*_types(Run, _RUN_FIELDS)), _tuple(_scope_type, ...))
 _decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(_run_type)
+#: (head, fields)
+_single_type = _tuple(
+    *_types(Head, Head.__struct_fields__), _tuple(Submit, str, _tuple(int, int, bytes, bytes | None, bytes, int))
+)
+_single_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(_single_type)
+#: how these bytes begin: an array of so many
+_SINGLE = 0x90 + len(Head.__struct_fields__) + 1
 _run_fields = operator.attrgetter(*_RUN_FIELDS)
 _scope_fields = operator.attrgetter(*_SCOPE_FIELDS)
 
@@ -73,8 +82,32 @@ def pack_run(run: Run) -> bytes:
     return _encoder.encode((run.id, run.plan, run.state, has_work, run.timers, _run_fields(run), packed))
 
 
+def pack_single(single: Single) -> bytes:
+    """The bytes of a run of which only its submission is known, or its result, too."""
+    event, ended = single.event, single.value is not None
+    rest = (single.seq, single.submitted_ms, single.mark, single.value, single.seconds, single.ended_ms)
+    head = (event.run, event.plan, SUCCESS if ended else RUNNING, not ended, EMPTY)
+    return _encoder.encode((*head, (event, single.tables.plan.flow, rest)))
+
+
 def head_of(data: bytes) -> Head:
     return _head_decoder.decode(data)
+
+
+def is_single(data: bytes) -> bool:
+    """The bytes are of `pack_single`."""
+    return data[0] == _SINGLE
+
+
+def unpack_single(data: bytes, tables: Tables | None) -> Single | Run:
+    """What it was. `tables` as for `unpack_run`; if they cannot be had, a run of which only the outcome is known."""
+    event, flow, rest = _single_decoder.decode(data)[-1]
+    if tables is not None:
+        return Single(event, tables, *rest)
+    seq, submitted_ms, mark, value, _, ended_ms = rest
+    run = Run(event.run, mark, None, event.plan, seq, submitted_ms, event.trigger, event.client, event.priority)
+    run.flow, run.keyed, run.state, run.result, run.ended_ms = flow, bool(event.key), SUCCESS, value or NULL, ended_ms
+    return run
 
 
 def unpack_run(data: bytes, tables: Tables | None) -> Run:

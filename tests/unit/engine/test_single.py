@@ -11,6 +11,7 @@ from flowc.plan import ConcurrencyDef, Plan, RetryPolicy, StepSettings
 from flowrun import messages as m
 from flowrun import values
 from flowrun.engine import Changed, Engine
+from flowrun.engine.snapshot import pack_run
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,7 +46,15 @@ def results(*outcomes: m.Outcome) -> m.Results:
 
 
 def packed(of: Engine) -> dict[str, bytes]:
-    return {name: of.pack_run(name) for name in of.living()} | {"rest": of.pack_rest()}
+    """All of the state, as if each run had begun like all others."""
+    runs = {name: pack_run(run) for name in of.living() if (run := of.peek(name))}
+    return runs | {"rest": of.pack_rest()}
+
+
+def restored(of: Engine) -> Engine:
+    found = engine(plan(), ())
+    found.restore(of.pack_rest(), [(name, of.pack_run(name)) for name in of.take_touched()])
+    return found
 
 
 def commands(of: Engine, event: m.Event, seq: int) -> list[Any]:
@@ -86,6 +95,29 @@ def test_it_is_decided_alike(events: list[m.Event], watched: tuple[str, ...]) ->
         ]
         assert sorted(short.outstanding(), key=repr) == sorted(long.outstanding(), key=repr)
         assert short.ignored == long.ignored
+
+
+@given(_EVENTS)
+def test_it_is_restored_alike(events: list[m.Event]) -> None:
+    short = engine(plan(), ())
+    for seq, event in enumerate(events, 1):
+        short.decide(event, 1_000 + seq, seq)
+    again = restored(short)
+    assert packed(again) == packed(short)
+    assert [again.record(run) for run in sorted(again.ended())] == [short.record(run) for run in sorted(short.ended())]
+    assert sorted(again.outstanding(), key=repr) == sorted(short.outstanding(), key=repr)
+    finish = results(outcome("r0"), outcome("r1"))
+    assert commands(again, finish, 99) == commands(short, finish, 99)
+
+
+def test_of_a_plan_that_is_lost_the_result_is_known() -> None:
+    short = engine(plan(), ())
+    short.decide(submit("r0"), 1_000, 1)
+    short.decide(results(outcome("r0")), 1_001, 2)
+    again = Engine()
+    again.restore(short.pack_rest(), [("r0", short.pack_run("r0"))])
+    record = again.record("r0")
+    assert (record.state, record.result, record.flow, record.steps) == ("success", b"\x07", "test", ())
 
 
 def test_nothing_but_its_submission_and_its_result_is_kept() -> None:
