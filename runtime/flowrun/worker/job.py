@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import Literal
 
 import msgspec
@@ -92,8 +93,9 @@ class Job:
 
     def ended(self, results: Iterable[UnitResult]) -> None:
         """Units that the executor finished."""
-        pending, plain = self.pending, self.units.plain
-        seconds, count = 0.0, 0
+        pending, items, base = self.pending, self.units.items, self.base
+        plain, outcomes = self.units.plain, self._outcomes
+        seconds, count, size = 0.0, 0, 0
         for result in results:
             token = result.token
             if pending.pop(token, _MISSING) is _MISSING:
@@ -101,23 +103,21 @@ class Job:
             self.last_ended = token
             seconds += result.seconds
             count += 1
-            if plain and result.state == SUCCESS:
-                self._succeeded(self.units.items[token - self.base], result)
-            else:
+            if not plain or result.state != SUCCESS:
                 self._ended(token, result)
+                continue
+            # what `_add` does for a unit that is an item by itself: most units end here
+            item, value = items[token - base], result.payload
+            outcome = Outcome(
+                item.run, item.scope, item.node, item.attempt, "success", value, None,
+                int(result.started * 1000), _SECONDS.pack(result.seconds),
+            )  # fmt: skip
+            outcomes.append(outcome)
+            size += 64 + len(value)
         self.seconds += seconds
         self.count += count
+        self.size += size
         self._changed(self)
-
-    def _succeeded(self, item: WorkItem, result: UnitResult) -> None:
-        """A unit that is an item by itself: what `_add` does, for most units end here."""
-        value = result.payload
-        outcome = Outcome(
-            item.run, item.scope, item.node, item.attempt, "success", value, None,
-            int(result.started * 1000), _SECONDS.pack(result.seconds),
-        )  # fmt: skip
-        self._outcomes.append(outcome)
-        self.size += 64 + len(value)
 
     def _ended(self, token: int, result: UnitResult) -> None:
         if result.state == SUCCESS:
@@ -182,14 +182,14 @@ class Job:
         """Units by step; a follower counts as its predecessor."""
         if self._steps is None:
             self._steps = counts = Counter[StepKey]()
-            for item, units in self._alike():
+            for item, units in self._alike:
                 counts[step_key(item, self.bundle.plans)] += units
         return self._steps
 
     def settings(self) -> list[StepSettings]:
         """Of the steps that its items call, without repeats."""
         if self._all_settings is None:
-            items = [item for item, _ in self._alike()]
+            items = [item for item, _ in self._alike]
             firsts = {(i.plan, i.flow, i.block, i.node, i.first >= 0): i for i in items}
             firsts |= {
                 (i.plan, i.flow, i.block, then.node, False): follower(i, place)
@@ -200,10 +200,10 @@ class Job:
             self._all_settings = [settings for settings in found if settings is not None]
         return self._all_settings
 
+    @cached_property
     def _alike(self) -> list[tuple[WorkItem, int]]:
-        """Items and how many units they are; one stands for its neighbours that differ from it in nothing that says
-        which steps are called."""
-        items = self.bundle.items
+        """Items and how many units they are; one stands for its neighbours that call the same step."""
+        items = self.units.items
         if not self.units.plain:
             return [(i, i.last - i.first if i.first >= 0 else 1 + len(i.then)) for i in items]
         firsts: list[int] = []

@@ -12,6 +12,9 @@ from .frames import FrameBuffer, FromExecutor, ToExecutor, pack_frame
 
 __all__ = ["Link"]
 
+#: bytes that are read at once: for more the allocator would ask the system for memory each time
+_AT_ONCE = 1 << 16
+
 
 class Link:
     """Sends from any thread; one thread receives."""
@@ -47,7 +50,7 @@ class Link:
         return frames
 
     def _read(self) -> None:
-        data = os.read(self._fd, 1 << 18)
+        data = os.read(self._fd, _AT_ONCE)
         if not data:
             os._exit(0)
         self._frames.extend(map(self._decoder.decode, self._buffer.feed(data)))

@@ -10,10 +10,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from flowrun import values
+from flowrun.wire import INLINE_LIMIT
 
 from .arguments import PassedInput
 from .ended import NOTHING_RETURNED, Blobs, Ended, ended_by, success
 from .functions import Function
+from .shared import SUCCESS
 
 __all__ = ["QuickCall"]
 
@@ -51,6 +53,7 @@ class QuickCall:
                 value = wait(value)
             if self._write is None:
                 return NOTHING_RETURNED
-            return success(self._write(value), blobs)
+            data = self._write(value)
+            return Ended(SUCCESS, data) if len(data) <= INLINE_LIMIT else success(data, blobs)
         except BaseException as error:  # user code may raise anything, SystemExit and KeyboardInterrupt included
             return ended_by(error)

@@ -36,6 +36,9 @@ class _Serial:
         self._core = core
         #: the bundle of the last token
         self._units: Units | None = None
+        #: what runs items of the same step as this one; None: it is not known, or needs more
+        self._quick: QuickCall | None = None
+        self._like: WorkItem | None = None
         #: the last item that was taken apart
         self._item: WorkItem | None = None
         self._prepared: Prepared | None = None
@@ -60,6 +63,7 @@ class _Serial:
             units = self._units
             if units is None or token >= units.end:
                 units = self._units = core.units_of(token)
+                self._quick = self._like = None
             if units.plain:
                 item = units.items[token - units.base]
                 self._unit(token, item, -1, self._prepare(item, units))
@@ -78,13 +82,23 @@ class _Serial:
 
     def _prepare(self, item: WorkItem, units: Units) -> QuickCall | Prepared:
         """What runs an item: of most, only the step matters; others are taken apart once."""
+        like = self._like
+        if (
+            like is not None
+            and self._quick is not None
+            and item.node == like.node
+            and item.block == like.block
+            and item.flow == like.flow
+            and item.plan == like.plan
+        ):
+            return self._quick
         if item is self._item and self._prepared is not None:
             return self._prepared
         executions, digest = self._core.executions, units.bundle.plans[item.plan]
-        quick = executions.quick(item, digest)
-        if quick is not None:
+        self._quick, self._like = executions.quick(item, digest), item
+        if self._quick is not None:
             self._item = self._prepared = None
-            return quick
+            return self._quick
         self._item, self._prepared = item, executions.prepare(item, digest)
         return self._prepared
 
