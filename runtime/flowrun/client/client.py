@@ -196,7 +196,7 @@ class Client:
     def _submit(self, digest: str, data: bytes, args: bytes, blobs: Blobs, returns: Any) -> Run:
         id = self._ids.new()
         event = Submit(id, digest, args, "manual", self._mailbox.id)
-        letter = self._outbox.put(self._partition or self.partition_of(id), event, data, blobs)
+        letter = self._outbox.put(self._partition or partition_of(id, self._count), event, data, blobs)
         run = Run(self, id, letter, returns, True)
         self.waits.add(run)
         return run

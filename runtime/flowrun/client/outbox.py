@@ -102,14 +102,12 @@ class Letter:
 class _Way:
     """What goes to one partition."""
 
-    __slots__ = ("full", "last", "letters", "looked", "on_the_way", "partition")
+    __slots__ = ("full", "letters", "looked", "on_the_way", "partition")
 
     def __init__(self, partition: str) -> None:
         self.partition = partition
-        #: those that have not left
+        #: those that have not left; the last one takes more
         self.letters: deque[Letter] = deque()
-        #: the last one of them, which takes more
-        self.last: Letter | None = None
         self.on_the_way = 0
         #: when its inbox was looked at, in loop time; and whether that had no room
         self.looked = -math.inf
@@ -138,9 +136,7 @@ class Outbox:
                 "before you submit more"
             )
         way = self._ways.get(partition) or self._way(partition)
-        letter = way.last
-        if letter is None or letter.full:
-            letter = self._begin(way)
+        letter = way.letters[-1] if way.letters and not way.letters[-1].full else self._begin(way)
         size = len(event.args) + _EVENT_BYTES
         letter.events.append(event)
         letter.size += size
@@ -153,7 +149,7 @@ class Outbox:
         return letter
 
     def _begin(self, way: _Way) -> Letter:
-        letter = way.last = Letter()
+        letter = Letter()
         way.letters.append(letter)
         self._loop.call_soon(self._send, way)
         return letter
@@ -188,7 +184,6 @@ class Outbox:
     async def close(self) -> None:
         """Gives up what has not arrived."""
         for way in self._ways.values():
-            way.last = None
             while way.letters:
                 way.letters.popleft().settle(FlowError("the client was closed"))
         for task in self._tasks:
@@ -211,10 +206,7 @@ class Outbox:
     def _send(self, way: _Way) -> None:
         while way.letters and (not way.on_the_way or (way.letters[0].full and way.on_the_way < _ON_THE_WAY)):
             way.on_the_way += 1
-            letter = way.letters.popleft()
-            if not way.letters:
-                way.last = None
-            self._start(self._deliver(way, letter))
+            self._start(self._deliver(way, way.letters.popleft()))
 
     async def _deliver(self, way: _Way, letter: Letter) -> None:
         try:

@@ -84,7 +84,7 @@ class Waits:
         future: asyncio.Future[Any] = self._loop.create_future()
         if run.record is not None:
             self._give(future, run, run.record)
-        elif run.waiter is None:
+        elif run.waiter is None or run.waiter.done():  # nobody yet, or it was given up
             run.waiter = future
             self._begin(run)
         else:
@@ -165,7 +165,7 @@ class Waits:
         run.record = record
         self._waiting.pop(record.run, None)
         if run.waiter is not None:
-            if not run.waiter.done():  # it was not given up
+            if not run.waiter.done():
                 self._give(run.waiter, run, record)
             run.waiter = None
         if run.waiters is not None:

@@ -176,6 +176,18 @@ async def test_a_plan_is_put_again_before_it_may_be_collected(world: World) -> N
 
 
 @in_a_world
+async def test_a_plan_is_put_again_after_a_reconnect(world: World) -> None:
+    client = await world.client()
+    await client.submit(PLAN)
+    del world.server.blobs[digest(encode(PLAN))]
+    run = client._submit_flow(PLAN, {}, None)
+    for reconnected in client._transport.on_reconnect:
+        reconnected()
+    await run.accepted()
+    assert digest(encode(PLAN)) in world.server.blobs
+
+
+@in_a_world
 async def test_a_full_inbox_refuses_and_takes_again_later(world: World) -> None:
     client = await world.client()
     client._outbox._settings = Settings(inbox_high_water=10)
@@ -202,6 +214,9 @@ async def test_a_server_that_refuses_is_told_to_all_who_wait(world: World) -> No
     for run in runs:
         with pytest.raises(Exception, match="does not answer"):
             await run.result()
+    for told in (runs[0].result, runs[0].accepted, runs[0].wait):
+        with pytest.raises(Exception, match="does not answer"):
+            await told()
 
 
 # ---- when, and under which id ---------------------------------------------------------------------------------------
@@ -301,6 +316,46 @@ async def test_a_failed_run_raises_with_its_failure(world: World) -> None:
         await run.result()
     assert caught.value.failure == failure
     assert caught.value.__notes__ == ["Traceback …"]
+
+
+@in_a_world
+async def test_all_who_wait_for_a_run_are_told_and_each_has_a_value_of_its_own(world: World) -> None:
+    world.leader.hold = True
+    world.leader.value = lambda submit: values.encode([1, 2])
+    client = await world.client()
+    run = await client.submit_task(double, 1)
+    record, given_up, first, second = asyncio.create_task(run.wait()), run.result(), run.result(), run.result()
+    await asyncio.sleep(0.1)
+    given_up.cancel()
+    third = run.result()
+    await world.leader.end([run.id])
+    lists = [await first, await second, await third, await run.result()]
+    assert lists == [[1, 2]] * 4
+    assert len({id(found) for found in lists}) == 4
+    assert (await record).run == run.id
+    assert given_up.cancelled()
+
+
+@in_a_world
+async def test_asking_again_and_again_leaves_nothing_behind(world: World) -> None:
+    world.leader.hold = True
+    client = await world.client()
+    run = await client.submit_task(double, 1)
+    for _ in range(10):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(run.result(), 0.01)
+    assert run.waiters is None
+    await world.leader.end([run.id])
+    assert await run.result() == 1
+
+
+@in_a_world
+async def test_an_end_that_comes_before_anybody_waits_is_kept(world: World) -> None:
+    client = await world.client()
+    runs = await client.submit_many(double, range(100))
+    await asyncio.sleep(1)
+    assert [run.result().done() for run in runs] == [True] * 100
+    assert not client.waits._waiting
 
 
 @in_a_world
