@@ -278,14 +278,25 @@ class ProcessSlot:
             self._tell(self.jobs[0], results)
             return
         of: dict[Job, list[UnitResult]] = {}
-        job: Job | None = None
-        for result in results:
-            if job is None or not job.base <= result.token < job.end:
-                job = next((j for j in self.jobs if j.base <= result.token < j.end), None)
+        first = 0
+        while first < len(results):
+            last, job = self._neighbours(results, first)
             if job is not None:
-                of.setdefault(job, []).append(result)
+                of.setdefault(job, []).extend(results[first:last])
+            first = last
         for job, some in of.items():
             self._tell(job, some)
+
+    def _neighbours(self, results: list[UnitResult], first: int) -> tuple[int, Job | None]:
+        """Up to where results belong to the same job as the one at `first`, and that job."""
+        token = results[first].token
+        job = next((j for j in self.jobs if j.base <= token < j.end), None)
+        last = first + 1
+        if job is not None:
+            base, end = job.base, job.end
+            while last < len(results) and base <= results[last].token < end:
+                last += 1
+        return last, job
 
     def _tell(self, job: Job, results: list[UnitResult]) -> None:
         self._began.setdefault(job, time.monotonic())
