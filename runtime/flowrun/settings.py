@@ -37,7 +37,7 @@ class Settings:
     #: a leader renews its lease as often as this
     lease_renewal: float = 0.5
     #: a snapshot is taken after so many events, or so many bytes of events, …
-    snapshot_events: int = 50_000
+    snapshot_events: int = 100_000
     snapshot_bytes: int = 32 * 1024 * 1024
     #: … or after this time, if anything changed
     snapshot_interval: float = 30.0

@@ -74,6 +74,8 @@ class Core(ABC):
         self._touched: set[str] = set()
         self._warm: set[str] = set()
         self._cooling: set[str] = set()
+        #: runs that came since the last snapshot: of one that goes before the next, no snapshot knows
+        self._new: set[str] = set()
         #: runs that ended
         self.past = Past()
         #: cancellations of runs that have not come yet
@@ -156,10 +158,12 @@ class Core(ABC):
     def add_run(self, run: Run) -> None:
         self.runs[run.id] = run
         self._hot.add(run.id)
+        self._new.add(run.id)
 
     def add_single(self, single: Single) -> None:
         self.singles[single.event.run] = single
         self._hot.add(single.event.run)
+        self._new.add(single.event.run)
 
     def drop_run(self, run: str) -> None:
         found = self.runs.pop(run, None)
@@ -167,7 +171,12 @@ class Core(ABC):
             found.body = None  # the body refers to its run: now both go at once, without the garbage collector
         elif self.singles.pop(run, None) is None:
             self.frozen.pop(run, None)
-        self._hot.add(run)
+        if run in self._new:
+            self._new.discard(run)
+            self._hot.discard(run)
+            self._touched.discard(run)
+        else:
+            self._hot.add(run)
 
     def touch(self, run: str) -> None:
         self._hot.add(run)
@@ -192,7 +201,7 @@ class Core(ABC):
         """The runs that changed, came or went since the last call: what the next snapshot writes. Also the names of
         pieces of the past, which are written as runs are."""
         self._cool()
-        touched, self._touched = self._touched, set()
+        touched, self._touched, self._new = self._touched, set(), set()
         return sorted(touched) + self.past.take_changed()
 
     def _unpacked(self, packed: bytes) -> Run | None:
