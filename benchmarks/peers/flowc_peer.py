@@ -19,6 +19,7 @@ from client import Done, check
 from flowc.pipeline import compile_paths
 from flowc.plan import Plan
 from flowc.project import find_project
+from flowc_tasks import noop
 from flowrun.client import Client
 from flowrun.node.config import NodeConfig
 from flowrun.node.supervise import supervise
@@ -26,7 +27,6 @@ from flowrun.node.supervise import supervise
 HERE = Path(__file__).parent
 STEPS = 100
 PARTITIONS = int(os.environ.get("PEER_PARTITIONS", "1"))
-NOOP = "flowc_tasks:noop"
 
 
 def _steps(settings: Callable[[int], str]) -> str:
@@ -99,7 +99,7 @@ async def value(client: Client, flow: str, **args: Any) -> Any:
 
 def single(count: int) -> Done:
     async def once(client: Client) -> None:
-        runs = [client.submit_task_nowait(NOOP, i) for i in range(count)]
+        runs = [client.submit_task_nowait(noop, i) for i in range(count)]
         values = await asyncio.gather(*(run.result() for run in runs))
         check("single", sum(values), count * (count - 1) // 2)
 
@@ -125,7 +125,7 @@ def over_items(flow: str) -> Callable[[int], Done]:
 
 def rounds(count: int) -> Done:
     async def once(client: Client) -> None:
-        run = await client.submit_task(NOOP, 7)
+        run = await client.submit_task(noop, 7)
         check("round", await run.result(), 7)
 
     return timed(once, count)
