@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-__all__ = ["FLOWC", "Sample", "heading", "median_of", "run"]
+__all__ = ["FLOWC", "Sample", "heading", "median_of", "process_tree", "run"]
 
 FLOWC = str(Path(sys.executable).with_name("flowc"))
 
@@ -61,7 +61,7 @@ def run(command: Sequence[str], cwd: Path, *, watch_memory: bool = False) -> Sam
 
 def _watch(process: subprocess.Popen[str], peaks: dict[str, int]) -> None:
     while process.poll() is None:
-        for pid in _tree(process.pid):
+        for pid in process_tree(process.pid):
             name, size = _resident(pid)
             key = f"{name}[{pid}]"
             if size > peaks.get(key, 0):
@@ -69,7 +69,8 @@ def _watch(process: subprocess.Popen[str], peaks: dict[str, int]) -> None:
         time.sleep(0.05)
 
 
-def _tree(root: int) -> list[int]:
+def process_tree(root: int) -> list[int]:
+    """The ids of a process and of all below it."""
     found, queue = [], [root]
     while queue:
         pid = queue.pop()
