@@ -111,7 +111,7 @@ class Report:
             for outcome in all_of_them
         ]
         data = {**self._facts, "counts": self._counts, "outcomes": outcomes}
-        (folder / "versus.json").write_text(json.dumps(data, indent=1) + "\n")
+        (folder / "versus.json").write_text(json.dumps(data) + "\n")
         (folder / "versus.md").write_text(f"# This system and its peers, side by side\n\n{self.text()}\n")
         (folder / "versus.svg").write_text(chart(self._panels()))
 

@@ -136,6 +136,9 @@ def test_a_renewal_whose_answer_was_lost_is_none_of_another() -> None:
         await transport.write_entry(lease_key("0"), msgspec.msgpack.encode(lease.holder))
         await lease.renew()
         await lease.renew()
+        entry = await transport.read_entry(lease_key("0"))
+        assert entry is not None
+        assert msgspec.msgpack.decode(entry.data, type=Holder) == lease.holder
 
     run_virtual(main())
 

@@ -3,8 +3,7 @@
 All that is known of such a run follows from its submission and, later, from its result. So no more than these two is
 kept, and it begins and ends without scopes, conditions and an agenda. As soon as anything else happens to it (a
 failure, a worker's death, a cancellation, somebody who looks on) it is *unfolded*: made the run that it would be had
-it begun like all others, and from then on it is one. Packed, it
-is as short, and unfolds when it is unpacked.
+it begun like all others, and from then on it is one. Packed it is as short, and unfolds when it is unpacked.
 """
 
 from __future__ import annotations
