@@ -1,6 +1,7 @@
 """Random programs give the naive interpreter's result on the engine, on both transports.
 
-`FLOW_PROGRAMS` says how many (2,000 by default; a longer run is a separate command, see CONTRIBUTING).
+`FLOW_PROGRAMS` says how many (2,000 by default; a longer run is a separate command, see CONTRIBUTING). A program that
+fails is shown as it is; `FLOW_SHRINK=1` looks for a smaller one, which takes minutes where a run did not end.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from flowrun.nats.transport import NatsTransport
 from flowrun.server import EmbeddedServer
 from flowrun.transport import Transport
 from flowrun.values import references
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 
 from tests.reference.behaviours import TASKS
 from tests.reference.compare import differences
@@ -30,6 +31,9 @@ from tests.reference.programs import BEHAVIOURS, Source, programs
 from tests.support.node import Connect, Node, memory_server
 
 PROGRAMS = int(os.environ.get("FLOW_PROGRAMS", "2000"))
+PHASES = (Phase.generate, Phase.shrink) if os.environ.get("FLOW_SHRINK") else (Phase.generate,)
+#: seconds in which a run must have ended; in memory, of virtual time
+LIMIT = 60
 
 
 class Ran:
@@ -52,7 +56,7 @@ async def ran(node: Node, store: Transport, plan: Plan, source: Source) -> Ran:
 async def ran_in_memory(root: Path, plan: Plan, source: Source) -> Ran:
     connect = memory_server()
     async with Node(connect, root=root) as node:
-        return await ran(node, await connect(), plan, source)
+        return await asyncio.wait_for(ran(node, await connect(), plan, source), LIMIT)
 
 
 class OnNats:
@@ -74,7 +78,7 @@ class OnNats:
         self._node = await Node(opened, root=root).__aenter__()
 
     def run(self, plan: Plan, source: Source) -> Ran:
-        return self._loop.run_until_complete(asyncio.wait_for(ran(self._node, self._store, plan, source), 60))
+        return self._loop.run_until_complete(asyncio.wait_for(ran(self._node, self._store, plan, source), LIMIT))
 
     def close(self) -> None:
         self._loop.run_until_complete(self._stop())
@@ -104,10 +108,15 @@ def nats(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnNat
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(0)
+@pytest.mark.timeout(max(300, PROGRAMS // 4))
 def test_random_programs_give_the_interpreters_result(root: Path, nats: OnNats) -> None:
     @settings(
-        max_examples=PROGRAMS, deadline=None, database=None, suppress_health_check=list(HealthCheck), print_blob=True
+        max_examples=PROGRAMS,
+        deadline=None,
+        database=None,
+        phases=PHASES,
+        suppress_health_check=list(HealthCheck),
+        print_blob=True,
     )
     @given(programs())
     def check(source: Source) -> None:
@@ -118,11 +127,15 @@ def test_random_programs_give_the_interpreters_result(root: Path, nats: OnNats) 
         key = next(key for key, flow in found.program.flows.items() if flow.name == "main")
         plan = next(flow.plan for flow in found.plans if flow.flow == "main")
         report = interpret(found.program, key, TASKS, source.args)
-        for name, done in (
-            ("in memory", run_virtual(ran_in_memory(root, plan, source))),
-            ("over NATS", nats.run(plan, source)),
+        for name, run in (
+            ("in memory", lambda: run_virtual(ran_in_memory(root, plan, source))),
+            ("over NATS", lambda: nats.run(plan, source)),
         ):
+            try:
+                done = run()
+            except TimeoutError:
+                pytest.fail(f"{name}: it did not end in {LIMIT} s\n{source.text}\n# {source.args}")
             wrong = differences(report, done.record, "json", done.fetch)
-            assert not wrong, f"{name}: {wrong}\n{source.text}"
+            assert not wrong, f"{name}: {wrong}\n{source.text}\n# {source.args}"
 
     check()
