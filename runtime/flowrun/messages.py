@@ -16,10 +16,10 @@ import zstandard
 from .errors import FlowError
 
 __all__ = [
-    "Ask", "AskHolders", "Bundle", "Cancel", "Ended", "Event", "Failure", "Grant", "Holder", "Holding", "Holds",
-    "Listing", "LogNote", "Lost", "MessageError", "Outcome", "Presence", "Query", "QuotaDef", "Release", "Results",
-    "Revoked", "RunRecord", "RunState", "RunSummary", "StateNote", "StepNote", "StepRecord", "StepState", "Submit",
-    "TakeOver", "Terms", "Then", "TimerFired", "Watch", "WorkItem",
+    "Answered", "Ask", "AskHolders", "Bundle", "Cancel", "Decision", "Ended", "Event", "Failure", "Grant", "Holder",
+    "Holding", "Holds", "Listing", "LogNote", "Lost", "MessageError", "Outcome", "Presence", "Query", "QuotaDef",
+    "Raised", "Release", "Results", "Revoked", "RunRecord", "RunState", "RunSummary", "Signal", "StateNote",
+    "StepNote", "StepRecord", "StepState", "Submit", "TakeOver", "Terms", "Then", "TimerFired", "Watch", "WorkItem",
     "ToClient", "pack", "pack_events", "unpack", "unpack_events", "unpack_known_events", "unpack_to_client",
 ]  # fmt: skip
 
@@ -186,6 +186,48 @@ class Cancel(_Wire, frozen=True, tag="cancel"):
     step: str = ""
 
 
+class Signal(_Wire, frozen=True, tag="signal"):
+    """A message into a run that lives. Kept until a step waits for a signal of this name."""
+
+    run: str
+    name: str
+    #: msgpack
+    value: bytes
+    #: unique: the same event may come again, and counts once
+    id: str
+    #: who wants an answer; "": nobody
+    client: str = ""
+    #: who sent it, as they call themselves
+    by: str = ""
+
+
+class Decision(_Wire, frozen=True, tag="decision"):
+    """The answer to a step that waits for somebody's approval."""
+
+    run: str
+    #: its name; "": the only one that waits
+    step: str
+    approved: bool
+    #: None: nothing was said
+    note: str | None
+    #: as Signal has them
+    id: str
+    client: str = ""
+    by: str = ""
+
+
+class Raised(_Wire, frozen=True, tag="raised"):
+    """Something happened outside. It is in the inbox of every partition: all steps that wait for it now end."""
+
+    subject: str
+    #: what it is about; "": nothing in particular
+    key: str
+    #: msgpack
+    value: bytes
+    #: unique: the same event may come again, and counts once
+    id: str
+
+
 class TakeOver(_Wire, frozen=True, tag="takeover"):
     """A coordinator leads the partition from here on. What it decides, it decides by these rules."""
 
@@ -306,6 +348,7 @@ class Holds(_Wire, frozen=True, tag="holds"):
 
 Event = (
     Submit | Results | Lost | TimerFired | Cancel | TakeOver | Ask | Release | Grant | AskHolders | Holds
+    | Signal | Decision | Raised
 )  # fmt: skip
 
 
@@ -393,6 +436,19 @@ class Ended(_Wire, frozen=True, tag="ended"):
     records: tuple[RunRecord, ...]
     #: runs whose record must be read
     runs: tuple[str, ...] = ()
+
+
+class Answered(_Wire, frozen=True, tag="answered"):
+    """To a client (topic `to`): what became of an event that it wants an answer to."""
+
+    #: the event's
+    id: str
+    #: False: it was refused, and changed nothing
+    ok: bool
+    #: why it was refused, or what is worth knowing
+    message: str = ""
+    #: msgpack, what the kind of event promises
+    value: bytes = b"\xc0"
 
 
 class Presence(_Wire, frozen=True):
@@ -513,7 +569,7 @@ _events_decoder: msgspec.msgpack.Decoder[tuple[Event, ...]] = msgspec.msgpack.De
 _event_decoder: msgspec.msgpack.Decoder[Event] = msgspec.msgpack.Decoder(Event)
 _parts_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
 #: what a client is told
-ToClient = StateNote | Ended | Listing
+ToClient = StateNote | Ended | Listing | Answered
 _to_client_decoder: msgspec.msgpack.Decoder[ToClient] = msgspec.msgpack.Decoder(ToClient)
 
 

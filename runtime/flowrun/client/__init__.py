@@ -4,7 +4,7 @@
 """
 
 from .client import Client, TaskCall
-from .errors import Busy, RunFailed, UnknownRun, WaitTimeout
+from .errors import Busy, Refused, RunFailed, UnknownRun, WaitTimeout
 from .events import RunEvents, note_of
 from .run import Run
 from .status import RunList, RunStatus
@@ -14,5 +14,5 @@ __all__ = [
     "Client", "Run", "TaskCall",
     "SyncClient", "SyncRun",
     "RunEvents", "RunList", "RunStatus", "note_of",
-    "Busy", "RunFailed", "UnknownRun", "WaitTimeout",
+    "Busy", "Refused", "RunFailed", "UnknownRun", "WaitTimeout",
 ]  # fmt: skip

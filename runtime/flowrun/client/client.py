@@ -23,6 +23,7 @@ from flowc.plan import Plan
 from flowrun.errors import FlowError
 from flowrun.messages import (
     Cancel,
+    Event,
     LogNote,
     Presence,
     RunRecord,
@@ -44,6 +45,7 @@ from .mailbox import Mailbox
 from .options import OPTIONS, Options
 from .outbox import Outbox
 from .questions import Questions
+from .requests import Requests
 from .results import plain_value
 from .run import Run
 from .status import RunList, RunStatus
@@ -85,6 +87,7 @@ class Client:
         #: who waits for what; of use to handles only
         self.waits = Waits(transport, self._mailbox.id)
         self._questions = Questions(transport, self._mailbox.id, count)
+        self._requests = Requests(self._outbox, self._mailbox.id)
         #: what was submitted lately: the tasks by function, the plans by identity
         self._specs: dict[Any, TaskSpec] = {}
         self._plans: dict[int, tuple[Plan, str, bytes]] = {}
@@ -107,7 +110,7 @@ class Client:
             await transport.open_partition("0")  # the first of all may be this client
             count = (await config(transport, settings)).partitions
         self = cls(transport, settings, count, partition)
-        await self._mailbox.open(self.waits.ended, self.waits.state, self._questions.listing)
+        await self._mailbox.open(self.waits.ended, self.waits.state, self._questions.listing, self._requests.answered)
         if partition is None:
             await self._outbox.open("0")  # which tells the server's clock
         return self
@@ -334,6 +337,10 @@ class Client:
     def lines(self, run: Run | str, follow: bool = False) -> AsyncIterator[LogNote]:
         """What the tasks of a run wrote, as far as it is kept; with `follow`, also what they write until it ends."""
         return run_lines(self._transport, self.waits, self.run(run), follow)
+
+    async def ask(self, partition: str, event: Callable[[str, str], Event], size: int = 0) -> bytes:
+        """Sends an event that wants an answer; see `Requests.ask`."""
+        return await self._requests.ask(partition, event, size)
 
     # ---- all of them
 

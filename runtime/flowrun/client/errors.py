@@ -5,11 +5,15 @@ from __future__ import annotations
 from flowrun.errors import FlowError
 from flowrun.messages import Failure, RunRecord
 
-__all__ = ["Busy", "RunFailed", "UnknownRun", "WaitTimeout"]
+__all__ = ["Busy", "Refused", "RunFailed", "UnknownRun", "WaitTimeout"]
 
 
 class Busy(FlowError):
     """There is no room for more submissions just now."""
+
+
+class Refused(FlowError):
+    """The partition refused what was asked for: the message says why. Nothing was changed."""
 
 
 class UnknownRun(FlowError):

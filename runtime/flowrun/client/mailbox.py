@@ -7,7 +7,7 @@ import logging
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
-from flowrun.messages import Ended, Listing, MessageError, StateNote, unpack_to_client
+from flowrun.messages import Answered, Ended, Listing, MessageError, StateNote, unpack_to_client
 from flowrun.transport import Transport
 
 __all__ = ["Mailbox", "close_notes"]
@@ -28,10 +28,11 @@ class Mailbox:
         ended: Callable[[Ended], None],
         state: Callable[[StateNote], None],
         listing: Callable[[Listing], None],
+        answered: Callable[[Answered], None],
     ) -> None:
         """Returns when nothing that is sent from now on is missed."""
         notes = await self._transport.listen("to", self.id)
-        self._task = asyncio.create_task(self._read(notes, ended, state, listing))
+        self._task = asyncio.create_task(self._read(notes, ended, state, listing, answered))
 
     async def _read(
         self,
@@ -39,6 +40,7 @@ class Mailbox:
         ended: Callable[[Ended], None],
         state: Callable[[StateNote], None],
         listing: Callable[[Listing], None],
+        answered: Callable[[Answered], None],
     ) -> None:
         try:
             async for data in notes:
@@ -51,6 +53,8 @@ class Mailbox:
                     ended(note)
                 elif isinstance(note, StateNote):
                     state(note)
+                elif isinstance(note, Answered):
+                    answered(note)
                 else:
                     listing(note)
         finally:

@@ -135,17 +135,24 @@ class Outbox:
                 f"{self._waiting // 2**20} MiB of submissions wait for the server: wait for some (`await run`) "
                 "before you submit more"
             )
-        way = self._ways.get(partition) or self._way(partition)
-        letter = way.letters[-1] if way.letters and not way.letters[-1].full else self._begin(way)
-        size = len(event.args) + _EVENT_BYTES
-        letter.events.append(event)
-        letter.size += size
-        letter.full = letter.size >= _LETTER_BYTES or len(letter.events) >= _LETTER_EVENTS
-        self._waiting += size
+        letter = self._add(partition, event, len(event.args))
         if event.plan not in letter.blobs:
             letter.blobs[event.plan] = plan
         if blobs:
             letter.blobs.update(blobs)
+        return letter
+
+    def post(self, partition: str, event: Event, size: int) -> Letter:
+        """Takes another event, one that refers to nothing stored, of about `size` bytes."""
+        return self._add(partition, event, size)
+
+    def _add(self, partition: str, event: Event, size: int) -> Letter:
+        way = self._ways.get(partition) or self._way(partition)
+        letter = way.letters[-1] if way.letters and not way.letters[-1].full else self._begin(way)
+        letter.events.append(event)
+        letter.size += size + _EVENT_BYTES
+        letter.full = letter.size >= _LETTER_BYTES or len(letter.events) >= _LETTER_EVENTS
+        self._waiting += size + _EVENT_BYTES
         return letter
 
     def _begin(self, way: _Way) -> Letter:

@@ -27,7 +27,7 @@ from flowrun.background import Background
 from flowrun.capacity import Capacity
 from flowrun.dispatch import Dispatcher
 from flowrun.dispatched import HandedBack
-from flowrun.engine.commands import Changed, ClearTimer, Command, EndRun, PutBlob, Ready, Revoke, Send, SetTimer
+from flowrun.engine.commands import Answer, Changed, ClearTimer, Command, EndRun, PutBlob, Ready, Revoke, Send, SetTimer
 from flowrun.errors import StoreError, TransportError
 from flowrun.lease import Lease, this_process
 from flowrun.messages import Event, Lost, Results, Submit, TimerFired
@@ -128,6 +128,7 @@ class Coordinator:
             Revoke: self._revoke,
             Send: self._sends.add,
             PutBlob: _done_before,
+            Answer: self._notices.answer,
         }
 
     # ---- its life

@@ -14,8 +14,8 @@ from typing import TypeVar
 from flowrun.background import Background
 from flowrun.capacity import Capacity
 from flowrun.dispatch import Dispatcher
-from flowrun.engine.commands import Revoke
-from flowrun.messages import Cancel, MessageError, Presence, Query, Revoked, ToClient, Watch, pack, unpack
+from flowrun.engine.commands import Answer, Revoke
+from flowrun.messages import Answered, Cancel, MessageError, Presence, Query, Revoked, ToClient, Watch, pack, unpack
 from flowrun.settings import Settings
 from flowrun.transport import Transport
 from flowrun.watchers import Watchers
@@ -79,6 +79,10 @@ class Notices:
 
     def tell(self, client: str, note: ToClient) -> None:
         self._background.start(self._transport.notify("to", client, pack(note)))
+
+    def answer(self, answer: Answer) -> None:
+        """What became of an event that a client wants an answer to."""
+        self.tell(answer.client, Answered(answer.id, answer.ok, answer.message, answer.value))
 
     # ---- to workers
 

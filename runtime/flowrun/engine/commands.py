@@ -6,7 +6,7 @@ import msgspec
 
 from flowrun.messages import Event, StepNote, Then, WorkItem
 
-__all__ = ["Changed", "ClearTimer", "Command", "EndRun", "PutBlob", "Ready", "Revoke", "Send", "SetTimer"]
+__all__ = ["Answer", "Changed", "ClearTimer", "Command", "EndRun", "PutBlob", "Ready", "Revoke", "Send", "SetTimer"]
 
 
 class Ready(msgspec.Struct, frozen=True, gc=False):
@@ -114,6 +114,18 @@ class Send(msgspec.Struct, frozen=True, gc=False):
     id: str
 
 
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """Tell a client what became of its event. May be lost: it sends the event again, and is answered again."""
+
+    client: str
+    #: the event's
+    id: str
+    #: as Answered has them
+    ok: bool
+    message: str = ""
+    value: bytes = b"\xc0"
+
+
 class Changed(msgspec.Struct, frozen=True, gc=False):
     """For live views: the last state of the steps that changed. May be dropped or joined with later ones."""
 
@@ -121,4 +133,4 @@ class Changed(msgspec.Struct, frozen=True, gc=False):
     steps: tuple[StepNote, ...]
 
 
-Command = Ready | Revoke | SetTimer | ClearTimer | PutBlob | EndRun | Changed | Send
+Command = Ready | Revoke | SetTimer | ClearTimer | PutBlob | EndRun | Changed | Send | Answer

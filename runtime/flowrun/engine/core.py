@@ -15,6 +15,7 @@ from flowrun.messages import Failure, StepNote
 from flowrun.sequences import Source
 from flowrun.wire import externalise
 
+from .answers import Answers, Asking
 from .claims import Claims
 from .commands import ClearTimer, Command, PutBlob, SetTimer
 from .fuse import MAX_FUSED, detach
@@ -83,12 +84,15 @@ class Core(ABC):
         #: permits: what is asked for here, and what belongs to this partition
         self.claims = Claims()
         self.quotas = Quotas()
+        #: what clients were answered lately
+        self.answers = Answers()
         #: what a snapshot holds beside the runs: each packs and restores itself
         self.parts: dict[str, Part] = {
             "past": self.past,
             "marks": self.marks,
             "claims": self.claims,
             "quotas": self.quotas,
+            "answers": self.answers,
         }
         #: the largest time stamp seen, milliseconds since 1970
         self.now = 0
@@ -220,6 +224,19 @@ class Core(ABC):
         """An event, or a part of one, changes nothing."""
         self.ignored_count += 1
         self.ignored.append(why)
+
+    def was_answered(self, event: Asking) -> bool:
+        """The event came before: it is answered as then, and that is all."""
+        before = self.answers.again(event)
+        if before is not None and event.client:
+            self.commands.append(before)
+        return before is not None
+
+    def answer(self, event: Asking, ok: bool, message: str = "", value: bytes = NULL) -> None:
+        """Tells the client what became of its event (`ok`: it was not refused), now and whenever it comes again."""
+        given = self.answers.give(event, self.now, ok, message, value)
+        if event.client:
+            self.commands.append(given)
 
     def set_timer(self, run: Run, kind: str, scope: Scope, node: int, delay_ms: int, index: int = -1) -> None:
         """Wakes a node, an item or a scope. Its id is the same after every replay."""

@@ -17,9 +17,23 @@ from collections.abc import Iterable, Iterator
 import msgspec
 from flowc.plan import ChildNode, EachNode, Plan
 
-from flowrun.messages import Cancel, Event, Lost, Outcome, Results, RunRecord, Submit, TakeOver, TimerFired, WorkItem
+from flowrun.messages import (
+    Cancel,
+    Decision,
+    Event,
+    Lost,
+    Outcome,
+    Raised,
+    Results,
+    RunRecord,
+    Signal,
+    Submit,
+    TakeOver,
+    TimerFired,
+    WorkItem,
+)
 
-from . import child, fanout, flows, grants, items, ranges, repeat, runs, single, starts, state, tasks
+from . import child, fanout, flows, grants, items, ranges, repeat, runs, single, starts, state, tasks, waits
 from .cancel import cancel_named, cancel_node, cancel_scope
 from .commands import Changed, Command, Ready, SetTimer
 from .core import CLOSE, OPEN, PROPAGATE, START, Core
@@ -92,6 +106,9 @@ class Engine(Core):
                 self.deciding = ""
                 self.past.remember_ms, self.past.keep_ms = event.remember_ms, event.keep_ms
                 grants.took_over(self)
+            case Signal() | Decision() | Raised():
+                self.deciding = getattr(event, "run", "")
+                waits.hear(self, event)
             case _:
                 self.deciding = getattr(event, "run", "")
                 grants.hear(self, event)
