@@ -11,6 +11,7 @@ Tables are derived from the plan and hold no state.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 
 from flowc.plan import (
     BranchNode,
@@ -180,6 +181,18 @@ class Graph:
         self.gate_total.append(total)
         self.pending[i] += total > 0
         return len(self.gate_node) - 1
+
+    @cached_property
+    def join_parts(self) -> dict[int, list[int]]:
+        """Join -> its members, and the steps inside them: those whose failure comes to it."""
+        found = {i: set(node.members) for i, node in enumerate(self.nodes) if isinstance(node, JoinNode)}
+        for i, node in enumerate(self.nodes):
+            handler = node.handler
+            while handler >= 0:
+                if handler in found:
+                    found[handler].add(i)
+                handler = self.nodes[handler].handler
+        return {join: sorted(parts) for join, parts in found.items()}
 
     def step_name(self, i: int) -> str:
         """The step that the user knows a node by: its own name, or for a part without one (a condition, the source of

@@ -27,7 +27,7 @@ def start_join(core: Core, scope: Scope, node: int) -> None:
     value = values[0] if join.first else store(core, wire.make_list(values))
     finish(core, scope, node, SUCCESS, value)
     if join.cancel_rest:
-        for member in _nodes_of(scope, node, join):
+        for member in scope.graph.join_parts[node]:
             if scope.states[member] < SUCCESS:
                 core.agenda.append((CANCEL, scope, member, REMOVED))
 
@@ -40,20 +40,6 @@ def _fail_join(core: Core, scope: Scope, node: int, join: JoinNode) -> None:
     # without counts of what ended so far, which depend on who was faster
     message = f"{join.n} of {len(join.members)} members must succeed, and too many did not"
     fail(core, scope, node, "JoinError", message)
-
-
-def _nodes_of(scope: Scope, node: int, join: JoinNode) -> list[int]:
-    """The members, and the steps inside them: those whose failure comes to this join."""
-    nodes = scope.graph.nodes
-    inside = {node}
-    found = set(join.members)
-    for member in range(len(nodes) - 1, -1, -1):
-        handler = nodes[member].handler
-        while handler >= 0 and handler not in inside:
-            handler = nodes[handler].handler
-        if handler >= 0:
-            found.add(member)
-    return sorted(found)
 
 
 def start_merge(core: Core, scope: Scope, node: int) -> None:
