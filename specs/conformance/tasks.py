@@ -1,0 +1,138 @@
+"""The tasks of the conformance suite and the patterns. Each does one plain thing."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from flowrun.operator import Context, Fail, Retry, Skip
+
+
+def number(x: int) -> int:
+    """Gives what it gets."""
+    return x
+
+
+def add(a: int, b: int = 1) -> int:
+    return a + b
+
+
+def total(xs: list[int]) -> int:
+    return sum(xs)
+
+
+def listing(n: int) -> list[int]:
+    """1, 2, …, n."""
+    return list(range(1, n + 1))
+
+
+def say(text: str) -> str:
+    return text
+
+
+def note(text: str) -> None:
+    """Gives nothing."""
+
+
+def find(x: int) -> int | None:
+    """Null for numbers below zero."""
+    return x if x >= 0 else None
+
+
+def pick(x: int, y: int | None = None) -> int:
+    """Takes a value that may be missing."""
+    return x if y is None else y
+
+
+# ---- ends ------------------------------------------------------------------------------------------------------------
+
+
+def fail(x: int = 0) -> int:
+    """Fails; another attempt would, too."""
+    raise ValueError(f"{x} is refused")
+
+
+def fail_for_good(x: int = 0) -> int:
+    """Fails so that no other attempt is made."""
+    raise Fail(f"{x} is never right")
+
+
+def skip(x: int = 0) -> int:
+    """Ends as skipped."""
+    raise Skip
+
+
+def flaky(x: int, failures: int, ctx: Context) -> int:
+    """Fails so many times before it gives what it gets."""
+    if ctx.attempt <= failures:
+        raise ConnectionError(f"attempt {ctx.attempt}")
+    return x
+
+
+def busy(x: int, after: float, ctx: Context) -> int:
+    """In its first attempt asks for another one after so many seconds."""
+    if ctx.attempt == 1:
+        raise Retry("not yet", after=after)
+    return x
+
+
+def wrong(x: int) -> int:
+    """Returns text where its type is a number."""
+    return str(x)  # type: ignore[return-value]
+
+
+def even(x: int) -> int:
+    """Fails for odd numbers."""
+    if x % 2:
+        raise ValueError(f"{x} is odd")
+    return x
+
+
+def few(x: int) -> int:
+    """Is skipped for numbers above two."""
+    if x > 2:
+        raise Skip
+    return x
+
+
+async def end(how: str, seconds: float = 0.0) -> int:
+    """Ends after so many seconds as S success, F failed, K skipped."""
+    await asyncio.sleep(seconds)
+    if how == "F":
+        raise ValueError("F")
+    if how == "K":
+        raise Skip
+    return 1
+
+
+# ---- time ------------------------------------------------------------------------------------------------------------
+
+
+async def slow(x: int, seconds: float = 1.0) -> int:
+    """Gives what it gets after so many seconds."""
+    await asyncio.sleep(seconds)
+    return x
+
+
+async def late_fail(x: int, seconds: float = 1.0) -> int:
+    """Fails after so many seconds."""
+    await asyncio.sleep(seconds)
+    raise ValueError(f"{x} is refused")
+
+
+# ---- facts and types -------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Row:
+    id: int
+    tag: str | None = None
+
+
+def row(id: int, tag: str | None = None) -> Row:
+    return Row(id, tag)
+
+
+def facts(ctx: Context) -> str:
+    """Where it runs: flow, step, position, attempt."""
+    return f"{ctx.flow} {ctx.step} {ctx.index} {ctx.attempt}"

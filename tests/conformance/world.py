@@ -1,0 +1,236 @@
+"""Runs cases: on a node in memory, in virtual time, or on one node on a real server for all of them.
+
+What a worker begins is seen by its slots: so programs need no tasks that tell what they do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flowc.pipeline import compile_paths
+from flowc.plan import Plan, decode
+from flowc.project import find_project
+from flowc.types import Type
+from flowrun.errors import FlowError
+from flowrun.memory import run_virtual
+from flowrun.messages import RunRecord, WorkItem
+from flowrun.nats.transport import NatsTransport
+from flowrun.parameters import parse_argument
+from flowrun.server import EmbeddedServer
+from flowrun.worker.ended import Ended
+from flowrun.worker.inline import InlineSlot
+from flowrun.worker.job import Job
+from flowrun.worker.slot import Slot
+from flowrun.worker.steps import step_of
+from flowrun.worker.unwanted import Unwanted
+
+from tests.support.node import Connect, Node, memory_server
+
+from .cases import Act, Case, Run, Spec, Start
+
+__all__ = ["Nats", "Outcome", "Plans", "in_memory"]
+
+#: seconds in which a case must have ended; in memory, of virtual time
+LIMIT_IN_MEMORY, LIMIT_ON_NATS = 100 * 86_400, 60
+#: queues that the programs name
+QUEUES = ("default", "bulk", "mail")
+SLOTS = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of a run."""
+
+    record: RunRecord
+    value: Any
+    #: every attempt that a worker began, in order; times from the first submission
+    starts: tuple[Start, ...]
+    #: seconds from the first submission to the end, as the client saw it
+    ended: float
+    #: what refused an act: its text, by its place
+    refused: dict[int, str] = field(default_factory=dict)
+
+
+class Plans:
+    """The flows of the files, compiled when they are wanted."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, dict[str, Plan]] = {}
+
+    def get(self, path: Path, flow: str) -> Plan:
+        """Raises KeyError: there is no such flow."""
+        if path not in self._known:
+            found = compile_paths(find_project(path.parent), [path])
+            errors = [one for one in found.diagnostics if one.severity == "error"]
+            assert not errors, errors
+            self._known[path] = {flow.flow: flow.plan for flow in found.plans}
+        return self._known[path][flow]
+
+
+# ---- one node --------------------------------------------------------------------------------------------------------
+
+
+class _Seen:
+    """The attempts that were begun, by run."""
+
+    def __init__(self) -> None:
+        self.starts: dict[str, list[tuple[float, str, tuple[int, ...]]]] = {}
+        self._plans: dict[str, Plan] = {}
+
+    def add(self, data: dict[str, bytes]) -> None:
+        for digest, plan in data.items():
+            if digest not in self._plans:
+                self._plans[digest] = decode(plan)
+
+    def begins(self, item: WorkItem, digest: str, index: int) -> None:
+        name, settings = step_of(item, self._plans[digest])
+        if settings is None:
+            return  # an expression
+        place = item.index_of(index)
+        known = () if place is None else (place,) if isinstance(place, int) else place
+        self.starts.setdefault(item.run, []).append((asyncio.get_running_loop().time(), name, known))
+
+
+class _SeeingSlot(InlineSlot):
+    """Tells what it begins, and takes the loop's time for the clock."""
+
+    def __init__(self, root: Path, seen: _Seen, clock: Callable[[], float] | None) -> None:
+        super().__init__(root, **({} if clock is None else {"clock": clock}))
+        self._seen = seen
+
+    def begin(self, job: Job, plan_data: Any, expected: float | None) -> None:
+        self._seen.add(plan_data)
+        super().begin(job, plan_data, expected)
+
+    async def _attempt(self, item: WorkItem, digest: str, index: int) -> Ended:
+        self._seen.begins(item, digest, index)
+        return await super()._attempt(item, digest, index)
+
+
+class _SeeingNode(Node):
+    """A node whose slots tell what they begin."""
+
+    def __init__(self, connect: Connect, root: Path, clock: Callable[[], float] | None = None) -> None:
+        super().__init__(connect, root=root, slots=SLOTS, queues=QUEUES)
+        self.seen = _Seen()
+        self._clock = clock
+
+    def _slot(self) -> Slot:
+        return _SeeingSlot(self._root, self.seen, self._clock)
+
+
+async def _play(node: _SeeingNode, plans: Plans, case: Case) -> list[Outcome]:
+    """All runs of a case, together."""
+    begun = asyncio.get_running_loop().time()
+    return list(await asyncio.gather(*(_one(node, plans, case.path, run, begun) for run in case.runs)))
+
+
+async def _one(node: _SeeingNode, plans: Plans, path: Path, run: Run, begun: float) -> Outcome:
+    loop = asyncio.get_running_loop()
+    plan = plans.get(path, run.flow)
+    params = {param.name: param for param in plan.params}
+    args = {name: _argument(name, value, plan.types[params[name].type]) for name, value in run.args.items()}
+    await _until(begun + run.at)
+    handle = await node.client.submit(plan, args)
+    acting = asyncio.gather(*(_act(node, handle.id, act, begun) for act in run.acts))
+    record = await handle.wait()
+    ended = loop.time() - begun
+    acting.cancel()
+    refused = {}
+    if not acting.cancelled():
+        refused = {i: text for i, text in enumerate(await asyncio.gather(acting, return_exceptions=True)) if text}
+    starts = tuple(
+        Start(step=step, index=index, at=at - begun) for at, step, index in node.seen.starts.get(handle.id, ())
+    )
+    value = await node.client.value(record)
+    return Outcome(record=record, value=value, starts=starts, ended=ended, refused=refused)
+
+
+def _argument(name: str, value: Any, kind: Type) -> Any:
+    if value is None:
+        return None
+    return parse_argument(name, value if isinstance(value, str) else json.dumps(value), kind)
+
+
+async def _until(time: float) -> None:
+    wait = time - asyncio.get_running_loop().time()
+    if wait > 0:
+        await asyncio.sleep(wait)
+
+
+async def _act(node: _SeeingNode, run: str, act: Act, begun: float) -> str:
+    """What refused it, or ""."""
+    await _until(begun + act.at)
+    try:
+        if act.what == "cancel":
+            await node.client.cancel(run, act.name)
+        else:
+            raise AssertionError(f"nobody can do `{act.what}`")
+    except FlowError as error:
+        return str(error)
+    return ""
+
+
+def in_memory(root: Path, plans: Plans, case: Case) -> list[Outcome]:
+    """The outcomes of a case's runs, in virtual time. Raises TimeoutError."""
+
+    async def play() -> list[Outcome]:
+        connect = memory_server()
+        epoch = (await connect()).server.now_ms() / 1000  # type: ignore[attr-defined]
+        loop = asyncio.get_running_loop()
+        async with _SeeingNode(connect, root, lambda: epoch + loop.time()) as node:
+            return await asyncio.wait_for(_play(node, plans, case), LIMIT_IN_MEMORY)
+
+    return run_virtual(play())
+
+
+class Nats:
+    """One node on a real server, for all cases."""
+
+    def __init__(self, root: Path, folder: Path) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._server = EmbeddedServer(folder)
+        self._loop.run_until_complete(self._start(root))
+
+    async def _start(self, root: Path) -> None:
+        await self._server.start()
+
+        async def connect() -> NatsTransport:
+            return await NatsTransport.connect(self._server.url)
+
+        self._node = await _SeeingNode(connect, root).__aenter__()
+
+    def play(self, plans: Plans, specs: list[Spec], wanted: Callable[[Case], bool]) -> dict[str, Any]:
+        """The outcomes of all cases, by `path:line`, or what went wrong; files side by side, a file's cases one after
+        another (they share pools)."""
+        return self._loop.run_until_complete(self._all(plans, specs, wanted))
+
+    async def _all(self, plans: Plans, specs: list[Spec], wanted: Callable[[Case], bool]) -> dict[str, Any]:
+        together = asyncio.Semaphore(6)
+        found: dict[str, Any] = {}
+
+        async def file(spec: Spec) -> None:
+            async with together:
+                for case in filter(wanted, spec.cases):
+                    try:
+                        found[f"{case.path}:{case.line}"] = await asyncio.wait_for(
+                            _play(self._node, plans, case), LIMIT_ON_NATS
+                        )
+                    except Exception as error:  # the case's test tells it
+                        found[f"{case.path}:{case.line}"] = error
+
+        await asyncio.gather(*(file(spec) for spec in specs))
+        return found
+
+    def close(self) -> None:
+        self._loop.run_until_complete(self._stop())
+        self._loop.close()
+
+    async def _stop(self) -> None:
+        await self._node.__aexit__()
+        await self._server.stop()
