@@ -278,9 +278,9 @@ class Writer:
         modifiers = self.modifiers(names, indent, call, can_catch=kind == "int")
         return self._bound(names, indent, kind, call + modifiers)
 
-    def _bound(self, names: Names, indent: str, kind: str, value: str) -> list[str]:
+    def _bound(self, names: Names, indent: str, kind: str, value: str, *, is_step: bool = True) -> list[str]:
         name = self.fresh()
-        names.visible.append(Name(name, kind, is_step=True))
+        names.visible.append(Name(name, kind, is_step=is_step))
         return [f"{indent}{name} = {value}"]
 
     def bind_value(self, names: Names, indent: str) -> list[str]:
@@ -309,13 +309,15 @@ class Writer:
             failing = self.one_of(["broken(1)", "broken(2) -> inc", "inc(broken(3))", "1 + broken(4)"])
             members.insert(self.number(0, len(members)), failing)
         rest = self.one_of(["", "", ", cancel_rest: true"])
+        may_wait = not rest  # which members are left out depends on who was faster, and rules over members see that
         is_first = self.chance(50)
         by = '"first"' if is_first else self.number(1, len(members))
         group = f"[{', '.join(members)}] with {{ join: {by}{rest} }}"
         after = self.after(names)
         if is_first and self.chance(25):
-            return self._bound(names, indent, "int", f"({group} {after}) {self.catch(names, indent)}")
-        return self._bound(names, indent, "int" if is_first else "ints", f"{group} {after}".rstrip())
+            caught = f"({group} {after}) {self.catch(names, indent)}"
+            return self._bound(names, indent, "int", caught, is_step=may_wait)
+        return self._bound(names, indent, "int" if is_first else "ints", f"{group} {after}".rstrip(), is_step=may_wait)
 
     def bind_choice(self, names: Names, indent: str) -> list[str]:
         known = names.of("int?")
