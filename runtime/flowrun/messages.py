@@ -16,10 +16,11 @@ import zstandard
 from .errors import FlowError
 
 __all__ = [
-    "Answered", "Ask", "AskHolders", "Bundle", "Cancel", "Decision", "Ended", "Event", "Failure", "Grant", "Holder",
-    "Holding", "Holds", "Listing", "LogNote", "Lost", "MessageError", "Outcome", "Presence", "Query", "QuotaDef",
-    "Raised", "Release", "Results", "Revoked", "RunRecord", "RunState", "RunSummary", "Signal", "StateNote",
-    "StepNote", "StepRecord", "StepState", "Submit", "TakeOver", "Terms", "Then", "TimerFired", "Watch", "WorkItem",
+    "Again", "Answered", "Ask", "AskHolders", "AuditEntry", "Bundle", "Cancel", "Control", "Decision", "Ended",
+    "Event", "Failure", "FlowPause", "Grant", "Holder", "Holding", "Holds", "Listing", "LogNote", "Lost",
+    "MessageError", "Outcome", "Presence", "Query", "QuotaDef", "Raised", "Release", "Results", "Revoked",
+    "RunRecord", "RunState", "RunSummary", "Signal", "StateNote", "StepNote", "StepRecord", "StepState", "Submit",
+    "TakeOver", "Terms", "Then", "TimerFired", "Watch", "WorkItem",
     "ToClient", "pack", "pack_events", "unpack", "unpack_events", "unpack_known_events", "unpack_to_client",
 ]  # fmt: skip
 
@@ -141,6 +142,21 @@ class Outcome(_Wire, frozen=True):
 # ---- inbox ----------------------------------------------------------------------------------------------------------
 
 
+class Again(_Wire, frozen=True):
+    """Which earlier run a run takes results from, and what of it runs again."""
+
+    run: str
+    #: content hash in the blob store of its image (see `engine.image`)
+    image: str
+    #: these run again, and all after them, besides what failed
+    steps: tuple[str, ...] = ()
+    #: all of it runs again
+    whole: bool = False
+    #: who wants it, as they call themselves, and why
+    by: str = ""
+    note: str = ""
+
+
 class Submit(_Wire, frozen=True, tag="submit"):
     run: str
     #: content hash in the blob store
@@ -157,6 +173,8 @@ class Submit(_Wire, frozen=True, tag="submit"):
     priority: int | None = None
     #: the same key is the same run for as long as results are kept; the run's id was made of it; "": none
     key: str = ""
+    #: it is a rerun
+    again: Again | None = None
 
 
 class Results(_Wire, frozen=True, tag="results"):
@@ -226,6 +244,25 @@ class Raised(_Wire, frozen=True, tag="raised"):
     value: bytes
     #: unique: the same event may come again, and counts once
     id: str
+
+
+class Control(_Wire, frozen=True, tag="control"):
+    """What an operator does to a run by hand, or to all runs of a flow (pause, resume)."""
+
+    action: Literal["pause", "resume", "mark"]
+    #: "": all runs of `flow`, those to come included
+    run: str = ""
+    flow: str = ""
+    #: mark: the step, how it ends, and its value (msgpack; b"": null)
+    step: str = ""
+    state: Literal["success", "skipped", "failed"] = "success"
+    value: bytes = b""
+    #: who does it, as they call themselves, and why
+    by: str = ""
+    note: str = ""
+    #: as Signal has them
+    id: str = ""
+    client: str = ""
 
 
 class TakeOver(_Wire, frozen=True, tag="takeover"):
@@ -348,7 +385,7 @@ class Holds(_Wire, frozen=True, tag="holds"):
 
 Event = (
     Submit | Results | Lost | TimerFired | Cancel | TakeOver | Ask | Release | Grant | AskHolders | Holds
-    | Signal | Decision | Raised
+    | Signal | Decision | Raised | Control
 )  # fmt: skip
 
 
@@ -367,6 +404,19 @@ class StepRecord(_Wire, frozen=True):
     error: Failure | None = None
 
 
+class AuditEntry(_Wire, frozen=True):
+    """What somebody did to a run by hand."""
+
+    #: milliseconds since 1970
+    at_ms: int
+    #: "pause", "resume", "mark success", "rerun", …
+    action: str
+    step: str = ""
+    #: who, as they call themselves, and why
+    by: str = ""
+    note: str = ""
+
+
 class RunRecord(_Wire, frozen=True):
     """An ended run, as it is stored for its client."""
 
@@ -381,6 +431,10 @@ class RunRecord(_Wire, frozen=True):
     started_ms: int
     ended_ms: int
     steps: tuple[StepRecord, ...]
+    #: as Submit has it
+    trigger: str = "manual"
+    #: what was done to it by hand, in order
+    audit: tuple[AuditEntry, ...] = ()
 
 
 # ---- live notes -----------------------------------------------------------------------------------------------------
@@ -417,6 +471,19 @@ class RunSummary(_Wire, frozen=True):
     #: steps by state
     steps: dict[str, int]
     trigger: str = "manual"
+    #: nothing new of it is started
+    paused: bool = False
+    audit: tuple[AuditEntry, ...] = ()
+
+
+class FlowPause(_Wire, frozen=True):
+    """All runs of a flow are paused, those to come included."""
+
+    flow: str
+    #: since when, milliseconds since 1970; who did it, and why
+    at_ms: int
+    by: str = ""
+    note: str = ""
 
 
 class Listing(_Wire, frozen=True, tag="listing"):
@@ -428,6 +495,8 @@ class Listing(_Wire, frozen=True, tag="listing"):
     runs: tuple[RunSummary, ...]
     #: runs that have not ended
     total: int
+    #: flows that are paused
+    paused: tuple[FlowPause, ...] = ()
 
 
 class Ended(_Wire, frozen=True, tag="ended"):
