@@ -253,7 +253,10 @@ def _identity(value: Any) -> object:
 
 def _unique(budget: Budget, xs: Any) -> list[Any]:
     budget.items(len(_list(xs)))
-    return list({_identity(value): value for value in reversed(xs)}.values())[::-1]
+    first: dict[Any, Any] = {}
+    for value in xs:
+        first.setdefault(_identity(value), value)
+    return list(first.values())
 
 
 def _flatten(budget: Budget, xs: Any) -> list[Any]:

@@ -136,3 +136,15 @@ def row(id: int, tag: str | None = None) -> Row:
 def facts(ctx: Context) -> str:
     """Where it runs: flow, step, position, attempt."""
     return f"{ctx.flow} {ctx.step} {ctx.index} {ctx.attempt}"
+
+
+# ---- secrets ---------------------------------------------------------------------------------------------------------
+
+
+def size_of(token: str) -> int:
+    return len(token)
+
+
+def tell(token: str) -> None:
+    """A task that is careless with its secret."""
+    raise ValueError(f"the token {token} is refused")

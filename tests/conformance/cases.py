@@ -1,4 +1,4 @@
-"""Reads the files of `specs/conformance` and `specs/patterns`: the rule, the program, and beside it what must come of it.
+"""Reads the files of `specs/conformance` and `specs/patterns`: the rule, the program, and what must come of it.
 
 A file begins with a comment that states the rule, and ends with its cases, in lines that begin with `#>`:
 

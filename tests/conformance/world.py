@@ -27,7 +27,6 @@ from flowrun.worker.inline import InlineSlot
 from flowrun.worker.job import Job
 from flowrun.worker.slot import Slot
 from flowrun.worker.steps import step_of
-from flowrun.worker.unwanted import Unwanted
 
 from tests.support.node import Connect, Node, memory_server
 
