@@ -116,9 +116,10 @@ class _Printer:
             case syntax.Var(name=name, type=type_, value=default):
                 tail = "" if default is None else f" = {self.expr(default, '', flat=flat)}"
                 return f"var {name.text}: {self.type(type_)}{tail}"
-            case syntax.Resource(kind=kind, name=name, subkind=subkind, body=body):
-                tail = "" if subkind is None else f": {subkind.text}"
-                return f"{kind.text} {name.text}{tail} {self.expr(body, '', flat=flat)}"
+            case syntax.Resource(kind=kind, name=name, type=type_, body=body):
+                tail = "" if type_ is None else f": {self.type(type_)}"
+                fields = "" if body is None else f" {self.expr(body, '', flat=flat)}"
+                return f"{kind.text} {name.text}{tail}{fields}"
             case syntax.TaskDecl(signature=signature, body=body):
                 return f"task {self._signature(signature)} {self.block(body, '', flat)}"
             case syntax.FlowDecl(signature=signature, body=body):

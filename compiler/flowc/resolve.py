@@ -34,7 +34,8 @@ from .walk import walk
 
 __all__ = ["Module", "PythonFunction", "PythonParam", "Symbol", "SymbolKind", "resolve"]
 
-SymbolKind = Literal["task", "flow", "composite", "type", "let", "var", "pool", "queue", "limit", "connection", "sla"]
+SymbolKind = Literal["task", "flow", "composite", "type", "let", "var", "pool", "queue", "limit", "connection", "sla",
+                     "signal"]  # fmt: skip
 
 _KINDS: dict[type, SymbolKind] = {
     syntax.TaskDecl: "task",
@@ -46,6 +47,7 @@ _KINDS: dict[type, SymbolKind] = {
 }
 _RESOURCES: dict[str, SymbolKind] = {
     "pool": "pool", "queue": "queue", "limit": "limit", "connection": "connection", "sla": "sla",
+    "signal": "signal",
 }  # fmt: skip
 _CORE_TYPES = frozenset({*PRIMITIVES, "list", "map", "secret", "Failure"})
 #: how many names a help lists

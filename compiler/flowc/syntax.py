@@ -378,12 +378,13 @@ class Var(Node, frozen=True, gc=False):
 
 
 class Resource(Node, frozen=True, gc=False):
-    """`pool p { slots: 8 }`, `connection c: duckdb { path: "x" }`; `kind` is checked later."""
+    """`pool p { slots: 8 }`, `connection c: duckdb { path: "x" }`, `signal s: int`; what each kind has is checked
+    later."""
 
     kind: Ident
     name: Ident
-    subkind: Path | None
-    body: RecordExpr
+    type: TypeExpr | None
+    body: RecordExpr | None
     doc: str | None = None
 
 

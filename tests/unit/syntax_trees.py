@@ -261,7 +261,9 @@ class Trees:
             lambda: syntax.TypeDecl(0, 0, self.name(), self.type(), doc),
             lambda: syntax.Let(0, 0, self.name(), self.expression(2), doc),
             lambda: syntax.Var(0, 0, self.name(), self.type(), self.maybe(lambda: self.expression(2)), doc),
-            lambda: syntax.Resource(0, 0, self.name(), self.name(), self.maybe(self.path), self.record(2), doc),
+            lambda: syntax.Resource(
+                0, 0, self.name(), self.name(), self.maybe(self.type), self.maybe(lambda: self.record(2)), doc
+            ),
             lambda: syntax.TaskDecl(0, 0, self.signature(), self.block(2), doc),
             lambda: syntax.FlowDecl(0, 0, self.signature(), self.block(3), doc),
             lambda: self.composite(doc),

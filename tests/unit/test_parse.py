@@ -102,10 +102,10 @@ def test_let_var_and_resources() -> None:
     assert isinstance(c, syntax.Var)
     assert c.value is not None
     assert isinstance(p, syntax.Resource)
-    assert (p.kind.text, p.name.text, p.subkind) == ("pool", "p", None)
+    assert (p.kind.text, p.name.text, p.type) == ("pool", "p", None)
     assert isinstance(d, syntax.Resource)
-    assert d.subkind is not None
-    assert d.subkind.text == "duck.db"
+    assert isinstance(d.type, syntax.NamedType)
+    assert d.type.path.text == "duck.db"
     assert isinstance(s, syntax.Resource)
     assert s.body.entries == ()
 

@@ -64,7 +64,7 @@ def test_examples_of_the_catalogue(entry: Any) -> None:
         ("var x = 3", "wrong-separator", 1, 7),
         ("pool p = { slots: 3 }", "foreign-syntax", 1, 8),
         ("pool { slots: 3 }", "missing-part", 1, 6),
-        ("connection d: { x: 1 }", "missing-part", 1, 15),
+        ("connection d: { x: 1 }", "missing-value", 1, 18),
         ("use std.http\nflow f { x() }", "missing-block", 1, 13),
         ("use std.http { get as g }", "foreign-syntax", 1, 20),
         ("use std.http { }", "empty-import", 1, 1),

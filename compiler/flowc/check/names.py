@@ -162,4 +162,5 @@ _HOW = {
     "queue": "queues are named in settings: `with { queue: name }`",
     "limit": "limits are named in settings",
     "sla": "service levels are named in settings",
+    "signal": "signals are waited for: `use std.wait { signal }`, then `signal(name)`",
 }

@@ -7,14 +7,14 @@ from typing import Any
 from flowc import ir, syntax
 from flowc.resolve import Module, Symbol
 from flowc.suggest import did_you_mean
-from flowc.types import ERROR, Secret
+from flowc.types import ERROR, JSON, Secret, Type
 
 from .constants import constant
 from .context import Context, Shared
 from .setting_values import Reader
 from .types import holds_secret
 
-__all__ = ["Resources", "read_resources"]
+__all__ = ["Resources", "kind_of_connection", "read_resources"]
 
 _FIELDS: dict[str, tuple[str, ...]] = {
     "pool": ("slots",),
@@ -22,7 +22,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "limit": ("rate", "per", "burst"),
     "sla": ("finish", "start", "warn"),
 }
-_KINDS = (*_FIELDS, "connection")
+_KINDS = (*_FIELDS, "connection", "signal")
 #: of the fields that must be there: what to write
 _NEEDED: dict[str, dict[str, str]] = {
     "pool": {"slots": "write `{ slots: 8 }`"},
@@ -67,13 +67,16 @@ def _read(place: Context, node: syntax.Resource, found: Resources) -> None:
     if known is not symbol:
         _report_twice(place, node, known)
         return
+    if kind == "signal":
+        shared.signals[name] = _signal(place, node)
+        return
     if kind == "connection":
         found.connections[name] = _connection(place, node)
         return
-    if node.subkind is not None:
+    if node.type is not None:
         hint = f"write `{kind} {name} {{ … }}`"
-        place.report("invalid-setting", node.subkind, name=name, wanted=f"a {kind} without a kind of its own",
-                     found=f"`{node.subkind.text}`", hint=hint)  # fmt: skip
+        place.report("invalid-setting", node.type, name=name, wanted=f"a {kind} without a kind of its own",
+                     found=place.source_text(node.type), hint=hint)  # fmt: skip
     row = _row(place, node, kind)
     if kind == "pool":
         found.pools[name] = ir.Pool(name=name, slots=row.get("slots", 1))
@@ -95,7 +98,8 @@ def _report_twice(place: Context, node: syntax.Resource, known: Symbol) -> None:
     assert isinstance(known.node, syntax.Resource)
     first = Context(place.shared, known.module).label(known.node.name, "first declared here")
     kind = node.kind.text
-    hint = f"a {kind} is one thing in the whole cluster: import it with `use`, or rename one"
+    where = "program" if kind == "signal" else "cluster"
+    hint = f"a {kind} is one thing in the whole {where}: import it with `use`, or rename one"
     place.report(
         "duplicate-name", node.name, help=hint, labels=(first,), name=node.name.text, what=f"a {kind} of another file"
     )
@@ -105,7 +109,8 @@ def _row(place: Context, node: syntax.Resource, kind: str) -> dict[str, Any]:
     """The fields of a pool, a queue, a limit or a service level."""
     reader = Reader(place)
     row: dict[str, Any] = {}
-    for entry in node.body.entries:
+    entries = () if node.body is None else node.body.entries
+    for entry in entries:
         if isinstance(entry, syntax.Spread):
             place.report("not-supported-yet", entry, construct="a spread in settings")
             continue
@@ -119,7 +124,7 @@ def _row(place: Context, node: syntax.Resource, kind: str) -> dict[str, Any]:
             place.report("not-active-yet", entry.key, construct="`max_inflight`")
         if value is not None:
             row[key] = value
-    named = {entry.key.text for entry in node.body.entries if isinstance(entry, syntax.Entry)}
+    named = {entry.key.text for entry in entries if isinstance(entry, syntax.Entry)}
     for key, hint in _NEEDED.get(kind, {}).items():
         if key not in named:
             place.report("missing-setting", node.name, name=key, where=f"a {kind}", hint=hint)
@@ -135,11 +140,16 @@ def _field(reader: Reader, kind: str, key: str, node: syntax.Expression) -> Any:
 
 
 def _connection(place: Context, node: syntax.Resource) -> ir.Connection:
-    if node.subkind is None:
+    kind = kind_of_connection(node)
+    if node.type is None:
         hint = f"write its kind: `connection {node.name.text}: sqlite {{ … }}`"
         place.report("missing-setting", node.name, name="kind", where="a connection", hint=hint)
+    elif not kind:
+        hint = f"write `connection {node.name.text}: sqlite {{ … }}`"
+        place.report("invalid-setting", node.type, name="kind", wanted="a name", found=place.source_text(node.type),
+                     hint=hint)  # fmt: skip
     fields: dict[str, ir.Expr] = {}
-    for entry in node.body.entries:
+    for entry in () if node.body is None else node.body.entries:
         if isinstance(entry, syntax.Spread):
             place.report("not-supported-yet", entry, construct="a spread in a connection")
             continue
@@ -150,5 +160,23 @@ def _connection(place: Context, node: syntax.Resource) -> ir.Connection:
         if value.type != ERROR and holds_secret(value.type) and not isinstance(value.type, Secret):
             place.report("secret-leak", entry.value, what="a secret is the whole of a field")
         fields[entry.key.text] = value.expr
-    kind = "" if node.subkind is None else node.subkind.text
     return ir.Connection(name=node.name.text, kind=kind, fields=fields)
+
+
+def kind_of_connection(node: syntax.Resource) -> str:
+    """What is written behind its name: "duckdb"; "" if that is no kind."""
+    return node.type.path.text if isinstance(node.type, syntax.NamedType) and not node.type.args else ""
+
+
+def _signal(place: Context, node: syntax.Resource) -> Type:
+    """The type of what a signal brings."""
+    if node.body is not None:
+        hint = f"write `signal {node.name.text}: {{ field: type }}`, with the type behind a colon"
+        place.report("invalid-setting", node.body, name=node.name.text, wanted="a name and a type", found="a record",
+                     hint=hint)  # fmt: skip
+    if node.type is None:
+        return JSON
+    found = place.shared.signatures.types.of(place.module, node.type)
+    if holds_secret(found):
+        place.report("secret-leak", node.type, what="what a signal brings is stored with the run")
+    return found

@@ -50,12 +50,15 @@ def _is_pure(node: syntax.Expression) -> bool:
     return isinstance(node, pure)
 
 
+_RESOURCES = ("pool", "limit", "queue", "connection", "signal")
+
+
 def _report_resources(shared: Shared, modules: list[Module]) -> None:
     """Pools, limits, queues and connections that nothing names."""
     for module in modules:
         place = Context(shared, module)
         for node in module.file.declarations:
-            if isinstance(node, syntax.Resource) and node.kind.text in ("pool", "limit", "queue", "connection"):
+            if isinstance(node, syntax.Resource) and node.kind.text in _RESOURCES:
                 symbol = module.names.get(node.name.text)
                 if symbol is not None and symbol.node is node and symbol.key not in shared.used:
                     place.report("unused-resource", node.name, kind=node.kind.text, name=node.name.text)

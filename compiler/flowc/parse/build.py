@@ -78,9 +78,9 @@ def test(start: int, end: int, title: Any, body: Block) -> syntax.TestDecl:
 
 
 def resource(
-    start: int, end: int, kind: Ident, name: Ident, subkind: Path | None, body: syntax.RecordExpr
+    start: int, end: int, kind: Ident, name: Ident, type_: TypeExpr | None, body: syntax.RecordExpr | None
 ) -> syntax.Resource:
-    return syntax.Resource(start, end, kind, name, subkind, body)
+    return syntax.Resource(start, end, kind, name, type_, body)
 
 
 def signature(start: int, end: int, name: Ident, params: _Group | None, returns: TypeExpr | None) -> syntax.Signature:

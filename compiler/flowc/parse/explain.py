@@ -275,16 +275,20 @@ def _missing_value(broken: Broken, expected: set[str]) -> Problem | None:
         return broken.problem("missing-value", opener - 1, what="condition", before=types[opener - 1])
     if opener and types[0] == "if" and types[opener - 1] in _OPERATORS and "}" not in types[opener : broken.at]:
         return broken.problem("missing-value", opener - 1, what="value", before=types[opener - 1])
+    if broken.before in ("=", ":", "|", "<", "returns") and _is_type_expected(expected):
+        return broken.problem("missing-value", broken.at - 1, what="type", before=broken.before)
     if broken.type not in _ENDS and broken.type not in _OPERATORS and broken.type != "{":
         return None
-    if broken.before in ("=", ":", "|", "<", "returns") and {"NAME", "STRING"} <= expected and "NUMBER" not in expected:
-        return broken.problem("missing-value", broken.at - 1, what="type", before=broken.before)
     if broken.before in _LEADING and (expected >= _VALUES or broken.before in (".", "?.")):
         if broken.before in ("(", "[") and broken.type not in _OPERATORS:
             return None
         what = "name" if broken.before in (".", "?.") else "value"
         return broken.problem("missing-value", broken.at - 1, what=what, before=broken.before)
     return None
+
+
+def _is_type_expected(expected: set[str]) -> bool:
+    return expected >= {"NAME", "STRING"} and "NUMBER" not in expected
 
 
 def _superfluous_equals(broken: Broken, expected: set[str]) -> Problem | None:
@@ -324,6 +328,8 @@ def _missing_block(broken: Broken, expected: set[str]) -> Problem | None:
     if broken.type in _VALUES and "{" in broken.tokens.types[broken.at :]:  # there is one, after something else
         return None
     if "BLOCK" not in expected and not ("{" in expected and not expected >= _VALUES):
+        return None
+    if _is_type_expected(expected):
         return None
     if broken.tokens.types[0] == "use":
         return broken.gap("missing-block", what="use", help="name what is imported: `use std.http { get, post }`")
