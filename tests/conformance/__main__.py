@@ -8,6 +8,7 @@ python -m tests.conformance 5-steps           files whose path has this text in 
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import tempfile
 from collections import Counter
@@ -39,6 +40,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--nats", action="store_true", help="also over NATS")
     parser.add_argument("pattern", nargs="?", default="", help="text that a file's path has in it")
     options = parser.parse_args(arguments)
+    logging.getLogger("flow").addHandler(logging.NullHandler())
+    logging.getLogger("flow").propagate = False
     specs = [spec for spec in SPECS if options.pattern in str(spec.path)]
     good: Counter[tuple[str, str]] = Counter()
     all_of: Counter[tuple[str, str]] = Counter()

@@ -136,13 +136,14 @@ async def _one(node: _SeeingNode, plans: Plans, path: Path, run: Run, begun: flo
     args = {name: _argument(name, value, plan.types[params[name].type]) for name, value in run.args.items()}
     await _until(begun + run.at)
     handle = await node.client.submit(plan, args)
-    acting = asyncio.gather(*(_act(node, handle.id, act, begun) for act in run.acts))
+    acting = [asyncio.create_task(_act(node, handle.id, act, begun)) for act in run.acts]
     record = await handle.wait()
     ended = loop.time() - begun
-    acting.cancel()
     refused = {}
-    if not acting.cancelled():
-        refused = {i: text for i, text in enumerate(await asyncio.gather(acting, return_exceptions=True)) if text}
+    for i, acted in enumerate(acting):
+        await acted
+        if acted.result():
+            refused[i] = acted.result()
     starts = tuple(
         Start(step=step, index=index, at=at - begun) for at, step, index in node.seen.starts.get(handle.id, ())
     )
