@@ -38,13 +38,13 @@ from pydantic import BaseModel, ConfigDict, Field
 __all__ = [
     "Arm", "Block", "BranchStep", "CallStep", "CatchStep", "ChildStep", "Concurrency", "Connection", "EachStep", "Expr",
     "Flow", "Handler", "JoinStep", "Limit", "Merge", "Param", "Pool", "Program", "Queue", "RepeatStep", "Retry", "Rule",
-    "Settings", "Step", "Task", "TaskParam", "UsingStep", "ValueStep", "WatchStep",
+    "Settings", "Step", "Task", "TaskParam", "Undo", "UsingStep", "ValueStep", "WatchStep",
 ]  # fmt: skip
 
 Expr = list[Any]
 RuleName = Literal[
     "ok", "failed", "done", "any_ok", "any_failed", "any_done", "none_failed", "none_failed_any_ok", "none_skipped",
-    "skipped", "done_any_ok", "always", "at_least",
+    "skipped", "done_any_ok", "always", "at_least", "not_yet",
 ]  # fmt: skip
 
 
@@ -145,6 +145,16 @@ class StepModel(Model):
     box: tuple[str, ...] = ()
 
 
+class Undo(Model):
+    """`undo` of a task: the call that takes back what a call of it did."""
+
+    #: key in Program.tasks
+    task: str
+    #: over ["arg", name] of the parameters of the task that is undone, and ["arg", "result"]
+    args: dict[str, Expr]
+    settings: Settings
+
+
 class CallStep(StepModel):
     """A call of a task."""
 
@@ -154,6 +164,7 @@ class CallStep(StepModel):
     #: every parameter of the task that has a value, defaults included
     args: dict[str, Expr]
     settings: Settings
+    undo: Undo | None = None
 
 
 class ChildStep(StepModel):
@@ -164,6 +175,8 @@ class ChildStep(StepModel):
     flow: str
     args: dict[str, Expr]
     settings: Settings
+    #: it starts a run of its own; the value is that run's id
+    detached: bool = False
 
 
 class ValueStep(StepModel):
@@ -222,11 +235,14 @@ class CatchStep(StepModel):
 
 
 class WatchStep(StepModel):
-    """`on success(r)` or `on failure(e)` on one call: runs `body` when `step` ended so. Handles no failure."""
+    """`on success(r)`, `on failure(e)`, … on one call: runs `body` when `step` ended so. Handles no failure.
+
+    "retry" is about an attempt of the step, which must be a call: `body` runs when it failed and another one follows.
+    """
 
     kind: Literal["watch"] = "watch"
     step: int
-    event: Literal["success", "failure", "skip"]
+    event: Literal["success", "failure", "skip", "cancel", "retry"]
     value_id: int
     body: Block
 
@@ -242,6 +258,8 @@ class JoinStep(StepModel):
     #: the value is the first result itself, not a list of n in the order of their ends
     first: bool
     cancel_rest: bool
+    #: of a group with names: the value is a record of optionals, with those of the n that were first; else empty
+    names: tuple[str, ...] = ()
 
 
 class UsingStep(StepModel):
@@ -296,9 +314,9 @@ Arm = Block
 
 
 class Handler(Model):
-    """`on success(r)`, `on failure(e)` of a flow: runs when all its steps have ended."""
+    """`on success(r)`, `on failure(e)`, `on cancel(c)` of a flow: runs when all its steps have ended."""
 
-    event: Literal["success", "failure"]
+    event: Literal["success", "failure", "cancel"]
     value_id: int
     body: Block
 
@@ -318,6 +336,10 @@ class Flow(Model):
     max_active_runs: int | None = Field(default=None, ge=1)
     body: Block
     handlers: tuple[Handler, ...] = ()
+    #: what succeeded is undone when the flow failed or was cancelled
+    on_failure: Literal["compensate"] | None = None
+    #: how deep it may call itself, the first call counted; None: not at all
+    max_depth: int | None = Field(default=None, ge=1, le=1_000)
 
 
 class TaskParam(Model):
@@ -331,9 +353,10 @@ class Task(Model):
     doc: str | None = None
     params: tuple[TaskParam, ...]
     returns: str | None
-    #: python, shell, sql: how it runs. A library task is `python` with the target "flowstd.http:get"
-    operator: Literal["python", "shell", "sql"]
-    #: python: "module:function", or "path/to/file.py:function" relative to the project's root
+    #: python, shell, sql: how it runs. A library task is `python` with the target "flowstd.http:get". wait: it runs
+    #: nowhere, and ends when what it waits for happens
+    operator: Literal["python", "shell", "sql", "wait"]
+    #: python: "module:function", or "path/to/file.py:function" relative to the project's root. wait: what for
     target: str = ""
     #: shell and sql: the template (["str", …] or ["lit", …] over ["arg", name])
     template: Expr | None = None

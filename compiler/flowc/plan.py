@@ -25,10 +25,11 @@ import zstandard
 from .types import Type
 
 __all__ = [
-    "FORMAT", "BranchNode", "ChildNode", "ConcurrencyDef", "ConnectionDef", "EachNode", "Expr", "HandlerDef", "Input",
-    "JoinNode", "LimitDef", "MergeNode", "Node", "NodeBase", "OutcomeNode", "ParamDef", "ParamNode", "Plan",
-    "PlanBlock", "PlanError", "PoolDef", "RepeatNode", "RetryPolicy", "StepSettings", "TaskDef", "TaskNode",
-    "TaskParamDef", "Trigger", "ValueNode", "decode", "digest", "encode", "read_file_bytes", "write_file_bytes",
+    "FORMAT", "Attached", "BranchNode", "ChildNode", "ConcurrencyDef", "ConnectionDef", "EachNode", "Expr",
+    "HandlerDef", "Input", "JoinNode", "LimitDef", "MergeNode", "Node", "NodeBase", "OutcomeNode", "ParamDef",
+    "ParamNode", "Plan", "PlanBlock", "PlanError", "PoolDef", "RepeatNode", "RetryPolicy", "SignalDef", "StepSettings",
+    "TaskDef", "TaskNode", "TaskParamDef", "Trigger", "ValueNode", "WaitNode", "decode", "digest", "encode",
+    "read_file_bytes", "write_file_bytes",
 ]  # fmt: skip
 
 #: version of the plan's format; a runtime accepts its own and the previous one
@@ -65,6 +66,15 @@ class Trigger(msgspec.Struct, frozen=True, array_like=True):
     nodes: tuple[int, ...]
     n: int = 0
     setups: tuple[int, ...] = ()
+
+
+class Attached(msgspec.Struct, frozen=True, array_like=True):
+    """A block that belongs to a node, and runs beside the graph."""
+
+    block: int
+    #: nodes of the node's own block (itself, too) whose values are the block's last parameters; null where they have
+    #: none
+    captures: tuple[int, ...] = ()
 
 
 class RetryPolicy(_Data, frozen=True, kw_only=True):
@@ -152,6 +162,10 @@ class TaskNode(NodeBase, tag="task", frozen=True, kw_only=True):
     args: tuple[tuple[str, Expr], ...]
     #: index in Plan.settings
     settings: int
+    #: undoes it, once it has succeeded and a flow around it that compensates has not
+    undo: Attached | None = None
+    #: run when an attempt failed and another one follows; their first parameter is the record of the failure
+    on_retry: tuple[Attached, ...] = ()
 
 
 class ChildNode(NodeBase, tag="child", frozen=True, kw_only=True):
@@ -161,6 +175,9 @@ class ChildNode(NodeBase, tag="child", frozen=True, kw_only=True):
     flow: str
     args: tuple[tuple[str, Expr], ...]
     settings: int
+    on_retry: tuple[Attached, ...] = ()
+    #: it starts a run of its own, and gives that run's id
+    detached: bool = False
 
 
 class BranchNode(NodeBase, tag="branch", frozen=True, kw_only=True):
@@ -182,13 +199,25 @@ class MergeNode(NodeBase, tag="merge", frozen=True, kw_only=True):
 class OutcomeNode(NodeBase, tag="outcome", frozen=True, kw_only=True):
     """Looks at how `watched` ended: once all have, takes arm 1 if the event holds, else arm 0. Always a success.
 
-    event "failure": one of them is failed (or cancelled, expired); "success": all are; "skip": one is skipped.
+    event "failure": one of them is failed (or cancelled, expired); "success": all are; "skip": one is skipped;
+    "cancel": one is cancelled; that one also looks, and its arm runs, when the scope is cancelled.
     Its value, for the nodes of arm 1, is the record of the first failed one in the order of `watched` (event
-    failure), or the value of the last one (success), or null (skip).
+    failure), or the value of the last one (success), or the record of the cancellation (cancel), or null (skip).
     """
 
     watched: tuple[int, ...]
-    event: Literal["failure", "success", "skip"] = "failure"
+    event: Literal["failure", "success", "skip", "cancel"] = "failure"
+
+
+class WaitNode(NodeBase, tag="wait", frozen=True, kw_only=True):
+    """Waits for the world, without a worker: the engine ends it."""
+
+    #: sleep, until: a timer; its value is the time of its end. signal: a message into the run. event: something that
+    #: happened outside. approval: somebody's decision. approved: such a decision, at once
+    kind: Literal["sleep", "until", "signal", "event", "approval", "approved"]
+    args: tuple[tuple[str, Expr], ...]
+    #: index in Plan.settings: its timeout, and when it begins
+    settings: int
 
 
 class EachNode(NodeBase, tag="each", frozen=True, kw_only=True):
@@ -220,6 +249,8 @@ class JoinNode(NodeBase, tag="join", frozen=True, kw_only=True):
     n: int
     first: bool = False
     cancel_rest: bool = False
+    #: of the members: the value is a record of the n first results, null for the others; (): a value or a list
+    names: tuple[str, ...] = ()
 
 
 class RepeatNode(NodeBase, tag="repeat", frozen=True, kw_only=True):
@@ -244,6 +275,7 @@ Node = (
     | EachNode
     | JoinNode
     | RepeatNode
+    | WaitNode
 )
 
 
@@ -256,10 +288,11 @@ class PlanBlock(_Data, frozen=True, kw_only=True):
 
 
 class HandlerDef(_Data, frozen=True, kw_only=True):
-    """`on success`, `on failure` of the flow: block whose parameters are the event's value (the result, or the
-    error record), then the captured nodes of block 0 (null where they have no value)."""
+    """`on success`, `on failure`, `on cancel` of the flow: block whose parameters are the event's value (the result,
+    the error record, or the record of the cancellation), then the captured nodes of block 0 (null where they have no
+    value)."""
 
-    event: Literal["success", "failure"]
+    event: Literal["success", "failure", "cancel"]
     block: int
     captures: tuple[int, ...] = ()
 
@@ -311,6 +344,15 @@ class ConnectionDef(_Data, frozen=True, kw_only=True):
     fields: tuple[tuple[str, Expr], ...]
 
 
+class SignalDef(_Data, frozen=True, kw_only=True):
+    """A signal that steps of the flow wait for."""
+
+    #: "": one whose name is worked out, so that any may come
+    name: str
+    #: index in Plan.types of what it brings
+    type: int
+
+
 class Plan(_Data, frozen=True, kw_only=True):
     """One flow. The parameters of block 0 are `run` (node 0) and then the flow's parameters, in their order."""
 
@@ -332,9 +374,15 @@ class Plan(_Data, frozen=True, kw_only=True):
     #: runs of this flow at the same time in the whole environment; more wait in the order of their submission
     max_active_runs: int | None = None
     connections: tuple[ConnectionDef, ...] = ()
+    #: those of child flows are in their plans
+    signals: tuple[SignalDef, ...] = ()
     #: the child flows' plans by key, embedded; shared children are embedded once, in the outermost plan
     children: dict[str, Plan] = {}
     version: int
+    #: when it failed or was cancelled, what succeeded in it is undone
+    compensates: bool = False
+    #: so often it may stand in the line of its own callers, itself counted; None: it never calls itself
+    max_depth: int | None = None
 
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")

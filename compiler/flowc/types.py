@@ -12,8 +12,8 @@ import re
 import msgspec
 
 __all__ = [
-    "ANY", "BOOL", "BYTES", "DATE", "DATETIME", "DECIMAL", "DURATION", "ERROR", "FAILURE", "FILE", "FLOAT", "INT",
-    "JSON", "NULL", "PRIMITIVES", "RUN", "SIZE", "STRING",
+    "ANY", "BOOL", "BYTES", "CANCELLATION", "DATE", "DATETIME", "DECIMAL", "DURATION", "ERROR", "FAILURE", "FILE",
+    "FLOAT", "INT", "JSON", "NULL", "PRIMITIVES", "RUN", "SIZE", "STRING",
     "ListOf", "Literals", "MapOf", "Optional", "Primitive", "Record", "Secret", "Type", "Union", "text",
 ]  # fmt: skip
 
@@ -87,6 +87,9 @@ PRIMITIVES: dict[str, Primitive] = {
 
 #: what `catch(e)`, `on failure(e)` and `on_error: "collect"` give
 FAILURE = Record((("step", STRING), ("index", Optional(INT)), ("type", STRING), ("message", STRING), ("attempts", INT)))
+
+#: what `on cancel(c)` gives
+CANCELLATION = Record((("reason", STRING),))
 
 #: `run`: the facts of the run itself
 RUN = Record(

@@ -88,9 +88,11 @@ ENTRIES: tuple[Entry, ...] = (
         code="FL0208",
         name="recursive-flow",
         message="the flow calls itself: {path}",
-        help="use `each` over a list, or `repeat … until`",
+        help="use `each` over a list or `repeat … until`; or bound it with `max_depth: 20` at the head of one of the "
+        "flows",
         explanation="A flow that starts itself as a child has no bounded number of runs. What is done again and again "
-        "is written with `each` or `repeat`, which both have limits.",
+        "is written with `each` or `repeat`, which both have limits. Where the data is a tree, a flow may call itself: "
+        "`max_depth` says how deep, and what would go deeper fails as `TooDeep`.",
         bad="flow countdown(n: int) { again = n - 1\n  countdown(again)\n}\n",
         good='task tick(n: int) { run: shell("echo ${n}") }\n\n'
         "flow countdown(n: int) { each i in range(n) with { max: 100 } { tick(i) } }\n",

@@ -28,6 +28,7 @@ from .context import Context, Row, Shared
 from .cycles import report_circles
 from .elaborators import ELABORATORS
 from .flows import read_flow
+from .handlers import check_declared
 from .pools import report_deadlocks
 from .resources import read_resources
 from .setting_values import Reader, from_plain
@@ -53,6 +54,8 @@ def check(modules: list[Module], project: Project, findings: Findings) -> ir.Pro
             info = read_task(shared, shared.signatures.of(symbol))
             tasks[symbol.key] = info.task
             shared.task_rows[symbol] = info.row
+    for symbol, row in shared.task_rows.items():
+        check_declared(shared, shared.signatures.of(symbol), row)
     for symbol in symbols:
         if symbol.kind == "composite":
             check_composite(shared, shared.signatures.of(symbol))
@@ -60,7 +63,8 @@ def check(modules: list[Module], project: Project, findings: Findings) -> ir.Pro
     flows = {
         symbol.key: read_flow(shared, shared.signatures.of(symbol), row) for symbol in symbols if symbol.kind == "flow"
     }
-    report_circles(shared.calls, findings)
+    bounded = {symbol for symbol in symbols if symbol.kind == "flow" and flows[symbol.key].max_depth is not None}
+    report_circles(shared.calls, bounded, findings)
     report_deadlocks(shared, flows)
     report_unused(shared, modules)
     return ir.Program(

@@ -18,14 +18,16 @@ from flowc.types import NULL, STRING, Secret
 from .composites import inline
 from .context import BROKEN, Context, Row, Value, With, read
 from .executors import check_executor
+from .handlers import watch_declared
 from .names import is_broken, unknown_callable
 from .report import accept
 from .settings import check_slots, is_limited, names_at, refuse_passed
 from .signatures import Param, Signature
 from .targets import RULES, callee_name, symbol_of
 from .types import assignable, shown
+from .waits import check_wait, signal_name
 
-__all__ = ["call", "call_bare", "call_symbol", "function_of"]
+__all__ = ["bind_arguments", "call", "call_bare", "call_symbol", "function_of"]
 
 
 _FROM_THE_LEFT = "the value from the left"
@@ -106,7 +108,9 @@ def call_symbol(cx: Context, node: syntax.Call, symbol: Symbol, bind: str | None
     signature = cx.shared.signatures.of(symbol)
     # the step's name is taken before those of its arguments, since it is written before them
     name = cx.state.step_name(bind or symbol.name) if symbol.kind != "composite" else bind
-    given = [Given(arg.name, arg.value, cx.value(arg.value)) for arg in node.args]
+    given = [
+        Given(arg.name, arg.value, signal_name(cx, symbol, arg.value) or cx.value(arg.value)) for arg in node.args
+    ]
     return _make(cx, node, signature, given, bind, row, name=name)
 
 
@@ -131,6 +135,14 @@ def _make(
     if args is None:
         return BROKEN
     return _step(cx, node, signature, args, name or cx.state.step_name(bind or symbol.name), row)
+
+
+def bind_arguments(cx: Context, node: syntax.Call, signature: Signature) -> dict[str, ir.Expr] | None:
+    """The arguments of a call that is no step here, by parameter, defaults included; None after a finding."""
+    args = _bind(cx, node, signature, [Given(arg.name, arg.value, cx.value(arg.value)) for arg in node.args])
+    if args is not None:
+        _add_defaults(signature, args)
+    return args
 
 
 def _bind(cx: Context, node: syntax.Expression, signature: Signature, given: list[Given]) -> dict[str, ir.Expr] | None:
@@ -216,6 +228,7 @@ def _step(
         if cx.symbol is not None:
             cx.shared.calls.append((cx.symbol, symbol, cx.span(node)))
         # the defaults are those of tasks: a child run has only what its call says
+        is_detached = bool(row and row.pop("detached", False))
         settings = _settings(cx, node, (*cx.rows, row))
         refuse_passed(cx, node, symbol.name, settings)
         if settings.pool is not None:
@@ -223,20 +236,43 @@ def _step(
         elif row is not None and "priority" in row and not is_limited(settings):
             # it says who gets permits first; the steps inside have priorities of their own
             cx.report("not-active-yet", node, construct="`priority` on a call of a flow without a `pool`")
-        header = cx.header(node, name, signature.returns)
-        step: ir.Step = ir.ChildStep(**header, flow=symbol.key, args=args, settings=settings)
+        returns = STRING if is_detached else signature.returns
+        header = cx.header(node, name, returns)
+        step: ir.Step = ir.ChildStep(**header, flow=symbol.key, args=args, settings=settings, detached=is_detached)
     else:
-        for param in signature.params:
-            if param.name not in args and param.default is not None:
-                args[param.name] = param.default
-        settings = _settings(cx, node, (cx.state.defaults, cx.shared.task_rows.get(symbol), *cx.rows, row))
+        _add_defaults(signature, args)
+        is_wait = symbol in cx.shared.waits  # the defaults are those of work
+        of_task = cx.shared.task_rows.get(symbol)
+        settings = _settings(cx, node, (None if is_wait else cx.state.defaults, of_task, *cx.rows, row))
         if settings.concurrency is not None and settings.concurrency.task and settings.pool is not None:
             cx.shared.keyed_calls.append((settings.concurrency.task, settings.pool, cx.span(node)))
-        header = cx.header(node, name, signature.returns)
-        step = ir.CallStep(**header, task=symbol.key, args=args, settings=settings)
+        returns = check_wait(cx, signature, args, (row,)) if is_wait else signature.returns
+        header = cx.header(node, name, returns)
+        step = ir.CallStep(**header, task=symbol.key, args=args, settings=settings, undo=_undo(cx, node, symbol))
     cx.emit(step)
-    void = f"`{symbol.name}` returns nothing" if signature.returns == NULL else ""
-    return read(step.id, signature.returns)._replace(step=step.id, void=void)
+    void = f"`{symbol.name}` returns nothing" if returns == NULL else ""
+    value = read(step.id, returns)._replace(step=step.id, void=void)
+    if symbol in cx.shared.task_reactions:
+        if cx.symbol is not None:
+            cx.shared.calls.append((cx.symbol, symbol, cx.span(node)))
+        watch_declared(cx, node, signature, args, value)
+    return value
+
+
+def _add_defaults(signature: Signature, args: dict[str, ir.Expr]) -> None:
+    for param in signature.params:
+        if param.name not in args and param.default is not None:
+            args[param.name] = param.default
+
+
+def _undo(cx: Context, node: syntax.Expression, task: Symbol) -> ir.Undo | None:
+    """What takes back a call of the task here: with the flow's defaults and its own task's settings."""
+    undo = cx.shared.reactions(task).undo
+    if undo is None:
+        return None
+    by, args = undo
+    settings = _settings(cx, node, (cx.state.defaults, cx.shared.task_rows.get(by)))
+    return ir.Undo(task=by.key, args=args, settings=settings)
 
 
 def _settings(cx: Context, node: syntax.Expression, rows: tuple[Row | None, ...]) -> ir.Settings:

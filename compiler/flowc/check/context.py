@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from .constants import Lets
     from .signatures import Signatures
 
-__all__ = ["BROKEN", "Context", "Elaborator", "FlowState", "Local", "Returns", "Row", "Scope", "Shared", "Value",
-           "With", "read", "returning"]  # fmt: skip
+__all__ = ["BROKEN", "Context", "Elaborator", "FlowState", "Local", "Reactions", "Returns", "Row", "Scope", "Shared",
+           "Value", "With", "read", "returning"]  # fmt: skip
 
 #: parsed settings, by the name of their field in ir.Settings
 Row = Mapping[str, Any]
@@ -71,6 +71,18 @@ class Returns(NamedTuple):
 
 #: stands for an expression that was reported
 BROKEN = Value(["lit", None], ERROR)
+
+
+class Reactions(NamedTuple):
+    """What a task declares for after its calls."""
+
+    #: what takes it back: the task, and the arguments as ir.Undo has them
+    undo: tuple[Symbol, dict[str, ir.Expr]] | None = None
+    handlers: tuple[syntax.Handler, ...] = ()
+
+
+#: of a task that declares nothing
+_NO_REACTIONS = Reactions()
 
 
 class Local:
@@ -198,14 +210,24 @@ class Shared:
         #: pools, queues and connections of the whole program by kind and name
         self.resources: dict[tuple[str, str], Symbol] = {}
         self.pool_sizes: dict[str, int] = {}
+        #: signals of the whole program, and the type of what each brings
+        self.signals: dict[str, Type] = {}
+        #: tasks that wait, and for what: as `waits.WAITS` has it
+        self.waits: dict[Symbol, str] = {}
         #: of the queues that have one
         self.queue_priorities: dict[str, int] = {}
         #: warnings about what nothing uses, told at the end if there are no errors: name, place, fields
         self.unused: list[tuple[str, Span, dict[str, Any]]] = []
         #: the settings of tasks
         self.task_rows: dict[Symbol, Row] = {}
+        #: of the tasks that have some
+        self.task_reactions: dict[Symbol, Reactions] = {}
         self._settings: dict[tuple[int, ...], tuple[ir.Settings, tuple[Row, ...]]] = {}
         self._texts: dict[Type, str] = {}
+
+    def reactions(self, task: Symbol) -> Reactions:
+        """What a task declares for after its calls."""
+        return self.task_reactions.get(task, _NO_REACTIONS)
 
     def text(self, kind: Type) -> str:
         found = self._texts.get(kind)

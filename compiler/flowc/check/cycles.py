@@ -1,10 +1,12 @@
-"""Calls in a circle: a flow that starts itself, a composite that is put into itself.
+"""Calls in a circle: a flow that starts itself, a composite that is put into itself, a task that its handler calls.
 
 Depth first over the calls that the elaboration noted, in written order, without recursion; every circle is told once,
 at the call that closes it, with labels at the others.
 """
 
 from __future__ import annotations
+
+from collections.abc import Container
 
 from flowc.catalog import Findings
 from flowc.diagnostic import Label
@@ -16,11 +18,13 @@ __all__ = ["report_circles"]
 Edge = tuple[Symbol, Span]
 
 
-def report_circles(calls: list[tuple[Symbol, Symbol, Span]], findings: Findings) -> None:
-    """Reports every circle among the calls of flows and composites."""
+def report_circles(calls: list[tuple[Symbol, Symbol, Span]], bounded: Container[Symbol], findings: Findings) -> None:
+    """Reports every circle among the calls of flows, composites and handlers of tasks. One through a flow that bounds
+    how deep it goes (`max_depth`) is none."""
     edges: dict[Symbol, dict[Symbol, Span]] = {}
     for caller, callee, span in calls:
-        edges.setdefault(caller, {}).setdefault(callee, span)
+        if caller not in bounded and callee not in bounded:
+            edges.setdefault(caller, {}).setdefault(callee, span)
     done: set[Symbol] = set()
     for start in edges:
         if start not in done:

@@ -10,14 +10,13 @@ from flowc.types import NULL, Optional
 
 from .blocks import block
 from .constants import fold
-from .context import Context, FlowState, Local, Returns, Row, Scope, Shared, Value, read, returning
-from .modifiers import check_event, event_value
+from .context import Context, FlowState, Returns, Row, Scope, Shared, Value, read, returning
+from .handlers import check_event, event_value, loosened
 from .report import accept
 from .setting_values import Reader
 from .settings import read_row, read_setting
 from .signatures import Signature
 from .targets import callee_name
-from .types import optional
 from .usage import note_unused
 
 __all__ = ["read_flow"]
@@ -41,6 +40,7 @@ def read_flow(shared: Shared, signature: Signature, project_row: Row) -> ir.Flow
     head = _head(place, cx, node)
     timeout = head.pop("timeout_ms", None)
     concurrency, max_active_runs = head.pop("concurrency", None), head.pop("max_active_runs", None)
+    on_failure, max_depth = head.pop("on_failure", None), head.pop("max_depth", None)
     defaults = head.pop("defaults", {})
     state.defaults = {**project_row, **defaults, **head}
     cx.is_head = True
@@ -65,6 +65,8 @@ def read_flow(shared: Shared, signature: Signature, project_row: Row) -> ir.Flow
         max_active_runs=max_active_runs,
         body=body,
         handlers=handlers,
+        on_failure=on_failure,
+        max_depth=max_depth,
     )
 
 
@@ -175,10 +177,10 @@ def _handlers(cx: Context, node: syntax.FlowDecl, signature: Signature) -> tuple
 
 def _handler(cx: Context, node: syntax.Handler, signature: Signature) -> ir.Handler | None:
     event = node.event.text
-    if not check_event(cx, node.event, ("success", "failure")):
+    if not check_event(cx, node.event, ("success", "failure", "cancel")):
         return None
-    scope = Scope(_after_all(cx.scope, is_failure=event == "failure"))
-    inner = cx.inside(scope=scope)
+    # unless all went well, no step is sure to have a value
+    inner = cx.inside(scope=Scope(cx.scope if event == "success" else loosened(cx.scope)))
     value_id = cx.state.new_id()
     if node.name is not None:
         void = f"`{signature.symbol.name}` returns nothing" if signature.returns == NULL else ""
@@ -186,17 +188,4 @@ def _handler(cx: Context, node: syntax.Handler, signature: Signature) -> ir.Hand
         local.used = True
     block(inner, node.body)
     body = ir.Block(steps=tuple(inner.out or ()))
-    return ir.Handler(event="failure" if event == "failure" else "success", value_id=value_id, body=body)
-
-
-def _after_all(scope: Scope, *, is_failure: bool) -> Scope:
-    """The flow's names as a handler sees them: after a failure, no step is sure to have a value."""
-    if not is_failure:
-        return scope
-    seen = Scope()
-    for name, local in scope.names.items():
-        seen.names[name] = local
-        if local.is_step and local.id is not None and not local.value.void:
-            value = read(local.id, optional(local.value.type))
-            seen.names[name] = Local(name, value, local.span, is_step=True, depth=local.depth)
-    return seen
+    return ir.Handler(event=event, value_id=value_id, body=body)  # type: ignore[arg-type]

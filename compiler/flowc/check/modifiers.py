@@ -8,24 +8,23 @@ their own; `on` watches the step that gives the stage's value.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from flowc import ir, syntax
-from flowc.suggest import did_you_mean
 from flowc.types import ERROR, FAILURE, NULL, ListOf, Type
 
 from .calls import call, call_bare
 from .context import BROKEN, Context, Value, read
+from .handlers import watch
 from .rules import rules_of
 from .setting_values import Reader
 from .settings import Place, read_row
 from .targets import symbol_of
-from .types import join
+from .types import join, optional
 
-__all__ = ["EVENTS", "check_event", "event_value", "modified", "with_after"]
+__all__ = ["modified", "with_after"]
 
-#: events that a call can be watched for now; the others of the language wait
-EVENTS = ("success", "failure", "skip")
+#: what these watch is the call itself, also where a `catch` gives another value
+_OF_THE_CALL = ("failure", "retry", "cancel")
 
 
 class _Modifiers:
@@ -64,17 +63,17 @@ def modified(
     if value.step is None and not inner.out and value.type != ERROR and modifiers.settings is None:
         value = inner.keep(node.value, value, None if is_caught else bind)
     steps = [with_after(step, rules) for step in inner.out]
-    watched = [on for on in modifiers.on if on.event.text == "failure" or not is_caught]
+    watched = [on for on in modifiers.on if on.event.text in _OF_THE_CALL or not is_caught]
     inner = inner.derive(out=steps)
     for on in watched:
-        value = _watch(inner, node, on, value)
+        value = watch(inner, node, on, value)
     if modifiers.catch is None:
         cx.out += steps
         return value
     value = _catch(cx, node, modifiers.catch, value, steps, name)
     for on in modifiers.on:
         if on not in watched:
-            value = _watch(cx, node, on, value)
+            value = watch(cx, node, on, value)
     return value
 
 
@@ -144,12 +143,16 @@ def _join(
     ids = tuple(id for id in found if id is not None)
     if len(ids) < len(found):
         return BROKEN  # a member was reported
+    fields = [entry[0] for entry in value.expr[1]] if value.expr[0] == "record" else []
     result: Type = kind if join_by == "first" else ListOf(kind)
+    if fields:
+        result = Record(tuple(zip(fields, map(optional, kinds), strict=True)))
     name = cx.state.step_name(bind) if bind else ""
     header = cx.header(node, name, result)
     parts = [tuple(dict.fromkeys((*made, id))) for made, id in zip(value.made, ids, strict=True)]
     first = join_by == "first"
-    step = ir.JoinStep(**header, members=ids, parts=tuple(parts), n=wanted, first=first, cancel_rest=cancel_rest)
+    step = ir.JoinStep(**header, members=ids, parts=tuple(parts), n=wanted, first=first, cancel_rest=cancel_rest,
+                       names=tuple(fields))  # fmt: skip
     cx.emit(step)
     return read(header["id"], result)._replace(step=header["id"], members=ids)
 
@@ -193,50 +196,3 @@ def _either(value: Value, given: Value) -> Type:
     if value.void or value.type == NULL:
         return join(NULL, given.type)
     return join(value.type, given.type)
-
-
-def _watch(cx: Context, node: syntax.Modified, on: syntax.On, value: Value) -> Value:
-    """`on success(r)`, `on failure(e)`, `on skip(s)` on one stage; gives the stage's value, as a step's."""
-    event = on.event.text
-    if not check_event(cx, on.event):
-        return value
-    if value.type == ERROR:
-        return value
-    kept = cx.keep(node.value, value)
-    if kept.step is None:
-        return value
-    body = cx.inside(pipe=None)
-    value_id = cx.state.new_id()
-    if on.name is not None:
-        local = body.declare(on.name, event_value(value_id, event, value))
-        local.used = True
-    cx.shared.block(body, on.body)
-    assert body.out is not None
-    fields: dict[str, Any] = {**cx.header(on, "", NULL), "step": kept.step, "event": event, "value_id": value_id}
-    cx.emit(ir.WatchStep(**fields, body=ir.Block(steps=tuple(body.out))))
-    return kept
-
-
-def check_event(cx: Context, event: syntax.Ident, events: tuple[str, ...] = EVENTS) -> bool:
-    """Whether a handler's event can run; reports what cannot."""
-    known = ("success", "failure", "retry", "skip", "cancel", "sla_miss")
-    if event.text in events:
-        return True
-    if event.text == "sla_miss":
-        cx.report("not-active-yet", event, construct="`on sla_miss`")
-    elif event.text in known:
-        cx.report("not-supported-yet", event, construct=f"`on {event.text}`")
-    else:
-        names = [f"`on {name}`" for name in known]
-        hint = did_you_mean(event.text, known, "the events are " + ", ".join(names))
-        cx.report("unknown-name", event, name=event.text, kind="event", hint=hint)
-    return False
-
-
-def event_value(value_id: int, event: str, value: Value) -> Value:
-    """What a handler's name stands for."""
-    if event == "failure":
-        return Value(["ref", value_id], FAILURE)
-    if event == "skip":
-        return Value(["opt", value_id], NULL, void="a skipped step has no value")
-    return read(value_id, value.type)._replace(void=value.void)

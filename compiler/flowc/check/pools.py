@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 from flowc import ir
 from flowc.diagnostic import Label
@@ -28,12 +29,12 @@ def report_deadlocks(shared: Shared, flows: Mapping[str, ir.Flow]) -> None:
     """Reports every call that closes a circle of waits; the calls before it are its labels."""
     if not shared.pooled_calls:
         return
-    needs: dict[str, dict[str, None]] = {}
+    uses: dict[str, _Uses] = {}
     waits: _Waits = {}
     for task, pool, span in shared.keyed_calls:  # a key is taken before the slots
         waits.setdefault(_calls_of(task), {}).setdefault(pool, span)
     for pool, callee, span in dict.fromkeys(shared.pooled_calls):  # a composite is read once more where it is called
-        for needed in _needs(callee.key, flows, needs):
+        for needed in _needs(callee.key, flows, uses):
             path = _path(needed, pool, waits)
             if path is None:
                 waits.setdefault(pool, {}).setdefault(needed, span)
@@ -66,20 +67,41 @@ def _path(start: str, end: str, waits: _Waits) -> tuple[str, ...] | None:
     return None
 
 
-def _needs(key: str, flows: Mapping[str, ir.Flow], known: dict[str, dict[str, None]]) -> dict[str, None]:
-    """The pools (and bounds of tasks) that a flow uses, with the flows that it calls; in written order."""
-    if key in known:
-        return known[key]
-    found = known[key] = {}
-    flow = flows.get(key)
-    if flow is not None:
-        for step in _steps((flow.body, *(handler.body for handler in flow.handlers))):
-            if step.settings.pool is not None:
-                found[step.settings.pool] = None
-            if step.settings.concurrency is not None and step.settings.concurrency.task:
-                found[_calls_of(step.settings.concurrency.task)] = None
-            if isinstance(step, ir.ChildStep):
-                found.update(_needs(step.flow, flows, known))
+class _Uses(NamedTuple):
+    """What a flow uses by itself, in written order."""
+
+    #: pools, and bounds of tasks
+    pools: dict[str, None]
+    #: the flows that it calls, and waits for
+    calls: dict[str, None]
+
+
+def _needs(key: str, flows: Mapping[str, ir.Flow], known: dict[str, _Uses]) -> dict[str, None]:
+    """The pools (and bounds of tasks) that a flow uses, with the flows that it calls, which may be itself."""
+    found: dict[str, None] = {}
+    reached = {key: None}
+    waiting = [key]
+    while waiting:
+        flow = waiting.pop()
+        if flow not in known:
+            known[flow] = _uses_of(flows.get(flow))
+        found.update(known[flow].pools)
+        waiting += [called for called in known[flow].calls if called not in reached]
+        reached.update(known[flow].calls)
+    return found
+
+
+def _uses_of(flow: ir.Flow | None) -> _Uses:
+    found = _Uses({}, {})
+    if flow is None:
+        return found
+    for step in _steps((flow.body, *(handler.body for handler in flow.handlers))):
+        if step.settings.pool is not None:
+            found.pools[step.settings.pool] = None
+        if step.settings.concurrency is not None and step.settings.concurrency.task:
+            found.pools[_calls_of(step.settings.concurrency.task)] = None
+        if isinstance(step, ir.ChildStep) and not step.detached:
+            found.calls[step.flow] = None
     return found
 
 

@@ -103,6 +103,7 @@ def _refused(*names: str) -> dict[str, Setting]:
 SETTINGS: dict[str, Setting] = {
     **_supported(
         Setting("run", "run", _unread, ("task",)),
+        Setting("undo", "undo", _unread, ("task",)),
         Setting("uses", "uses", Reader.connections, ("task",)),
         Setting("queue", "queue", _queue, _EVERYWHERE, refused=("child",)),
         Setting("pool", "pool", _pool, (*_EVERYWHERE, "child")),
@@ -126,6 +127,9 @@ SETTINGS: dict[str, Setting] = {
         Setting("limit", "limit", _limit, (*_EVERYWHERE, "child")),
         Setting("concurrency", "concurrency", _concurrency, ("task", "step", "child", "flow", "each")),
         Setting("max_active_runs", "max_active_runs", _integer(1), ("flow",)),
+        Setting("on_failure", "on_failure", _choice("compensate"), ("flow",)),
+        Setting("max_depth", "max_depth", _integer(1, 1_000), ("flow",)),
+        Setting("detached", "detached", Reader.boolean, ("child",)),
         Setting("on_error", "on_error", _choice("fail", "collect", "skip"), ("each",)),
         Setting("every", "every_ms", _duration, ("repeat",)),
         Setting("join", "join", _join, ("group",)),
@@ -135,7 +139,7 @@ SETTINGS: dict[str, Setting] = {
         Setting("depends_on_past", "depends_on_past", _unread, (), inactive=("flow",)),
     ),
     **_refused(
-        "result", "cache", "idempotency_key", "debounce", "batch", "on_failure", "undo", "delivery", "detached",
+        "result", "cache", "idempotency_key", "debounce", "batch", "delivery",
     ),
 }  # fmt: skip
 

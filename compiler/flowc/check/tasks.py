@@ -9,17 +9,21 @@ from flowc.resolve import PythonFunction, Symbol
 from flowc.suggest import did_you_mean
 from flowc.types import ERROR, NULL, Optional
 
+from .calls import bind_arguments
 from .commands import command_text
-from .context import Context, Row, Scope, Shared, Value
+from .context import Context, Reactions, Row, Scope, Shared, Value
+from .handlers import check_event
+from .resources import kind_of_connection
 from .setting_values import Reader, from_plain
 from .settings import read_row, read_setting
 from .signatures import Signature
-from .targets import callee_name
+from .targets import callee_name, symbol_of
 from .types import assignable, revealed, shown
+from .waits import check_declared, read_wait
 
 __all__ = ["TaskInfo", "read_task"]
 
-_OPERATORS = ("python", "shell", "sql")
+_OPERATORS = ("python", "shell", "sql", "wait")
 #: kinds of connections that `sql` speaks to
 _SQL_KINDS = ("sqlite", "duckdb", "postgres", "postgresql", "mysql", "mariadb")
 
@@ -102,14 +106,19 @@ def _declared(shared: Shared, signature: Signature) -> TaskInfo:
     row: dict[str, Any] = {}
     seen: dict[str, syntax.Node] = {}
     run: _Run | None = None
+    undo: tuple[Symbol, dict[str, ir.Expr]] | None = None
+    handlers: list[syntax.Handler] = []
     for statement in node.body.statements:
         match statement:
             case syntax.Setting(name=key, value=value):
                 read_setting(reader, key, value, "task", row, seen)
                 if key.text == "run" and seen["run"] is key:
                     run = _run(place, inner, signature, value)
+                elif key.text == "undo" and seen["undo"] is key:
+                    undo = _undo(inner, signature, value)
             case syntax.Handler(event=event):
-                place.report("not-supported-yet", event, construct=f"`on {event.text}` in a task")
+                if check_event(place, event):
+                    handlers.append(statement)
             case syntax.Bind(name=key, value=value):
                 run = run or (_Run("") if key.text == "run" else None)
                 hint = f"did you mean `{key.text}: …`? `:` sets a setting"
@@ -128,12 +137,37 @@ def _declared(shared: Shared, signature: Signature) -> TaskInfo:
     run = run or _Run("")
     if run.template is not None:
         _note_unused(inner, signature)
+    if run.operator == "wait":
+        check_declared(place, seen)
     if run.function is not None:
         row = {**_python_row(place, signature, run.function, seen["run"]), **row}
     uses = (*run.uses, *(name for name in row.pop("uses", ()) if name not in run.uses))
     if run.operator == "sql" and (uses or "uses" not in seen):
         uses = _database_first(place, node, uses)
+    if undo is not None or handlers:
+        shared.task_reactions[symbol] = Reactions(undo, tuple(handlers))
     return TaskInfo(_task(shared, signature, run, node.doc, uses), row)
+
+
+def _undo(inner: Context, signature: Signature, node: syntax.Expression) -> tuple[Symbol, dict[str, ir.Expr]] | None:
+    """The call that takes back what the task did, over the task's parameters and `result`."""
+    symbol = symbol_of(inner.module, node.func) if isinstance(node, syntax.Call) else None
+    if not isinstance(node, syntax.Call) or symbol is None or symbol.kind != "task":
+        found = inner.source_text(node, "something else")
+        hint = "write `undo: release(result)`, where `release` is a task"
+        inner.report("invalid-setting", node, name="undo", wanted="a call of a task", found=found, hint=hint)
+        return None
+    known = signature.by_name.get("result")
+    if known is not None:
+        where = known.node.name if known.node is not None else node
+        inner.report("duplicate-name", where, name="result", what="what `undo` reads the task's result by")
+        return None
+    void = f"`{signature.symbol.name}` returns nothing" if signature.returns == NULL else ""
+    place = inner.derive(scope=Scope(inner.scope))
+    value = Value(["arg", "result"], signature.returns, void=void)
+    place.bind_param(syntax.Ident(node.start, node.end, "result"), value)
+    args = bind_arguments(place, node, inner.shared.signatures.of(symbol))
+    return None if args is None else (symbol, args)
 
 
 def _note_unused(inner: Context, signature: Signature) -> None:
@@ -152,7 +186,7 @@ def _database_first(place: Context, node: syntax.TaskDecl, uses: tuple[str, ...]
     for name in uses:
         symbol = place.shared.resources.get(("connection", name))
         declared = symbol.node if symbol is not None else None
-        if isinstance(declared, syntax.Resource) and declared.subkind and declared.subkind.text in _SQL_KINDS:
+        if isinstance(declared, syntax.Resource) and kind_of_connection(declared) in _SQL_KINDS:
             return (name, *(other for other in uses if other != name))
     return uses
 
@@ -200,6 +234,8 @@ def _run(place: Context, inner: Context, signature: Signature, node: syntax.Expr
         return _Run("")
     if name == "python":
         return _python(place, signature, positional[0])
+    if name == "wait":
+        return _Run(name, read_wait(place, signature, positional[0]))
     text = command_text(inner, positional[0], is_sql=name == "sql")
     return _Run(name, template=text, uses=uses)
 

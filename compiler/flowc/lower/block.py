@@ -52,6 +52,8 @@ class Shared(NamedTuple):
     #: the names of all steps
     names: set[str]
     lower_steps: LowerSteps
+    #: what its tasks did may have to be undone
+    is_undone: bool = False
 
 
 class Block:

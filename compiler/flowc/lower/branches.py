@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from flowc import ir, plan
+from flowc.types import CANCELLATION, text
 
-from .block import Block, Inputs, Place
+from .block import ALONE, Block, Inputs, Place
+from .calls import attach
 from .fold import fold
+from .loops import captures_of, inner_block
+from .uses import uses_of
 
 __all__ = ["lower_branch", "lower_catch", "lower_using", "lower_watch"]
 
@@ -72,11 +76,18 @@ def _result(block: Block, steps: ir.Block, place: Place, type: str) -> int:
 
 
 def lower_watch(block: Block, step: ir.WatchStep, place: Place) -> None:
-    """The body is arm 1 of an outcome node that watches the one step. It handles nothing, and never fails the run."""
+    """The body is arm 1 of an outcome node that watches the one step. It handles nothing, and never fails the run. What
+    is done at a retry is a block of its own, for the step goes on."""
     watched = block.where[step.step]
+    if step.event == "retry":
+        fields = block.drafts[watched].fields
+        fields["on_retry"] = (*fields.get("on_retry", ()), _on_retry(block, step))
+        return
+    around = block.behind(block.triggers(step.after), place)
     outcome = block.add(
         plan.OutcomeNode,
-        block.behind(block.triggers(step.after), place),
+        # a join that cancels the step must leave the one who watches for that alone
+        Place(around.guard, -2) if step.event == "cancel" else around,
         id=step.value_id,
         line=step.line,
         watched=(watched,),
@@ -84,11 +95,22 @@ def lower_watch(block: Block, step: ir.WatchStep, place: Place) -> None:
     )
     if step.event == "failure":
         block.drafts[outcome].fields["type"] = block.tables.type("Failure")
+    elif step.event == "cancel":
+        block.drafts[outcome].fields["type"] = block.tables.type(text(CANCELLATION))
     elif step.event == "success":
         block.drafts[outcome].fields["type"] = block.drafts[watched].fields["type"]
     inside = block.lower(step.body.steps, Place((outcome, 1), -2))
     if step.id in block.shared.used:
         block.after_all((outcome, *inside), place, id=step.id)
+
+
+def _on_retry(block: Block, step: ir.WatchStep) -> plan.Attached:
+    uses = uses_of(step.body)
+    uses.defined.add(step.value_id)
+    captures = captures_of(block, uses, ALONE)
+    inner = inner_block(block, [(step.value_id, block.tables.type("Failure"))], captures)
+    inner.lower(step.body.steps, Place(None, -2))
+    return attach(block, inner, captures)
 
 
 def lower_using(block: Block, step: ir.UsingStep, place: Place) -> None:

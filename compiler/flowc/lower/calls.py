@@ -1,19 +1,24 @@
-"""Steps that are one node: calls of tasks and flows, values, joins."""
+"""Steps that are one node: calls of tasks and flows, values, joins. What undoes a call is a block with one call."""
 
 from __future__ import annotations
 
 from flowc import ir, plan
 
-from .block import Block, Inputs, Place
+from .block import ALONE, Block, Inputs, Place
 from .expressions import map_parts, parts
 from .fold import fold
+from .loops import Captures, captures_of, inner_block
+from .uses import uses_of
 
-__all__ = ["lower_call", "lower_child", "lower_join", "lower_value"]
+__all__ = ["attach", "lower_call", "lower_child", "lower_join", "lower_value"]
 
 
 def lower_call(block: Block, step: ir.CallStep, place: Place) -> None:
+    if block.tables.waits_for(step.task):
+        _lower_wait(block, step, place)
+        return
     inputs = Inputs(block)
-    block.add(
+    node = block.add(
         plan.TaskNode,
         place,
         step,
@@ -22,6 +27,37 @@ def lower_call(block: Block, step: ir.CallStep, place: Place) -> None:
         task=block.tables.task(step.task),
         settings=_settings(block, step, inputs),
     )
+    if step.undo is not None and block.shared.is_undone:
+        block.drafts[node].fields["undo"] = _undo(block, step, step.undo)
+
+
+def _undo(block: Block, step: ir.CallStep, undo: ir.Undo) -> plan.Attached:
+    """The block that undoes a call: over what was given to the call, and its result."""
+    given = {**step.args, "result": ["opt", step.id]}
+    args = {name: _over_arguments(expr, given) for name, expr in undo.args.items()}
+    call = ir.CallStep(
+        id=-1, name=f"undo {step.name}", line=step.line, type="null", task=undo.task, args=args, settings=undo.settings
+    )
+    captures = captures_of(block, uses_of(ir.Block(steps=(call,))), ALONE)
+    inner = inner_block(block, [], captures)
+    lower_call(inner, call, ALONE)
+    return attach(block, inner, captures)
+
+
+def attach(block: Block, inner: Block, captures: Captures) -> plan.Attached:
+    """A finished block that runs beside the graph, for a node of this one."""
+    block.shared.blocks.append(inner.finish())
+    return plan.Attached(len(block.shared.blocks) - 1, captures.nodes(block))
+
+
+def _lower_wait(block: Block, step: ir.CallStep, place: Place) -> None:
+    """A step that the engine ends."""
+    inputs, kind = Inputs(block), block.tables.waits_for(step.task)
+    args = _arguments(step.args, inputs)
+    if kind == "signal":
+        block.tables.add_signal(dict(args)["name"], step.type)
+    settings = block.tables.wait_setting(step.settings)
+    block.add(plan.WaitNode, place, step, inputs=inputs, kind=kind, args=args, settings=settings)
 
 
 def lower_child(block: Block, step: ir.ChildStep, place: Place) -> None:
@@ -33,6 +69,7 @@ def lower_child(block: Block, step: ir.ChildStep, place: Place) -> None:
         inputs=inputs,
         args=_arguments(step.args, inputs),
         flow=step.flow,
+        detached=step.detached,
         settings=_settings(block, step, inputs),
     )
 
@@ -75,6 +112,7 @@ def lower_join(block: Block, step: ir.JoinStep, place: Place) -> None:
     members = tuple(block.where[member] for member in step.members)
     inside = {*members, *(node for part in step.parts for id in part for node in block.spans.get(id, ()))}
     join = block.add(
-        plan.JoinNode, place, step, members=members, n=step.n, first=step.first, cancel_rest=step.cancel_rest
-    )
+        plan.JoinNode, place, step, members=members, n=step.n, first=step.first, cancel_rest=step.cancel_rest,
+        names=step.names,
+    )  # fmt: skip
     block.set_handler((i for i in inside if block.drafts[i].fields.get("handler") == place.handler), join)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from flowc import ir, plan
-from flowc.types import RUN, text
+from flowc.types import CANCELLATION, RUN, text
 
 from .block import ALONE, Block, Place, Shared
 from .branches import lower_branch, lower_catch, lower_using, lower_watch
@@ -38,14 +38,23 @@ _RUN_ID = 0
 
 def lower(program: ir.Program, flow_key: str) -> plan.Plan:
     """The plan of a flow of the program, with the plans of all flows that it calls, directly or not."""
-    children: dict[str, plan.Plan] = {}
-    pending = _called(program.flows[flow_key])
+    calls = {key: _called(program.flows[key]) for key in _reached(program, [flow_key])}
+    undone = set(_reached(program, [key for key in calls if program.flows[key].on_failure is not None]))
+    called = sorted({key for keys in calls.values() for key in keys})
+    children = {key: _lower_flow(program, program.flows[key], {}, is_undone=key in undone) for key in called}
+    return _lower_flow(program, program.flows[flow_key], children, is_undone=flow_key in undone)
+
+
+def _reached(program: ir.Program, keys: Iterable[str]) -> dict[str, None]:
+    """These flows, and all that they call, directly or not, which may be themselves."""
+    found: dict[str, None] = {}
+    pending = list(keys)
     while pending:
         key = pending.pop()
-        if key not in children:
-            children[key] = _lower_flow(program, program.flows[key], {})
-            pending.extend(_called(program.flows[key]))
-    return _lower_flow(program, program.flows[flow_key], dict(sorted(children.items())))
+        if key not in found:
+            found[key] = None
+            pending += _called(program.flows[key])
+    return found
 
 
 def _called(flow: ir.Flow) -> list[str]:
@@ -77,10 +86,10 @@ def _blocks(step: ir.Step) -> tuple[ir.Block, ...]:
             return ()
 
 
-def _lower_flow(program: ir.Program, flow: ir.Flow, children: dict[str, plan.Plan]) -> plan.Plan:
+def _lower_flow(program: ir.Program, flow: ir.Flow, children: dict[str, plan.Plan], *, is_undone: bool) -> plan.Plan:
     tables = Tables(program)
     uses = uses_of(flow.body, *(handler.body for handler in flow.handlers))
-    shared = Shared(tables, [None], uses.ids, uses.names, _lower_steps)
+    shared = Shared(tables, [None], uses.ids, uses.names, _lower_steps, is_undone)
     body = Block(shared)
     body.param(tables.type(text(RUN)), _RUN_ID)
     for param in flow.params:
@@ -108,8 +117,11 @@ def _lower_flow(program: ir.Program, flow: ir.Flow, children: dict[str, plan.Pla
         pools=tuple(tables.pools.rows),
         limits=tuple(tables.limits.rows),
         connections=tuple(tables.connections),
+        signals=tuple(plan.SignalDef(name=name, type=type) for name, type in tables.signals.items()),
         children=children,
         version=plan.FORMAT,
+        compensates=flow.on_failure is not None,
+        max_depth=flow.max_depth,
     )
 
 
@@ -143,16 +155,16 @@ def _over_params(body: Block, expr: ir.Expr) -> plan.Expr:
 
 
 def _handler(body: Block, flow: ir.Flow, handler: ir.Handler) -> plan.HandlerDef:
-    """`on success` and `on failure`: a block over the event's value and what it uses of the flow."""
+    """`on success`, `on failure`, `on cancel`: a block over the event's value and what it uses of the flow."""
     uses = uses_of(handler.body)
     uses.defined.add(handler.value_id)
     captures = captures_of(body, uses, ALONE)
-    type = (flow.returns or "null") if handler.event == "success" else "Failure"
+    type = {"success": flow.returns or "null", "failure": "Failure", "cancel": text(CANCELLATION)}[handler.event]
     inner = inner_block(body, [(handler.value_id, body.tables.type(type))], captures)
     inner.lower(handler.body.steps, Place(None, -2))
     body.shared.blocks.append(inner.finish())
     return plan.HandlerDef(
         event=handler.event,
         block=len(body.shared.blocks) - 1,
-        captures=(*(body.where[id] for id, _, _ in captures.values), *(node for _, node in captures.gates)),
+        captures=captures.nodes(body),
     )

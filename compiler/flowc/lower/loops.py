@@ -30,6 +30,10 @@ class Captures(NamedTuple):
     #: the rule and the node that stands for it
     gates: list[tuple[ir.Rule, int]]
 
+    def nodes(self, block: Block) -> tuple[int, ...]:
+        """The nodes of the block around whose values they are."""
+        return (*(block.where[id] for id, _, _ in self.values), *(node for _, node in self.gates))
+
 
 def captures_of(block: Block, uses: Uses, place: Place) -> Captures:
     """The captures, by the uses of all the blocks inside; adds the nodes that stand for rules."""
@@ -132,6 +136,8 @@ def _is_simple(block: Block, body: plan.PlanBlock | None, collects: bool) -> boo
         return False
     node = body.nodes[-1]
     if not isinstance(node, plan.TaskNode) or node.after or node.handler != -1:
+        return False
+    if node.undo is not None or node.on_retry:
         return False
     return block.tables.settings.rows[node.settings].concurrency is None
 
