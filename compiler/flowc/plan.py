@@ -214,7 +214,7 @@ class WaitNode(NodeBase, tag="wait", frozen=True, kw_only=True):
 
     #: sleep, until: a timer; its value is the time of its end. signal: a message into the run. event: something that
     #: happened outside. approval: somebody's decision. approved: such a decision, at once
-    kind: Literal["sleep", "until", "signal", "event", "approval", "approved"]
+    waits_for: Literal["sleep", "until", "signal", "event", "approval", "approved"]
     args: tuple[tuple[str, Expr], ...]
     #: index in Plan.settings: its timeout, and when it begins
     settings: int

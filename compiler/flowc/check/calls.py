@@ -25,7 +25,7 @@ from .settings import check_slots, is_limited, names_at, refuse_passed
 from .signatures import Param, Signature
 from .targets import RULES, callee_name, symbol_of
 from .types import assignable, shown
-from .waits import check_wait, signal_name
+from .waits import check_wait, is_signal, signal_name
 
 __all__ = ["bind_arguments", "call", "call_bare", "call_symbol", "function_of"]
 
@@ -62,8 +62,8 @@ def call(cx: Context, node: syntax.Call, bind: str | None = None, row: With | No
     elif not is_broken(cx, name.partition(".")[0]):
         unknown_callable(cx, node.func, name)
     for arg in node.args:
-        if symbol_of(cx.module, arg.value) is None:  # a bare task there belongs to the same mistake
-            cx.expr(arg.value)
+        if symbol_of(cx.module, arg.value) is None and not is_signal(cx, arg.value):
+            cx.expr(arg.value)  # a bare task or signal there belongs to the same mistake
     return BROKEN
 
 
@@ -108,9 +108,7 @@ def call_symbol(cx: Context, node: syntax.Call, symbol: Symbol, bind: str | None
     signature = cx.shared.signatures.of(symbol)
     # the step's name is taken before those of its arguments, since it is written before them
     name = cx.state.step_name(bind or symbol.name) if symbol.kind != "composite" else bind
-    given = [
-        Given(arg.name, arg.value, signal_name(cx, symbol, arg.value) or cx.value(arg.value)) for arg in node.args
-    ]
+    given = [Given(arg.name, arg.value, signal_name(cx, symbol, arg.value) or cx.value(arg.value)) for arg in node.args]
     return _make(cx, node, signature, given, bind, row, name=name)
 
 
@@ -246,7 +244,7 @@ def _step(
         settings = _settings(cx, node, (None if is_wait else cx.state.defaults, of_task, *cx.rows, row))
         if settings.concurrency is not None and settings.concurrency.task and settings.pool is not None:
             cx.shared.keyed_calls.append((settings.concurrency.task, settings.pool, cx.span(node)))
-        returns = check_wait(cx, signature, args, (row,)) if is_wait else signature.returns
+        returns = check_wait(cx, node, signature, args, row) if is_wait else signature.returns
         header = cx.header(node, name, returns)
         step = ir.CallStep(**header, task=symbol.key, args=args, settings=settings, undo=_undo(cx, node, symbol))
     cx.emit(step)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from flowc import ir, syntax
-from flowc.types import ERROR, FAILURE, NULL, ListOf, Type
+from flowc.types import ERROR, FAILURE, NULL, ListOf, Record, Type
 
 from .calls import call, call_bare
 from .context import BROKEN, Context, Value, read
@@ -139,11 +139,12 @@ def _join(
     kind = kinds[0] if kinds else NULL
     for other in kinds[1:]:
         kind = join(kind, other)
-    found = [_member_id(cx, node, expr, kind) for expr in members]
+    named = value.expr[0] == "record"
+    found = [_member_id(cx, node, expr, kinds[place] if named else kind) for place, expr in enumerate(members)]
     ids = tuple(id for id in found if id is not None)
     if len(ids) < len(found):
         return BROKEN  # a member was reported
-    fields = [entry[0] for entry in value.expr[1]] if value.expr[0] == "record" else []
+    fields = [entry[0] for entry in value.expr[1]] if named else []
     result: Type = kind if join_by == "first" else ListOf(kind)
     if fields:
         result = Record(tuple(zip(fields, map(optional, kinds), strict=True)))

@@ -12,7 +12,7 @@ __all__ = ["RULES", "callee_name", "first_call", "symbol_of"]
 #: the rules of `after`
 RULES = (
     "ok", "failed", "done", "any_ok", "any_failed", "any_done", "none_failed", "none_failed_any_ok", "none_skipped",
-    "skipped", "done_any_ok", "always", "at_least",
+    "skipped", "done_any_ok", "always", "at_least", "not_yet",
 )  # fmt: skip
 
 _CALLABLE = frozenset({"task", "flow", "composite"})

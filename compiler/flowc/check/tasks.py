@@ -135,10 +135,7 @@ def _declared(shared: Shared, signature: Signature) -> TaskInfo:
         hint = 'add `run: python("module:function")`, `run: shell("…")` or `run: sql("…")`'
         place.report("missing-setting", node.signature.name, name="run", where=f"the task `{symbol.name}`", hint=hint)
     run = run or _Run("")
-    if run.template is not None:
-        _note_unused(inner, signature)
-    if run.operator == "wait":
-        check_declared(place, seen)
+    _check_run(place, inner, signature, run, seen)
     if run.function is not None:
         row = {**_python_row(place, signature, run.function, seen["run"]), **row}
     uses = (*run.uses, *(name for name in row.pop("uses", ()) if name not in run.uses))
@@ -168,6 +165,13 @@ def _undo(inner: Context, signature: Signature, node: syntax.Expression) -> tupl
     place.bind_param(syntax.Ident(node.start, node.end, "result"), value)
     args = bind_arguments(place, node, inner.shared.signatures.of(symbol))
     return None if args is None else (symbol, args)
+
+
+def _check_run(place: Context, inner: Context, signature: Signature, run: _Run, seen: dict[str, syntax.Node]) -> None:
+    if run.template is not None:
+        _note_unused(inner, signature)
+    if run.operator == "wait":
+        check_declared(place, seen)
 
 
 def _note_unused(inner: Context, signature: Signature) -> None:

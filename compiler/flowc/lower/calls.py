@@ -52,12 +52,12 @@ def attach(block: Block, inner: Block, captures: Captures) -> plan.Attached:
 
 def _lower_wait(block: Block, step: ir.CallStep, place: Place) -> None:
     """A step that the engine ends."""
-    inputs, kind = Inputs(block), block.tables.waits_for(step.task)
+    inputs, what = Inputs(block), block.tables.waits_for(step.task)
     args = _arguments(step.args, inputs)
-    if kind == "signal":
+    if what == "signal":
         block.tables.add_signal(dict(args)["name"], step.type)
     settings = block.tables.wait_setting(step.settings)
-    block.add(plan.WaitNode, place, step, inputs=inputs, kind=kind, args=args, settings=settings)
+    block.add(plan.WaitNode, place, step, inputs=inputs, waits_for=what, args=args, settings=settings)
 
 
 def lower_child(block: Block, step: ir.ChildStep, place: Place) -> None:

@@ -48,6 +48,8 @@ class Tables:
         self.pools: _Table[plan.PoolDef] = _Table()
         self.limits: _Table[plan.LimitDef] = _Table()
         self.connections: list[plan.ConnectionDef] = []
+        #: signals that are waited for, and the index of the type of what each brings
+        self.signals: dict[str, int] = {}
         self._task_index: dict[str, int] = {}
         self._connection_index: dict[str, int] = {}
         self._type_index: dict[str, int] = {}
@@ -105,6 +107,24 @@ class Tables:
         limit = self._program.limits[name]
         return self.limits.add(plan.LimitDef(name=limit.name, rate=limit.rate, per_ms=limit.per_ms, burst=limit.burst))
 
+    def waits_for(self, task: str) -> str:
+        """What calls of a task wait for, as WaitNode.kind; "" if they are work."""
+        found = self._program.tasks[task]
+        return found.target if found.operator == "wait" else ""
+
+    def wait_setting(self, settings: ir.Settings) -> int:
+        """The index of the settings that a wait has."""
+        return self.settings.add(
+            plan.StepSettings(
+                timeout_ms=settings.timeout_ms, delay_ms=settings.delay_ms, at_ms=settings.at_ms, tags=settings.tags
+            )
+        )
+
+    def add_signal(self, name: plan.Expr, type: str) -> None:
+        """A signal is waited for, by an expression for its name. The first type counts: the checker sees to it that
+        there is one."""
+        self.signals.setdefault(name[1] if name[0] == "lit" else "", self.type(type))
+
     def task(self, key: str) -> int:
         """The index of a task by its key in the program."""
         index = self._task_index.get(key)
@@ -114,6 +134,7 @@ class Tables:
         return index
 
     def _lowered_task(self, task: ir.Task) -> plan.TaskDef:
+        assert task.operator != "wait", "what waits is no task of the plan"
         return plan.TaskDef(
             name=task.name,
             params=tuple(
