@@ -39,8 +39,6 @@ class Entry(msgspec.Struct, eq=False, gc=False):
 
     ready: Ready
     task: Task
-    #: seconds that an item takes if it was never measured; None: no idea
-    guess: float | None
     #: bytes in a bundle
     size: int
     first: int
@@ -49,11 +47,11 @@ class Entry(msgspec.Struct, eq=False, gc=False):
     items: int
 
     @classmethod
-    def of(cls, ready: Ready, guess: float | None) -> Entry:
+    def of(cls, ready: Ready) -> Entry:
         task = (ready.plan, ready.flow, ready.block, ready.node)
         first, last = ready.first, ready.last
         size = _ITEM_BYTES + sum(map(len, ready.inputs))
-        return cls(ready, task, guess, size, first, last, 1 if last < 0 else last - first)
+        return cls(ready, task, size, first, last, 1 if last < 0 else last - first)
 
 
 #: when it counts as waiting from, place of the run's submission, a number to tell equals apart, the entry
@@ -193,7 +191,7 @@ class Backlog:
             return
         for low, high in ((old_first, min(first, old_last)), (max(last, old_first), old_last)):
             if low < high:
-                part = Entry.of(entry.ready, entry.guess)
+                part = Entry.of(entry.ready)
                 part.first, part.last, part.items = low, high, high - low
                 self.add(part, now, 0.0)
 

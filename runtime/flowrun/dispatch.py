@@ -49,16 +49,24 @@ class Cut:
 
 
 class Dispatcher:
-    """Work of one partition. `prefix` makes the ids of its bundles unlike those of any other coordinator. Times are
-    seconds of a steady clock."""
+    """Work of one partition. `prefix` makes the ids of its bundles unlike those of any other coordinator; `function_of`
+    as `Durations` has it. Times are seconds of a steady clock."""
 
-    def __init__(self, partition: str, prefix: str, capacity: Capacity, settings: Settings) -> None:
+    def __init__(
+        self,
+        partition: str,
+        prefix: str,
+        capacity: Capacity,
+        settings: Settings,
+        function_of: Callable[[Task], str] = lambda task: "",
+    ) -> None:
         self._partition, self._prefix, self._capacity, self._settings = partition, prefix, capacity, settings
         self._backlog = Backlog(settings.aging)
         self._dispatched = Dispatched()
-        self._durations = Durations()
-        #: task that was never measured -> bundles of it that were cut
-        self._probes: dict[Task, int] = {}
+        #: how long work takes, learned from results
+        self.durations = Durations(function_of)
+        #: function, or task, that was never measured -> bundles of it that were cut
+        self._probes: dict[Task | str, int] = {}
         self._numbers = count(1)
 
     @property
@@ -73,10 +81,10 @@ class Dispatcher:
 
     # ---- what comes
 
-    def add(self, ready: Ready, now: float, guess: float | None = None) -> None:
-        """Takes work in. `guess`: how long an item takes if it was never measured, in seconds; None: no idea."""
-        entry = Entry.of(ready, guess)
-        seconds = self._durations.seconds.get(entry.task, guess) or _UNKNOWN_SECONDS
+    def add(self, ready: Ready, now: float) -> None:
+        """Takes work in."""
+        entry = Entry.of(ready)
+        seconds = self.durations.seconds(entry.task) or _UNKNOWN_SECONDS
         self._backlog.add(entry, now, seconds / self._capacity.slots(ready.lane))
 
     def revoke(self, revoke: Revoke, now: float) -> bool:
@@ -98,7 +106,7 @@ class Dispatcher:
         """Results came: learns how long tasks take, and frees the bundle's place when all of it is done."""
         known = self._dispatched.bundle(bundle)
         if known is not None:
-            self._durations.learn(known, outcomes)
+            self.durations.learn(known, outcomes)
             self._dispatched.outcomes(bundle, outcomes)
 
     def handed_back(self) -> dict[str, HandedBack]:
@@ -186,16 +194,16 @@ class Dispatcher:
         return Cut(self._bundle(lane, plans, work), priority)
 
     def _take_unknown(self, lane: Lane, entry: Entry, share: int, plans: dict[str, int]) -> list[WorkItem]:
-        """Items of a task that was never measured: one, and twice as many with each further bundle, if so many wait."""
-        task = entry.task
+        """Items of what was never measured: one, and twice as many with each further bundle, if so many wait."""
+        kind = self._kind(entry)
         if len(self._probes) > 1_000:
             self._probes.clear()
-        probes = self._probes[task] = self._probes.get(task, 0) + 1
+        probes = self._probes[kind] = self._probes.get(kind, 0) + 1
         most = min(1 << min(probes - 1, 8), share, _MOST_UNKNOWN)
         work: list[WorkItem] = []
         items, size = 0, 0
         found: Entry | None = entry
-        while found is not None and found.task == task and items < most and not (work and found.ready.alone):
+        while found is not None and self._kind(found) == kind and items < most and not (work and found.ready.alone):
             size += found.size
             if work and size > self._settings.bundle_bytes:
                 break
@@ -207,14 +215,18 @@ class Dispatcher:
             found = lane.front()
         return work
 
+    def _kind(self, entry: Entry) -> Task | str:
+        """What is measured together."""
+        return self.durations.function_of(entry.task) or entry.task
+
     def _seconds(self, entry: Entry) -> float | None:
         """How long an item takes, those that follow it included; None: nobody knows."""
-        known = self._durations.seconds
-        seconds = known.get(entry.task, entry.guess)
+        known = self.durations.seconds
+        seconds = known(entry.task)
         if entry.ready.then:
             plan, flow, block, _ = entry.task
             for then in entry.ready.then:
-                more = known.get((plan, flow, block, then.node), entry.guess)
+                more = known((plan, flow, block, then.node))
                 seconds = None if more is None or seconds is None else seconds + more
         return seconds
 

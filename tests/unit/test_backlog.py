@@ -27,7 +27,7 @@ def taken(backlog: Backlog, items: int = 1, seconds: float = 0.01, most: int = 1
 
 
 def add(backlog: Backlog, now: float, seconds: float = 0.01, **changes: Any) -> None:
-    backlog.add(Entry.of(ready(**changes), None), now, seconds)
+    backlog.add(Entry.of(ready(**changes)), now, seconds)
 
 
 def test_a_higher_priority_goes_first_and_then_the_earlier_submission() -> None:

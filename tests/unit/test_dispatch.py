@@ -29,6 +29,13 @@ def dispatcher(slots: int = 2, **settings: Any) -> Dispatcher:
     return Dispatcher("part", "x", Capacity("nodes", given, fixed=slots), given)
 
 
+def add(d: Dispatcher, work: Ready, now: float, seconds: float | None) -> None:
+    """`seconds`: what an item of it took before; None: it was never measured."""
+    if seconds is not None:
+        d.durations.took((work.plan, work.flow, work.block, work.node), seconds)
+    d.add(work, now)
+
+
 def done(bundle: Bundle, seconds: float = 0.0001) -> tuple[Outcome, ...]:
     """All items of a bundle succeeded."""
     return tuple(
@@ -67,14 +74,27 @@ def test_what_was_never_measured_goes_alone_and_two_per_slot() -> None:
     assert [nodes(cut) for cut in d.cut()] == [[4]]
 
 
+def test_a_step_takes_as_long_as_its_function_took_elsewhere() -> None:
+    given = Settings()
+    capacity = Capacity("nodes", given, fixed=2)
+    d = Dispatcher("part", "x", capacity, given, lambda task: "short" if task[3] % 2 else "unknown")
+    d.durations.took(("p", "", 0, 1), 0.001)
+    for node in range(3, 43, 2):
+        d.add(ready(node=node), 0.0)
+    assert [len(cut.bundle.items) for cut in d.cut()] == [10, 5, 3, 2]
+    for node in range(100, 110, 2):
+        d.add(ready(node=node, lane="other"), 0.0)
+    assert [len(cut.bundle.items) for cut in d.cut()] == [1, 2, 1, 1]  # it is tried with more and more
+
+
 def test_what_is_short_goes_together_shared_out_over_the_slots() -> None:
     d = dispatcher(slots=2)
     for i in range(20):
-        d.add(ready(node=i), 0.0, 0.001)
+        add(d, ready(node=i), 0.0, 0.001)
     assert [len(cut.bundle.items) for cut in d.cut()] == [10, 5, 3, 2]
     d = dispatcher(slots=2)
     for i in range(4):
-        d.add(ready(node=i), 0.0, 0.00001)
+        add(d, ready(node=i), 0.0, 0.00001)
     assert [len(cut.bundle.items) for cut in d.cut()] == [4]
 
 
@@ -92,7 +112,7 @@ def test_a_bundle_aims_at_its_time() -> None:
 def test_long_work_is_never_bundled() -> None:
     d = dispatcher(slots=4)
     for i in range(6):
-        d.add(ready(node=i), 0.0, 2.0)
+        add(d, ready(node=i), 0.0, 2.0)
     assert [len(cut.bundle.items) for cut in d.cut()] == [1] * 6
 
 
@@ -112,7 +132,7 @@ def test_a_large_each_makes_few_bundles() -> None:
 def test_large_inputs_limit_a_bundle() -> None:
     d = dispatcher(slots=1)
     for i in range(30):
-        d.add(ready(node=i, inputs=(bytes(30_000),)), 0.0, 0.0001)
+        add(d, ready(node=i, inputs=(bytes(30_000),)), 0.0, 0.0001)
     assert all(len(cut.bundle.items) <= 9 for cut in drain(d))
 
 
@@ -136,7 +156,7 @@ def test_lanes_have_windows_of_their_own() -> None:
 def test_a_suspect_goes_alone() -> None:
     d = dispatcher(slots=1)
     for i in range(5):
-        d.add(ready(node=i, alone=i == 2), 0.0, 0.0001)
+        add(d, ready(node=i, alone=i == 2), 0.0, 0.0001)
     assert [nodes(cut) for cut in drain(d)] == [[0, 1], [2], [3, 4]]
 
 
@@ -154,7 +174,7 @@ def test_of_what_workers_died_of_again_one_is_out_at_a_time() -> None:
 def test_items_of_several_plans() -> None:
     d = dispatcher(slots=1)
     for i, plan in enumerate("aba"):
-        d.add(ready(node=i, plan=plan), 0.0, 0.0001)
+        add(d, ready(node=i, plan=plan), 0.0, 0.0001)
     [cut] = d.cut()
     assert cut.bundle.plans == ("a", "b")
     assert [item.plan for item in cut.bundle.items] == [0, 1, 0]
@@ -162,7 +182,7 @@ def test_items_of_several_plans() -> None:
 
 def test_a_bundle_is_done_when_all_of_it_is() -> None:
     d = dispatcher(slots=1)
-    d.add(ready(first=0, last=100), 0.0, 0.0001)
+    add(d, ready(first=0, last=100), 0.0, 0.0001)
     [cut] = d.cut()
     item = cut.bundle.items[0]
     assert (item.first, item.last) == (0, 100)
@@ -207,7 +227,7 @@ def test_revoked_work_does_not_go() -> None:
 
 def test_a_part_of_a_range_is_revoked() -> None:
     d = dispatcher(slots=1)
-    d.add(ready(first=0, last=100), 0.0, 0.0001)
+    add(d, ready(first=0, last=100), 0.0, 0.0001)
     d.revoke(Revoke(run="r", scope=0, node=1, attempt=0, first=30, last=40), 0.0)
     assert d.waiting == 90
     spans = sorted((item.first, item.last) for cut in drain(d) for item in cut.bundle.items)
@@ -253,10 +273,10 @@ def test_every_item_goes_exactly_once(operations: list[tuple[Any, ...]], slots: 
 
     for scope, (kind, *args) in enumerate(operations):
         if kind == "add":
-            d.add(ready(scope=scope, node=args[0], priority=args[2]), 0.0, args[1])
+            add(d, ready(scope=scope, node=args[0], priority=args[2]), 0.0, args[1])
             expected[scope, -1] += 1
         elif kind == "range":
-            d.add(ready(scope=scope, node=args[0], first=0, last=args[1]), 0.0, args[2])
+            add(d, ready(scope=scope, node=args[0], first=0, last=args[1]), 0.0, args[2])
             expected.update((scope, i) for i in range(args[1]))
         else:
             take(args[0])

@@ -94,7 +94,7 @@ class Coordinator:
         self._stores = asyncio.Semaphore(_STORES)
         self._fold = Fold(transport, partition, partitions)
         self._engine = self._fold.engine
-        self._dispatcher = Dispatcher(partition, prefix, capacity, settings)
+        self._dispatcher = Dispatcher(partition, prefix, capacity, settings, self._fold.function_of)
         self._bundles = Bundles(transport, group, background, self._dispatcher.stands)
         self._audit = Audit(transport, partition, prefix, self._dispatcher, self._complaints, settings, self._redo)
         self._alarms = Alarms(transport, partition, prefix, background)
@@ -341,12 +341,12 @@ class Coordinator:
 
     def _add_work(self, ready: Ready) -> None:
         """What waits or is out already is not taken twice: a report that work was handed back may come again, late."""
-        now, guess = self._loop.time(), self._fold.guess(ready)
+        now = self._loop.time()
         if self._dispatcher.holds(ready.run):
             for part in missing(self._dispatcher, (ready,)):
-                self._dispatcher.add(part, now, guess)
+                self._dispatcher.add(part, now)
         else:
-            self._dispatcher.add(ready, now, guess)
+            self._dispatcher.add(ready, now)
 
     def _changed(self, command: Changed) -> None:
         self._watchers.changed(command.run, command.steps)

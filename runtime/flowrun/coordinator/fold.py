@@ -12,10 +12,12 @@ from collections.abc import Iterable
 
 import msgspec
 from flowc import plan as plans
-from flowc.plan import BranchNode, Plan, ValueNode
+from flowc.plan import EachNode, Plan, TaskNode
 
+from flowrun.backlog import Task
+from flowrun.durations import EXPRESSION
 from flowrun.engine import Engine
-from flowrun.engine.commands import Command, EndRun, Ready
+from flowrun.engine.commands import Command, EndRun
 from flowrun.errors import StoreError
 from flowrun.messages import Event, Failure, RunRecord
 from flowrun.snapshots import Snapshot
@@ -27,8 +29,8 @@ __all__ = ["Fold"]
 
 log = logging.getLogger("flow.coordinator")
 
-#: an expression takes about this long, in seconds
-_EXPRESSION_SECONDS = 0.0005
+#: tasks whose function is remembered
+_MOST_FUNCTIONS = 100_000
 #: msgpack null
 _NULL = b"\xc0"
 
@@ -40,8 +42,8 @@ class Fold:
         self._transport = transport
         self.engine = Engine(partition, partitions)
         self._plans: dict[str, Plan] = {}
-        #: (plan, flow, block, node) -> what `guess` says
-        self._guesses: dict[tuple[str, str, int, int], float | None] = {}
+        #: what `function_of` says
+        self._functions: dict[Task, str] = {}
         #: run that the engine failed on -> its record; until that is stored
         self.broken: dict[str, RunRecord] = {}
         #: run that the engine failed on -> who is told of its end
@@ -65,20 +67,28 @@ class Fold:
         self._plans[digest] = plan
         self.engine.add_plan(digest, plan)
 
-    def guess(self, ready: Ready) -> float | None:
-        """How long an item takes that was never measured: expressions are quick, of tasks nothing is known."""
-        key = (ready.plan, ready.flow, ready.block, ready.node)
-        try:
-            return self._guesses[key]
-        except KeyError:
-            found = self._guesses[key] = self._guess(ready)
-            return found
+    def function_of(self, task: Task) -> str:
+        """What a task calls, the same for all that call the same; "" if that is not known."""
+        found = self._functions.get(task)
+        if found is None:
+            if len(self._functions) >= _MOST_FUNCTIONS:
+                self._functions.clear()
+            found = self._functions[task] = self._function(*task)
+        return found
 
-    def _guess(self, ready: Ready) -> float | None:
-        plan = self._plans[ready.plan]
-        plan = plan.children[ready.flow] if ready.flow else plan
-        node = plan.blocks[ready.block].nodes[ready.node]
-        return _EXPRESSION_SECONDS if isinstance(node, ValueNode | BranchNode) else None
+    def _function(self, digest: str, flow: str, block: int, number: int) -> str:
+        plan = self._plans.get(digest)
+        if plan is None:
+            return ""  # it stands in the work stream for a run that is gone
+        plan = plan.children[flow] if flow else plan
+        node = plan.blocks[block].nodes[number]
+        if isinstance(node, EachNode) and node.simple:
+            body = plan.blocks[node.body]
+            node = body.nodes[body.params]
+        if not isinstance(node, TaskNode):
+            return EXPRESSION
+        called = plan.tasks[node.task]
+        return f"{called.operator} {called.target or f'{digest} {flow} {called.name}'}"
 
     # ---- events
 
