@@ -39,6 +39,8 @@ def cancel_scope(core: Core, scope: Scope, state: int) -> None:
     if scope.cancelled or not scope.open:
         return
     scope.cancelled = state
+    for aside in scope.asides:
+        core.agenda.append((CANCEL, scope.run.scopes[aside], -1, state))
     graph = scope.graph
     for node in range(graph.params, graph.size):
         if scope.states[node] < SUCCESS and node not in graph.teardowns:

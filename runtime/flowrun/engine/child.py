@@ -9,12 +9,12 @@ from flowc.plan import ChildNode
 from flowrun import wire
 from flowrun.messages import Failure
 
-from . import tasks
+from . import detached, tasks
 from .core import Core, inputs_of
 from .evaluate import ExpressionError, compute
 from .flows import ArgumentError, open_flow, parameters, time_out
 from .graph import settings_of
-from .state import FAILED, GRANTED, NULL, SKIPPED, Outcome, Scope, attempt_of, entered, put_seconds
+from .state import FAILED, FLOW, GRANTED, NULL, SKIPPED, Outcome, Scope, attempt_of, entered, put_seconds
 
 __all__ = ["closed", "expire", "open_child", "out_of_time"]
 
@@ -31,6 +31,9 @@ def open_child(core: Core, scope: Scope, node: int) -> None:
             scope.states[node] = GRANTED
             tasks.dispatch(core, scope, node)
             return
+        if child.detached:
+            detached.submit(core, scope, node, child, args)
+            return
         given = parameters(core, scope.run, child.flow, args)
     except ExpressionError as error:
         tasks.fail_attempt(core, scope, node, Failure("ExpressionError", str(error), retryable=False))
@@ -38,12 +41,34 @@ def open_child(core: Core, scope: Scope, node: int) -> None:
     except ArgumentError as error:
         tasks.fail_attempt(core, scope, node, Failure("TypeMismatch", str(error), retryable=False))
         return
+    if is_too_deep(scope, child.flow):
+        tasks.fail_attempt(core, scope, node, _too_deep(scope, child.flow))
+        return
     label = None if scope.label is None or not child.name else f"{scope.label}{child.name}."
     opened = open_flow(core, scope.run, child.flow, given, parent=scope.id, node=node, label=label)
     scope.children = entered(scope.children, node, opened.id)
     limit = settings_of(scope.graph.plan, child).timeout_ms
     if limit is not None:
         core.set_timer(scope.run, "limit", scope, node, limit)
+
+
+def is_too_deep(scope: Scope, flow: str) -> bool:
+    """A flow that bounds how deep it calls itself stands that deep around a scope."""
+    plan = scope.run.graph(flow, 0).plan
+    depth = 0
+    while plan.max_depth is not None and depth < plan.max_depth:
+        if scope.kind == FLOW and (scope.graph.plan.flow, scope.graph.plan.file) == (plan.flow, plan.file):
+            depth += 1
+        if scope.parent < 0:
+            return depth >= plan.max_depth
+        scope = scope.run.scopes[scope.parent]
+    return plan.max_depth is not None
+
+
+def _too_deep(scope: Scope, flow: str) -> Failure:
+    plan = scope.run.graph(flow, 0).plan
+    message = f"`{plan.flow}` has called itself {plan.max_depth} deep, and its `max_depth` allows no more"
+    return Failure(type="TooDeep", message=message, retryable=False)
 
 
 def _arguments(scope: Scope, node: int, child: ChildNode) -> bytes | None:

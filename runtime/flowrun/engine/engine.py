@@ -33,18 +33,50 @@ from flowrun.messages import (
     WorkItem,
 )
 
-from . import child, fanout, flows, grants, items, ranges, repeat, runs, single, starts, state, tasks, waits
+from . import (
+    asides,
+    child,
+    fanout,
+    flows,
+    grants,
+    items,
+    ranges,
+    repeat,
+    runs,
+    single,
+    starts,
+    state,
+    tasks,
+    undo,
+    waits,
+)
 from .cancel import cancel_named, cancel_node, cancel_scope
 from .commands import Changed, Command, Ready, SetTimer
 from .core import CLOSE, OPEN, PROPAGATE, START, Core
 from .fuse import followers, is_out
 from .graph import Tables
+from .image import encode_image, is_worth_an_image
 from .outcome import outcome_of
 from .past import digest_of
 from .record import pack_rows, run_record
 from .scopes import close_scope, propagate
 from .snapshot import Head, head_of, pack_run, pack_single
-from .state import CANCELLED, FLOW, GRANTED, HANDLER, ITEM, RUNNING, SUCCESS, WAITING, Run, Scope, Single, number_of
+from .state import (
+    ASIDE,
+    CANCELLED,
+    FLOW,
+    GRANTED,
+    HANDLER,
+    ITEM,
+    RUNNING,
+    SUCCESS,
+    UNDO,
+    WAITING,
+    Run,
+    Scope,
+    Single,
+    number_of,
+)
 
 __all__ = ["Engine"]
 
@@ -68,6 +100,15 @@ class Engine(Core):
     def add_plan_failure(self, digest: str, reason: str) -> None:
         """The plan cannot be had: a run of it ends as failed with this reason."""
         self.refused[digest] = reason
+
+    def needs_image(self, event: Submit) -> str | None:
+        """The hash of the image that must be added before this event is decided; None if none is missing."""
+        again = event.again
+        return None if again is None or again.image in self.images or self.is_known(event.run) else again.image
+
+    def add_image(self, digest: str, data: bytes) -> None:
+        """For the next rerun of it; of one that cannot be had none is added: the rerun fails, and says so."""
+        self.images[digest] = data
 
     # ---- the fold ---------------------------------------------------------------------------------------------------
 
@@ -166,6 +207,12 @@ class Engine(Core):
                 self._end_flow(parent, ended)
         elif scope.kind == ITEM:
             items.closed(self, parent, scope, outcome, rows)
+        elif scope.kind == ASIDE:
+            asides.closed(self, parent, scope, rows)
+        elif scope.kind == UNDO:
+            ended = flows.undo_closed(self, parent, outcome, rows)
+            if ended is not None:
+                self._end_flow(parent, ended)
         else:
             repeat.closed(self, parent, scope, outcome, rows)
 
@@ -174,6 +221,8 @@ class Engine(Core):
         if body.parent < 0:
             runs.end(self, body.run, outcome)
             return
+        if body.graph.plan.compensates:
+            undo.hand_up(body)
         close_scope(body)
         child.closed(self, body.run.scopes[body.parent], body.node, body, outcome, pack_rows(body))
 
@@ -260,7 +309,7 @@ class Engine(Core):
         run = self.find(event.run)
         if run is not None and run.body is not None and not run.ended:
             if not event.step:
-                flows.cancel_flow(self, run.body)
+                flows.cancel_flow(self, run.body, reason=event.reason)
             elif why := cancel_named(self, run.body, event.step):
                 self.ignore(f"cancellation of {event.step} of {event.run}: {why}")
         elif run is not None and not run.ended and not event.step:
@@ -355,6 +404,13 @@ class Engine(Core):
         if known is None or not known.ended:
             raise KeyError(run)
         return run_record(known)
+
+    def image(self, run: str) -> bytes:
+        """The encoded image of an ended run that was not forgotten; b"" if it needs none (see `image`)."""
+        if run in self.singles:
+            return b""
+        known = self.peek(run)
+        return encode_image(known) if known is not None and known.ended and is_worth_an_image(known) else b""
 
     def forget(self, run: str) -> None:
         """The record of an ended run is stored: only its id is kept, so that it is not started again."""

@@ -1,7 +1,8 @@
 """Bodies of flows, of the run itself and of child runs: their parameters, their handlers, their end.
 
-When all nodes of a body have ended, its state is decided. Then the handlers for that state run, each a scope; what
-they do is shown and changes nothing. Then the flow has ended.
+When all nodes of a body have ended, its state is decided. If it did not end well, and the flow says so, what was done
+in it is undone (`undo`). Then the handlers for that state run, each a scope; what they do is shown and changes nothing.
+Then the flow has ended.
 """
 
 from __future__ import annotations
@@ -16,20 +17,21 @@ from flowc.types import Optional
 from flowrun import values
 from flowrun.messages import Failure
 
+from . import undo
 from .core import CANCEL, Core, store
 from .evaluate import compute_default
 from .fan import failure_record
 from .graph import Graph
-from .outcome import outcome_of
+from .outcome import cancellation, outcome_of
 from .scopes import Given, open_scope
 from .state import CANCELLED, FAILED, FLOW, HANDLER, NULL, SKIPPED, SUCCESS, FlowState, Outcome, Run, Scope, entered
 
-__all__ = ["ArgumentError", "body_closed", "cancel_flow", "handler_closed", "open_flow", "parameters",
-           "time_out", "values_of"]  # fmt: skip
+__all__ = ["ArgumentError", "body_closed", "cancel_flow", "facts_of", "handler_closed", "open_flow", "parameters",
+           "time_out", "undo_closed", "values_of"]  # fmt: skip
 
 _NO_ARGS = b"\x80"
 #: the state of a body, and the handlers that run after it
-_EVENTS = {SUCCESS: "success", SKIPPED: "success", FAILED: "failure"}
+_EVENTS = {SUCCESS: "success", SKIPPED: "success", FAILED: "failure", CANCELLED: "cancel"}
 _args_decoder = msgspec.msgpack.Decoder(dict[str, msgspec.Raw])
 
 
@@ -43,7 +45,7 @@ class ArgumentError(Exception):
 def parameters(core: Core, run: Run, flow: str, args: bytes) -> list[bytes]:
     """The values of a flow's parameters. Raises ArgumentError, and ExpressionError from a default."""
     graph = run.graph(flow, 0)
-    return values_of(core, graph, args, _run_record(run, graph.plan) if graph.reads_run else NULL)
+    return values_of(core, graph, args, facts_of(run, graph))
 
 
 def values_of(core: Core, graph: Graph, args: bytes, facts: bytes) -> list[bytes]:
@@ -72,8 +74,13 @@ def values_of(core: Core, graph: Graph, args: bytes, facts: bytes) -> list[bytes
     return found
 
 
+def facts_of(run: Run, graph: Graph) -> bytes:
+    """What `run` is, if the flow reads it."""
+    return _run_record(run, graph.plan) if graph.reads_run else NULL
+
+
 def _run_record(run: Run, plan: Plan) -> bytes:
-    """What `run` is: the facts of the run. Its window is the day (UTC) in which it was submitted."""
+    """The facts of the run. Its window is the day (UTC) in which it was submitted."""
     at = dt.datetime.fromtimestamp(run.submitted_ms / 1000, dt.UTC)
     day = dt.datetime(at.year, at.month, at.day, tzinfo=dt.UTC)
     window = {"start": day, "end": day + dt.timedelta(days=1)}
@@ -96,12 +103,29 @@ def open_flow(
 
 
 def body_closed(core: Core, scope: Scope) -> Outcome | None:
-    """Decides the flow's state and opens its handlers. How the flow has ended, if there are none."""
+    """Decides the flow's state; undoes what is to be undone, or opens its handlers. How the flow has ended, if there is
+    nothing to be done."""
     core.clear_timer(scope.run, "flow", scope, 0)
     if scope.flow is not None and scope.flow.timed_out:
         outcome = Outcome(FAILED, error=Failure(type="Timeout", message=scope.flow.timed_out, retryable=False))
     else:
         outcome = outcome_of(scope)
+    if outcome.state in (FAILED, CANCELLED) and undo.begin(core, scope):
+        _flow(scope).outcome = outcome
+        return None
+    return _open_handlers(core, scope, outcome)
+
+
+def undo_closed(core: Core, scope: Scope, outcome: Outcome, rows: bytes) -> Outcome | None:
+    """A call was undone, or could not be: the next one, or the handlers. How the flow has ended, if that was all."""
+    flow = _flow(scope)
+    if undo.closed(core, scope, outcome, rows) or flow.outcome is None:
+        return None
+    return _open_handlers(core, scope, undo.judged(scope, flow.outcome))
+
+
+def _open_handlers(core: Core, scope: Scope, outcome: Outcome) -> Outcome | None:
+    """How the flow has ended, if there are none for this outcome."""
     handlers = scope.graph.plan.handlers
     if handlers:
         _flow(scope).outcome = outcome
@@ -116,7 +140,10 @@ def body_closed(core: Core, scope: Scope) -> Outcome | None:
 
 def _open_handler(core: Core, scope: Scope, number: int, handler: HandlerDef, outcome: Outcome) -> None:
     flow = _flow(scope)
-    given: list[Given] = [_failure(outcome) if outcome.state == FAILED else outcome.value]
+    if outcome.state == CANCELLED:
+        given: list[Given] = [cancellation(scope, scope.cancelled)]
+    else:
+        given = [_failure(outcome) if outcome.state == FAILED else outcome.value]
     for node in handler.captures:
         given.append((scope.values[node] if scope.states[node] == SUCCESS else None) or NULL)
     graph = scope.run.graph(scope.graph.flow, handler.block)
@@ -152,10 +179,16 @@ def _flow_outcome(scope: Scope, outcome: Outcome) -> Outcome:
 # ---- before its time ------------------------------------------------------------------------------------------------
 
 
-def cancel_flow(core: Core, scope: Scope, state: int = CANCELLED) -> None:
-    """Cancels the body, or the handlers if the body has ended: then the flow keeps its state."""
+def cancel_flow(core: Core, scope: Scope, state: int = CANCELLED, reason: str = "") -> None:
+    """Cancels the body, or the handlers if the body has ended: then the flow keeps its state. What undoes is never
+    cancelled, and neither is what runs because of a cancellation."""
     if scope.open:
+        if reason and not scope.cancelled:
+            _flow(scope).reason = reason
         core.agenda.append((CANCEL, scope, -1, state))
+    outcome = scope.flow.outcome if scope.flow is not None else None
+    if outcome is not None and outcome.state == CANCELLED:
+        return
     for handler in scope.flow.handlers if scope.flow else ():
         core.agenda.append((CANCEL, scope.run.scopes[handler], -1, state))
 

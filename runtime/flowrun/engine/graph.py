@@ -99,6 +99,8 @@ class Graph:
         #: how a scope begins: one of whose parameters some were skipped, and one whose parameters all have values
         self.closed = closed(self)
         self.opened = opened(self, self.closed)
+        #: something takes back what some of its calls did
+        self.is_undone = any(isinstance(node, TaskNode) and node.undo is not None for node in block.nodes)
         #: steps in written order: (node, name)
         self.steps = [(i, node.name) for i, node in enumerate(block.nodes) if node.name and i >= block.params]
         #: of a flow's body: its parameters, in order
@@ -249,10 +251,12 @@ def _holds_run(expr: Expr) -> bool:
 
 
 def _teardowns(block: PlanBlock) -> frozenset[int]:
-    """The nodes that still run when the scope is cancelled: those with a tear-down rule, and what belongs to them."""
+    """The nodes that still run when the scope is cancelled: those with a tear-down rule, those that watch for just
+    that, and what belongs to them."""
     found: set[int] = set()
     for i, node in enumerate(block.nodes):
-        if any(trigger.rule == "teardown" for trigger in node.after):
+        watches = isinstance(node, OutcomeNode) and node.event == "cancel"
+        if watches or any(trigger.rule == "teardown" for trigger in node.after):
             found.add(i)
         elif node.handler == -2 or not node.name:
             upstreams = {given.node for given in node.inputs}
@@ -284,6 +288,8 @@ class Tables:
         self.plan = plan
         #: those that were used
         self.graphs: dict[tuple[str, int], Graph] = {}
+        #: child flows as plans of their own, with their content hash; those that were used
+        self.standalone: dict[str, tuple[str, bytes]] = {}
 
     def flow(self, key: str) -> Plan:
         """The plan of a child flow; the plan itself for ""."""

@@ -8,9 +8,9 @@ from flowrun import wire
 
 from .core import CANCEL, Core, fail, finish, store
 from .fan import failure_record
-from .outcome import blame_of
+from .outcome import blame_of, cancellation
 from .scopes import chosen_source
-from .state import BAD, ITEM, NULL, REMOVED, SKIPPED, SUCCESS, Scope, entered
+from .state import BAD, CANCELLED, ITEM, NULL, REMOVED, SKIPPED, SUCCESS, Scope, entered
 
 __all__ = ["start_join", "start_merge", "start_outcome"]
 
@@ -71,6 +71,11 @@ def start_outcome(core: Core, scope: Scope, node: int) -> None:
         holds = all(state == SUCCESS for state in states.values())
         if holds and outcome.watched:
             value = scope.values[outcome.watched[-1]] or NULL
+    elif outcome.event == "cancel":
+        ended = next((state for state in states.values() if state in (CANCELLED, REMOVED)), None)
+        holds = ended is not None
+        if ended is not None:
+            value = cancellation(scope, ended)
     else:
         holds = SKIPPED in states.values()
     scope.arms = entered(scope.arms, node, int(holds))

@@ -11,12 +11,13 @@ from __future__ import annotations
 import msgspec
 from flowc.plan import BranchNode, EachNode, JoinNode, MergeNode
 
+from flowrun import values
 from flowrun.messages import Failure
 
 from .scopes import chosen_source
-from .state import BAD, CANCELLED, FAILED, NULL, SKIPPED, SUCCESS, UNTIL, Outcome, Scope
+from .state import BAD, CANCELLED, FAILED, NULL, REMOVED, SKIPPED, SUCCESS, UNTIL, Outcome, Scope
 
-__all__ = ["Blame", "blame_of", "outcome_of"]
+__all__ = ["Blame", "blame_of", "cancellation", "outcome_of"]
 
 _NOT_BAD = bytes(state for state in range(256) if state not in BAD)
 _CANCELLED = Failure(type="Cancelled", message="it was cancelled")
@@ -91,6 +92,19 @@ def blame_of(scope: Scope, node: int) -> Blame:
     attempt, fan = scope.attempts.get(node), scope.fans.get(node)
     attempts = attempt.number - attempt.uncounted if attempt else 1
     return Blame(scope.graph.step_name(node), error, attempts, fan.first_failed if fan else -1)
+
+
+def cancellation(scope: Scope, state: int = CANCELLED) -> bytes:
+    """What `on cancel` is given (types.CANCELLATION): why something in a scope was cancelled; `state`: as it ended."""
+    reason = "the others of its group have ended it" if state == REMOVED else ""
+    while not reason and scope.parent >= 0:
+        reason = _reason(scope)
+        scope = scope.run.scopes[scope.parent]
+    return values.encode({"reason": reason or _reason(scope) or "cancelled"})
+
+
+def _reason(scope: Scope) -> str:
+    return (scope.flow.timed_out or scope.flow.reason) if scope.flow is not None else ""
 
 
 def _culprit(scope: Scope, node: int) -> int:

@@ -1,8 +1,9 @@
 """The record of a run: what became of every step, in written order.
 
 The items of an `each` follow it, item by item; the steps of a child run follow the step that is the call of it, as
-"call.step"; of a `repeat` the last round's steps are there. Scopes inside others leave their rows packed when they
-close: bytes instead of objects.
+"call.step"; of a `repeat` the last round's steps are there, and of `on retry` those after the last attempt that failed.
+What undid steps of a flow follows its steps, and its handlers come last. Scopes inside others leave their rows packed
+when they close: bytes instead of objects.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from flowc.plan import ChildNode, TaskNode
 from flowrun.messages import RunRecord, RunState, StepRecord
 
 from .fan import each_node
-from .state import CANCELLED, EXPIRED, FAILED, FLOW, NAMES, SUCCESS, Run, Scope, seconds_of
+from .state import CANCELLED, EXPIRED, FAILED, FLOW, NAMES, SUCCESS, UNDONE, Fan, Run, Scope, aside_rows, seconds_of
 
 __all__ = ["pack_rows", "run_record"]
 
@@ -36,6 +37,8 @@ def run_record(run: Run) -> RunRecord:
         run.submitted_ms,
         run.ended_ms,
         tuple(_rows(run.body)) if run.body is not None else (),
+        run.trigger,
+        run.audit,
     )
 
 
@@ -61,8 +64,13 @@ def _all_rows(scope: Scope) -> Iterator[StepRecord]:
             yield from _item_rows(scope, i)
         elif i in scope.rows:
             prefix = f"{node.name}." if node.name and isinstance(node, ChildNode) else ""
+            spared = i in scope.attempts and scope.attempts[i].spared
             for row in _decoder.decode(scope.rows[i]):
-                yield msgspec.structs.replace(row, step=prefix + row.step)
+                yield msgspec.structs.replace(row, step=prefix + row.step, attempts=0 if spared else row.attempts)
+        if scope.rows and aside_rows(i) in scope.rows:
+            yield from _decoder.decode(scope.rows[aside_rows(i)])
+    if UNDONE in scope.rows:
+        yield from _decoder.decode(scope.rows[UNDONE])
     for number in range(len(scope.graph.plan.handlers) if scope.kind == FLOW else 0):
         if -1 - number in scope.rows:
             yield from _decoder.decode(scope.rows[-1 - number])
@@ -72,7 +80,7 @@ def _row(scope: Scope, node: int, name: str) -> StepRecord:
     state = scope.states[node]
     attempts = int(state in (SUCCESS, FAILED))
     if node in scope.attempts:
-        attempts = scope.attempts[node].number
+        attempts = 0 if scope.attempts[node].spared else scope.attempts[node].number
     seconds = scope.fans[node].took if node in scope.fans else seconds_of(scope, node)
     return StepRecord(name, None, NAMES[state], attempts, seconds, scope.errors.get(node))
 
@@ -81,8 +89,10 @@ def _item_rows(scope: Scope, node: int) -> Iterator[StepRecord]:
     each, fan = each_node(scope, node), scope.fans[node]
     if not each.simple:
         for index in sorted(fan.rows):
+            kept = _was_kept(fan, index)
             for row in _decoder.decode(fan.rows[index]):
-                yield msgspec.structs.replace(row, index=_inside(index, row.index))
+                attempts = 0 if kept else row.attempts
+                yield msgspec.structs.replace(row, index=_inside(index, row.index), attempts=attempts)
         return
     block = scope.graph.plan.blocks[each.body]
     task = block.nodes[block.params]
@@ -91,9 +101,14 @@ def _item_rows(scope: Scope, node: int) -> Iterator[StepRecord]:
     took = memoryview(fan.seconds).cast("f")
     for index, state in enumerate(fan.states):
         started = state not in (CANCELLED, EXPIRED)
-        number = attempts.get(index, int(started))
+        number = 0 if _was_kept(fan, index) else attempts.get(index, int(started))
         seconds = round(took[index], 6) if started else None
         yield StepRecord(task.name, index, NAMES[state], number, seconds, failures.get(index))
+
+
+def _was_kept(fan: Fan, index: int) -> bool:
+    """The item ended in an earlier run."""
+    return bool(fan.kept) and fan.kept[index] >= SUCCESS
 
 
 def _inside(index: int, inner: int | tuple[int, ...] | None) -> int | tuple[int, ...]:

@@ -8,12 +8,12 @@ Most scopes need few of their tables: one that was never written is `EMPTY`, whi
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
-from flowrun.messages import Failure, Submit, Terms
+from flowrun.messages import Again, AuditEntry, Failure, Submit, Terms
 
 from .graph import Graph, Tables
 from .node_states import (
@@ -37,12 +37,12 @@ from .node_states import (
 from .opening import Gates
 
 __all__ = [
-    "Attempt", "Blocks", "Fan", "FlowState", "Loop", "Outcome", "Run", "Scope", "ScopeKind", "Timer",
-    "EMPTY", "attempt_of", "entered", "number_of", "put_seconds", "seconds_of",
+    "Attempt", "Blocks", "Fan", "FlowState", "Loop", "Marked", "Outcome", "Run", "Scope", "ScopeKind", "Timer", "Undos",
+    "EMPTY", "aside_rows", "attempt_of", "entered", "number_of", "put_seconds", "seconds_of",
     "BAD", "CLASS", "NAMES", "NULL",
     "WAITING", "DELAYED", "QUEUED", "GRANTED", "RETRYING", "RUNNING",
     "SUCCESS", "FAILED", "SKIPPED", "UPSTREAM_FAILED", "CANCELLED", "EXPIRED", "REMOVED",
-    "FLOW", "HANDLER", "ITEM", "ROUND", "UNTIL",
+    "ASIDE", "FLOW", "HANDLER", "ITEM", "ROUND", "UNDO", "UNDONE", "UNTIL",
 ]  # fmt: skip
 
 #: msgpack null
@@ -94,6 +94,8 @@ class Attempt(_Part, gc=False):
     final: bool = False
     #: the bundle that handed it back last: the same report twice counts once
     returned_by: str = ""
+    #: it ended without having run here: its end is that of an earlier run, or was set by hand before it began
+    spared: bool = False
 
 
 _BLOCK = struct.Struct("=4q")
@@ -163,6 +165,8 @@ class Fan(_Part):
     scopes: dict[int, int] = msgspec.field(default_factory=dict)
     #: item -> the records of its steps, packed
     rows: dict[int, bytes] = msgspec.field(default_factory=dict)
+    #: of a rerun: the states of the items as they were taken over; those that had ended are not run again
+    kept: bytes = b""
 
 
 class Loop(_Part):
@@ -178,6 +182,14 @@ class Loop(_Part):
     cancelled: int = 0
 
 
+class Marked(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """How a node ends by hand, once what runs of it has been stopped."""
+
+    state: int
+    value: bytes | None = None
+    error: Failure | None = None
+
+
 class Outcome(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Of a scope that has ended."""
 
@@ -191,6 +203,51 @@ class Outcome(msgspec.Struct, array_like=True, frozen=True, gc=False):
     attempts: int = 1
 
 
+_ENTRY = struct.Struct("=3q")
+
+
+class Undos(_Part):
+    """What may have to be undone in a flow, and what was (see `undo`). No object per entry."""
+
+    #: packed entries, and per entry its place among the ends of the run, its start in `data` and its size, as int64
+    data: bytearray = msgspec.field(default_factory=bytearray)
+    index: bytearray = msgspec.field(default_factory=bytearray)
+    #: the flow compensates: nothing is added any more
+    is_started: bool = False
+    #: the scope that undoes the last entry taken; where the call stood
+    scope: int = -1
+    prefix: str = ""
+    place: tuple[int, ...] = ()
+    #: entries that were undone, or tried, and those of them that failed; why the first of these did
+    done: int = 0
+    failed: int = 0
+    why: str = ""
+    #: packed records of the undoing steps, one after another
+    rows: bytearray = msgspec.field(default_factory=bytearray)
+
+    def add(self, order: int, entry: bytes) -> None:
+        self.index += _ENTRY.pack(order, len(self.data), len(entry))
+        self.data += entry
+
+    def __iter__(self) -> Iterator[tuple[int, bytes]]:
+        """(place, entry), as they were added."""
+        for order, start, size in _ENTRY.iter_unpack(self.index):
+            yield order, bytes(self.data[start : start + size])
+
+    def start(self) -> None:
+        """The flow compensates: puts the entries in the order of their ends."""
+        self.is_started = True
+        self.index = bytearray().join(_ENTRY.pack(*entry) for entry in sorted(_ENTRY.iter_unpack(self.index)))
+
+    def pop(self) -> bytes:
+        """The last entry, which goes; b"" if there is none."""
+        if not self.index:
+            return b""
+        _, start, size = _ENTRY.unpack_from(self.index, len(self.index) - _ENTRY.size)
+        del self.index[-_ENTRY.size :]
+        return bytes(self.data[start : start + size])
+
+
 class FlowState(_Part, gc=False):
     """What is remembered of the run, or the child run, whose body a scope is."""
 
@@ -200,11 +257,22 @@ class FlowState(_Part, gc=False):
     outcome: Outcome | None = None
     #: it took too long: the message; "" while it did not
     timed_out: str = ""
+    #: why it was cancelled; "" while it was not, or for another reason
+    reason: str = ""
+    #: of a flow that compensates, once something in it may have to be undone
+    undos: Undos | None = None
 
 
 #: why a scope exists
-FLOW, HANDLER, ITEM, ROUND, UNTIL = range(5)
+FLOW, HANDLER, ITEM, ROUND, UNTIL, UNDO, ASIDE = range(7)
 ScopeKind = int
+#: key in Scope.rows of the steps that undid others. Keys below zero that are above this are the handlers of the flow
+UNDONE = -1_000_000
+
+
+def aside_rows(node: int) -> int:
+    """Key in Scope.rows of the steps of a node's last `on retry`."""
+    return UNDONE - 1 - node
 
 
 class Scope(msgspec.Struct, eq=False):
@@ -251,6 +319,10 @@ class Scope(msgspec.Struct, eq=False):
     cancelled: int = 0
     #: of a flow's body, once there is anything to remember
     flow: FlowState | None = None
+    #: nodes that are being stopped, and end as somebody said
+    marks: dict[int, Marked] = EMPTY
+    #: scopes of `on retry` that run -> the node; each counts in `open`
+    asides: dict[int, int] = EMPTY
 
 
 def attempt_of(scope: Scope, node: int) -> Attempt:
@@ -340,6 +412,17 @@ class Run(msgspec.Struct, eq=False):
     error: Failure | None = None
     failed_step: str | None = None
     ended_ms: int = 0
+    #: why nothing new of it is started: BY_HAND, BY_FLOW; 0: it is not paused
+    paused: int = 0
+    #: what is to be done as soon as it is not: in order; kinds as in `control`
+    waiting: Sequence[Timer] = ()
+    #: it is a rerun; while it has not begun, with the image of the earlier run
+    again: Again | None = None
+    image: bytes = b""
+    #: what was done to it by hand, in order
+    audit: tuple[AuditEntry, ...] = ()
+    #: how many calls ended so far that may have to be undone
+    undoable: int = 0
 
     @property
     def ended(self) -> bool:

@@ -15,7 +15,8 @@ from flowc.plan import BranchNode, ChildNode, EachNode, RetryPolicy, StepSetting
 
 from flowrun.messages import Failure, Outcome, Then
 
-from . import permits
+from . import permits, undo
+from .asides import open_asides
 from .commands import Ready, Revoke
 from .core import OPEN, Core, fail, finish, inputs_of, note
 from .evaluate import ExpressionError, arm_of
@@ -275,6 +276,8 @@ def succeed(core: Core, scope: Scope, node: int, value: bytes) -> None:
             failure = Failure(type="ExpressionError", message=str(error), retryable=False)
             finish(core, scope, node, FAILED, error=failure)
             return
+    if scope.graph.is_undone:
+        undo.remember(scope, node, value)
     finish(core, scope, node, SUCCESS, value)
 
 
@@ -294,6 +297,7 @@ def fail_attempt(core: Core, scope: Scope, node: int, failure: Failure) -> None:
         _tidy(core, scope, node)
         finish(core, scope, node, FAILED, error=failure)
         return
+    open_asides(core, scope, node, failure, failures)
     attempt.number += 1
     if wait:
         scope.states[node] = RETRYING
