@@ -6,7 +6,10 @@ import msgspec
 
 from flowrun.messages import Event, StepNote, Then, WorkItem
 
-__all__ = ["Answer", "Changed", "ClearTimer", "Command", "EndRun", "PutBlob", "Ready", "Revoke", "Send", "SetTimer"]
+__all__ = [
+    "Answer", "Changed", "ClearTimer", "Command", "EndRun", "Pause", "PutBlob", "Ready", "Resume", "Revoke", "Send",
+    "SetTimer",
+]  # fmt: skip
 
 
 class Ready(msgspec.Struct, frozen=True, gc=False):
@@ -126,6 +129,18 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     value: bytes = b"\xc0"
 
 
+class Pause(msgspec.Struct, frozen=True, gc=False):
+    """Dispatch nothing of this run, not even what was asked for before and is not dispatched yet, until `Resume`."""
+
+    run: str
+
+
+class Resume(msgspec.Struct, frozen=True, gc=False):
+    """Dispatch what waits of this run, and is still wanted."""
+
+    run: str
+
+
 class Changed(msgspec.Struct, frozen=True, gc=False):
     """For live views: the last state of the steps that changed. May be dropped or joined with later ones."""
 
@@ -133,4 +148,4 @@ class Changed(msgspec.Struct, frozen=True, gc=False):
     steps: tuple[StepNote, ...]
 
 
-Command = Ready | Revoke | SetTimer | ClearTimer | PutBlob | EndRun | Changed | Send | Answer
+Command = Ready | Revoke | SetTimer | ClearTimer | PutBlob | EndRun | Changed | Send | Answer | Pause | Resume

@@ -17,11 +17,12 @@ from flowrun.wire import externalise
 
 from .answers import Answers, Asking
 from .claims import Claims
-from .commands import ClearTimer, Command, PutBlob, SetTimer
+from .commands import ClearTimer, Command, Pause, PutBlob, Resume, SetTimer
 from .fuse import MAX_FUSED, detach
 from .graph import Tables
 from .marks import Marks
 from .past import Past
+from .pauses import Pauses
 from .quotas import Quotas
 from .snapshot import head_of, is_single, pack_run, unpack_run, unpack_single
 from .state import FAILED, NAMES, NULL, SUCCESS, Run, Scope, Single, Timer, entered, number_of, seconds_of
@@ -94,6 +95,11 @@ class Core(ABC):
             "quotas": self.quotas,
             "answers": self.answers,
         }
+        #: what is paused
+        self.pauses = Pauses()
+        self.parts["pauses"] = self.pauses
+        #: images of earlier runs, for the reruns that are submitted next: content hash -> stored form
+        self.images: dict[str, bytes] = {}
         #: the largest time stamp seen, milliseconds since 1970
         self.now = 0
         #: the last events that changed nothing, and why
@@ -218,6 +224,28 @@ class Core(ABC):
         found = unpack_single(packed, tables)
         return self.unfold(found) if isinstance(found, Single) else found
 
+    @abstractmethod
+    def act(self, run: Run, timer: Timer) -> None:
+        """The time of a timer has come."""
+
+    # ---- paused runs
+
+    def pause(self, run: Run) -> None:
+        """Nothing new of the run is started, here or by the shell."""
+        self.pauses.runs.add(run.id)
+        self.commands.append(Pause(run.id))
+
+    def resume(self, run: Run) -> None:
+        self.pauses.runs.discard(run.id)
+        self.commands.append(Resume(run.id))
+
+    def put_off(self, scope: Scope, kind: str, node: int) -> None:
+        """To be done when the run is not paused any more; kinds as in `control`."""
+        run = scope.run
+        if run.waiting is None:
+            run.waiting = []
+        run.waiting.append(Timer(kind, scope.id, node, -1, self.now))
+
     # ---- what happens
 
     def ignore(self, why: str) -> None:
@@ -266,11 +294,14 @@ def finish(
     """Ends a node, once: whoever ends it again changes nothing."""
     if scope.states[node] >= SUCCESS:
         return
+    if state != SUCCESS:
+        if scope.out is not None:
+            detach(scope, node, unsure=True)
+        if scope.marks and (mark := scope.marks.pop(node, None)):
+            state, value, error = mark.state, mark.value, mark.error
     scope.states[node] = state
     if value is not None:
         scope.values[node] = value
-    if state != SUCCESS and scope.out is not None:
-        detach(scope, node, unsure=True)
     if error is not None:
         scope.errors = entered(scope.errors, node, error)
     scope.open -= 1

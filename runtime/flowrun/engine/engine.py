@@ -19,6 +19,7 @@ from flowc.plan import ChildNode, EachNode, Plan
 
 from flowrun.messages import (
     Cancel,
+    Control,
     Decision,
     Event,
     Lost,
@@ -36,6 +37,7 @@ from flowrun.messages import (
 from . import (
     asides,
     child,
+    control,
     fanout,
     flows,
     grants,
@@ -147,6 +149,9 @@ class Engine(Core):
                 self.deciding = ""
                 self.past.remember_ms, self.past.keep_ms = event.remember_ms, event.keep_ms
                 grants.took_over(self)
+            case Control():
+                self.deciding = event.run
+                control.hear(self, event)
             case Signal() | Decision() | Raised():
                 self.deciding = getattr(event, "run", "")
                 waits.hear(self, event)
@@ -172,7 +177,10 @@ class Engine(Core):
                     propagate(self, scope, node)
                 elif kind == START:
                     if scope.states[node] == WAITING:
-                        starts.start(self, scope, node)
+                        if scope.run.paused and not is_out(scope, node):
+                            self.put_off(scope, "start", node)
+                        else:
+                            starts.start(self, scope, node)
                 elif kind == CLOSE:
                     self._close(scope)
                 elif kind == OPEN:
@@ -186,7 +194,9 @@ class Engine(Core):
         """A node may have its scopes."""
         if scope.states[node] != RUNNING:
             return
-        if isinstance(scope.graph.nodes[node], ChildNode):
+        if scope.run.paused:
+            self.put_off(scope, "open", node)
+        elif isinstance(scope.graph.nodes[node], ChildNode):
             child.open_child(self, scope, node)
         else:
             fanout.start_evaluated(self, scope, node)
@@ -269,6 +279,12 @@ class Engine(Core):
             self.commands.append(SetTimer(run.id, event.timer, timer.at_ms))
             return
         del run.timers[event.timer]
+        if run.paused and timer.kind != "begin":
+            run.waiting = [*(run.waiting or ()), timer]
+        else:
+            self.act(run, timer)
+
+    def act(self, run: Run, timer: state.Timer) -> None:
         scope, node = run.scopes.get(timer.scope), timer.node
         if timer.kind == "begin":
             runs.expire(self, run)
@@ -308,8 +324,10 @@ class Engine(Core):
     def _cancel(self, event: Cancel) -> None:
         run = self.find(event.run)
         if run is not None and run.body is not None and not run.ended:
+            control.audit(self, run, "cancel", "", "" if event.reason == "cancelled" else event.reason, event.step)
             if not event.step:
                 flows.cancel_flow(self, run.body, reason=event.reason)
+                control.go_on(self, run)
             elif why := cancel_named(self, run.body, event.step):
                 self.ignore(f"cancellation of {event.step} of {event.run}: {why}")
         elif run is not None and not run.ended and not event.step:
@@ -384,6 +402,7 @@ class Engine(Core):
         if known:
             known.scopes.clear()
         self.changes.pop(run, None)
+        self.pauses.runs.discard(run)
         self.agenda = deque(entry for entry in self.agenda if entry[1].run.id != run)
         self.commands = [command for command in self.commands if getattr(command, "run", "") != run]
         self.claims.close_run(run)

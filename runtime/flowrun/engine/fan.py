@@ -18,8 +18,10 @@ from .core import Core, finish, note, store
 from .scopes import count_items
 from .state import CANCELLED, EXPIRED, FAILED, NULL, REMOVED, SKIPPED, SUCCESS, Blocks, Fan, Scope
 
-__all__ = ["each_node", "end_if_done", "items_failed", "items_skipped", "items_succeeded", "items_withdrawn",
-           "failure_record", "take_seconds"]  # fmt: skip
+__all__ = [
+    "count_kept", "each_node", "end_if_done", "failure_record", "items_failed", "items_skipped", "items_succeeded",
+    "items_withdrawn", "take_seconds",
+]  # fmt: skip
 
 
 _FAILURES = (FAILED, EXPIRED)
@@ -97,6 +99,18 @@ def _count(core: Core, scope: Scope, node: int, state: int, count: int) -> None:
             count_items(core, scope, node, REMOVED, fan.total - last)
 
 
+def count_kept(core: Core, scope: Scope, node: int) -> None:
+    """Tells the rules that look at items how those ended that a rerun took over."""
+    fan = scope.fans[node]
+    if each_node(scope, node).on_error == "fail":
+        fan.counted = 0
+        _count(core, scope, node, CANCELLED, 0)
+        return
+    for state in (SUCCESS, FAILED, SKIPPED, CANCELLED, EXPIRED):
+        if count := fan.states.count(state):
+            count_items(core, scope, node, state, count)
+
+
 def failure_record(step: str, index: int | None, failure: Failure, attempts: int) -> bytes:
     """What a handler, or a list of collected results, holds of a failure (types.FAILURE)."""
     record = {
@@ -138,4 +152,5 @@ def end_if_done(core: Core, scope: Scope, node: int) -> None:
         finish(core, scope, node, SUCCESS, store(core, wire.concat(count, (data,))))
     else:
         finish(core, scope, node, SUCCESS, NULL)
-    fan.results = Blocks()
+    if scope.parent >= 0 or scope.states[node] not in (FAILED, CANCELLED):
+        fan.results = Blocks()  # a rerun needs those of others

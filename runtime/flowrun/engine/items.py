@@ -27,9 +27,13 @@ def pump(core: Core, scope: Scope, node: int) -> None:
     """Opens the scopes of the next items, as many as may live."""
     fan, each = scope.fans[node], each_node(scope, node)
     limit = _WINDOW if each.concurrency is None else min(each.concurrency, _WINDOW)
-    while fan.live < limit and fan.cursor < fan.total and scope.states[node] == RUNNING:
-        index = fan.cursor
-        fan.cursor += 1
+    if scope.run.paused:
+        return
+    while fan.live < limit and (fan.again or fan.cursor < fan.total) and scope.states[node] == RUNNING:
+        if fan.again:
+            index = fan.again.pop(0)
+        else:
+            index, fan.cursor = fan.cursor, fan.cursor + 1
         _open(core, scope, node, index)
 
 
@@ -114,4 +118,10 @@ def stop_above(core: Core, scope: Scope, node: int, index: int, state: int) -> N
     if waiting:
         fan.states[fan.cursor :] = bytes((CANCELLED,)) * waiting
         fan.cursor = fan.total
+    for other in fan.again:  # of a rerun
+        if other > index:
+            fan.states[other] = CANCELLED
+            waiting += 1
+    fan.again = [other for other in fan.again if other <= index]
+    if waiting:
         items_withdrawn(core, scope, node, state, waiting)

@@ -55,7 +55,7 @@ def pump(core: Core, scope: Scope, node: int) -> None:
 def _wanted(scope: Scope, node: int) -> int:
     """How many items may start, as far as the `each` itself is concerned."""
     fan = scope.fans[node]
-    waiting = len(fan.again) + fan.total - fan.cursor
+    waiting = 0 if scope.run.paused else len(fan.again) + fan.total - fan.cursor
     limit = each_node(scope, node).concurrency
     return waiting if limit is None else max(0, min(waiting, limit - fan.live))
 
@@ -68,12 +68,12 @@ def _grant(core: Core, scope: Scope, node: int, settings: StepSettings, count: i
         first, last = _take_again(fan, count)
         count -= last - first
         _start(core, scope, node, first, last)
+        if first not in fan.attempts:  # of a rerun
+            _set_deadline(core, scope, node, settings, first, last)
     if count:
         first, fan.cursor = fan.cursor, fan.cursor + count
         _start(core, scope, node, first, fan.cursor)
-        if settings.deadline_ms is not None:
-            fan.deadlines.append((core.now + settings.deadline_ms, first, fan.cursor))
-            _arm_deadline(core, scope, node)
+        _set_deadline(core, scope, node, settings, first, fan.cursor)
 
 
 def _take_again(fan: Fan, most: int) -> tuple[int, int]:
@@ -335,6 +335,13 @@ def withdraw(core: Core, scope: Scope, node: int, state: int) -> None:
 
 
 # ---- deadlines ------------------------------------------------------------------------------------------------------
+
+
+def _set_deadline(core: Core, scope: Scope, node: int, settings: StepSettings, first: int, last: int) -> None:
+    """These items begin their first attempt."""
+    if settings.deadline_ms is not None:
+        scope.fans[node].deadlines.append((core.now + settings.deadline_ms, first, last))
+        _arm_deadline(core, scope, node)
 
 
 def _arm_deadline(core: Core, scope: Scope, node: int) -> None:

@@ -97,11 +97,11 @@ def _item_rows(scope: Scope, node: int) -> Iterator[StepRecord]:
     block = scope.graph.plan.blocks[each.body]
     task = block.nodes[block.params]
     assert isinstance(task, TaskNode)
-    attempts, failures = fan.attempts, fan.failures
+    numbers, failures = fan.attempts, fan.failures
     took = memoryview(fan.seconds).cast("f")
     for index, state in enumerate(fan.states):
         started = state not in (CANCELLED, EXPIRED)
-        number = 0 if _was_kept(fan, index) else attempts.get(index, int(started))
+        number = 0 if _was_kept(fan, index) else numbers.get(index, int(started))
         seconds = round(took[index], 6) if started else None
         yield StepRecord(task.name, index, NAMES[state], number, seconds, failures.get(index))
 

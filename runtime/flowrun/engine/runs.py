@@ -6,15 +6,16 @@ import hashlib
 
 from flowrun.messages import Failure, Submit
 
-from . import permits
+from . import again, permits
 from .commands import EndRun, SetTimer
 from .core import Core
 from .evaluate import ExpressionError
 from .flows import ArgumentError, cancel_flow, open_flow, parameters
 from .past import digest_of
+from .pauses import BY_FLOW
 from .state import CANCELLED, EXPIRED, FAILED, Outcome, Run, Timer, entered
 
-__all__ = ["cancel", "end", "expire", "new_run", "permitted", "submit"]
+__all__ = ["admit", "cancel", "end", "expire", "new_run", "permitted", "stand_back", "submit"]
 
 _CANCELLED = Failure(type="Cancelled", message="it was cancelled before it began", retryable=False)
 _EXPIRED = Failure(type="Expired", message="it had not begun by the time at which it expires", retryable=False)
@@ -32,8 +33,12 @@ def submit(core: Core, event: Submit, seq: int) -> None:
         end(core, run, Outcome(CANCELLED, error=_CANCELLED))
     elif event.expires_ms and core.now > event.expires_ms:
         expire(core, run)
+    elif run.flow in core.pauses.flows:
+        run.paused = BY_FLOW
+        core.pause(run)
+        _hold(core, run)
     else:
-        _admit(core, run)
+        admit(core, run)
 
 
 def new_run(core: Core, event: Submit, seq: int, mark: bytes) -> Run:
@@ -43,6 +48,8 @@ def new_run(core: Core, event: Submit, seq: int, mark: bytes) -> Run:
         event.run, mark, tables, event.plan, seq, core.now, event.trigger, event.client, event.priority, bool(event.key)
     )
     run.args, run.expires_ms = event.args, event.expires_ms
+    if event.again is not None:
+        again.take(core, run, event.again)
     if event.key:
         run.digest = _digest(event)
     if tables is not None:
@@ -61,7 +68,13 @@ def _digest(event: Submit) -> bytes:
     return hashlib.blake2b(event.plan.encode() + event.args, digest_size=8).digest()
 
 
-def _admit(core: Core, run: Run) -> None:
+def stand_back(core: Core, run: Run) -> None:
+    """A run that has not begun waits for no permits until it goes on: then it is admitted anew."""
+    core.claims.close_run(run.id)
+    run.needs, run.held = (), 0
+
+
+def admit(core: Core, run: Run) -> None:
     """Begins the run, or lets it wait for its permits."""
     given = _given(core, run)
     if given is None or run.tables is None:
@@ -96,7 +109,9 @@ def _given(core: Core, run: Run) -> list[bytes] | None:
         _refuse(core, run, "NotFound", f"the run's plan cannot be used: {why}")
         return None
     try:
-        return parameters(core, run, "", run.args)
+        return parameters(core, run, "", run.args) if run.again is None else again.parameters(core, run)
+    except again.AgainError as error:
+        _refuse(core, run, "NotFound", str(error))
     except ArgumentError as error:
         _refuse(core, run, "TypeMismatch", str(error))
     except ExpressionError as error:
@@ -109,7 +124,14 @@ def _begin(core: Core, run: Run, given: list[bytes]) -> None:
     run.args = b""
     if "begin" in run.timers:
         core.drop_timer(run, "begin")
-    run.body = open_flow(core, run, "", given)
+    if run.again is None:
+        run.body = open_flow(core, run, "", given)
+        return
+    try:
+        run.body = again.open_again(core, run, given)
+    except again.AgainError as error:
+        _refuse(core, run, "NotFound", str(error))
+    run.image = b""
 
 
 def _hold(core: Core, run: Run) -> None:
@@ -138,11 +160,13 @@ def _refuse(core: Core, run: Run, kind: str, message: str) -> None:
 
 def end(core: Core, run: Run, outcome: Outcome) -> None:
     """Nothing of the run is left to do: its record can be stored. From now on its id is remembered for a while."""
-    run.state, run.result, run.args = outcome.state, outcome.value, b""
+    run.state, run.result, run.args, run.image = outcome.state, outcome.value, b"", b""
     run.error, run.failed_step = outcome.error, outcome.step
     run.ended_ms = core.now
     run.scopes.clear()
     core.claims.close_run(run.id)
+    if run.paused:
+        core.pauses.runs.discard(run.id)
     if run.timers:
         for name in list(run.timers):
             core.drop_timer(run, name)

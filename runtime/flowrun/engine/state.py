@@ -415,7 +415,7 @@ class Run(msgspec.Struct, eq=False):
     #: why nothing new of it is started: BY_HAND, BY_FLOW; 0: it is not paused
     paused: int = 0
     #: what is to be done as soon as it is not: in order; kinds as in `control`
-    waiting: Sequence[Timer] = ()
+    waiting: list[Timer] | None = None
     #: it is a rerun; while it has not begun, with the image of the earlier run
     again: Again | None = None
     image: bytes = b""

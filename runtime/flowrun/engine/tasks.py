@@ -44,9 +44,9 @@ from .state import (
 
 __all__ = [
     "MAX_CRASHES", "WORKER_DIED",
-    "deadline_failure", "deadline_passed", "delay", "dispatch", "expire_waiting", "expiry_failure", "fail_attempt",
-    "grant", "is_whole", "lose", "own_priority", "permitted", "priority_of", "ready", "retry_due", "skip", "start",
-    "succeed", "take_outcome", "withdraw",
+    "ask_again", "deadline_failure", "deadline_passed", "delay", "dispatch", "expire_waiting", "expiry_failure",
+    "fail_attempt", "grant", "is_whole", "lose", "own_priority", "permitted", "priority_of", "ready", "retry_due", "skip", "start",
+    "stand_back", "succeed", "take_outcome", "withdraw",
 ]  # fmt: skip
 
 #: an expression may be evaluated again when its worker died
@@ -93,6 +93,10 @@ def delay(core: Core, scope: Scope, node: int) -> bool:
 
 def _ask(core: Core, scope: Scope, node: int, settings: StepSettings) -> None:
     """Grants the attempt, or queues it for its permits."""
+    if scope.run.paused:
+        scope.states[node] = QUEUED
+        core.put_off(scope, "ask", node)
+        return
     if not permits.is_limited(settings):
         grant(core, scope, node)
         return
@@ -118,6 +122,18 @@ def permitted(core: Core, scope: Scope, node: int) -> None:
     attempt.held += 1
     if not permits.ask(core, scope, node, attempt):
         grant(core, scope, node)
+
+
+def stand_back(core: Core, scope: Scope, node: int) -> None:
+    """An attempt that waits for permits does so no more until its run goes on."""
+    _release(core, scope, node)
+    core.put_off(scope, "ask", node)
+
+
+def ask_again(core: Core, scope: Scope, node: int) -> None:
+    """Its run goes on."""
+    if scope.states[node] == QUEUED:
+        _ask(core, scope, node, scope.graph.settings[node])
 
 
 def grant(core: Core, scope: Scope, node: int) -> None:

@@ -1,0 +1,110 @@
+"""What is left of an ended run, so that it can be run again from a step: its image.
+
+It holds how each node of the run's body ended, with its value. What ran inside of a step is left out, for a step runs
+again as a whole: a child run, a `repeat`. Of an `each` there is how its items ended, and of one that did not succeed
+also their values, so that only those run again that must. Values are as they were: large ones are references.
+
+An image is no part of the state. It is made when a run ends, stored beside its record, and read when somebody wants a
+rerun; so its format is its own, and older ones are read for as long as records are kept.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import zstandard
+
+from flowrun.messages import Failure
+
+from .state import SUCCESS, Attempt, Fan, Run
+
+__all__ = ["Image", "ImageError", "compressed", "encode_image", "is_worth_an_image", "pack_image", "unpack_image"]
+
+_FORMAT = 1
+#: smaller ones are not worth compressing, in bytes
+_COMPRESS_FROM = 512
+#: a decompressed image is never larger, in bytes
+_MOST_BYTES = 2 * 1024 * 1024 * 1024 - 1
+_PLAIN, _ZSTD = b"\x00", b"\x01"
+
+
+class ImageError(Exception):
+    """An image cannot be read."""
+
+
+class Image(msgspec.Struct, array_like=True, frozen=True):
+    """The body of a run that ended. Tables by node, as `Scope` has them; new fields at the end."""
+
+    format: int
+    run: str
+    flow: str
+    #: content hash of its plan
+    plan: str
+    #: how the run ended, and when (milliseconds since 1970)
+    state: int
+    ended_ms: int
+    #: a state per node, the parameters first; WAITING: it runs in any case
+    states: bytes
+    values: list[bytes | None]
+    arms: dict[int, int] = {}
+    errors: dict[int, Failure] = {}
+    attempts: dict[int, Attempt] = {}
+    seconds: bytes | None = None
+    fans: dict[int, Fan] = {}
+    #: join -> its members in the order of their successes
+    joined: dict[int, list[int]] = {}
+    #: node -> the packed records of what ran inside of it
+    rows: dict[int, bytes] = {}
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Image)
+
+
+def is_worth_an_image(run: Run) -> bool:
+    """It began, and there is more to keep of it than one task's success."""
+    body = run.body
+    return body is not None and (run.state != SUCCESS or body.graph.lone < 0)
+
+
+def encode_image(run: Run) -> bytes:
+    """The bytes of the image of a run that ended, to be `compressed`. O(its size)."""
+    body = run.body
+    assert body is not None
+    return _encoder.encode(
+        (
+            _FORMAT, run.id, run.flow, run.plan, run.state, run.ended_ms, body.states, body.values, body.arms,
+            body.errors, body.attempts, body.seconds, body.fans, body.joined, body.rows,
+        )
+    )  # fmt: skip
+
+
+def pack_image(image: Image) -> bytes:
+    """The stored form of an image that was made of another one."""
+    return compressed(_encoder.encode(image))
+
+
+def compressed(data: bytes) -> bytes:
+    """The stored form of what `encode_image` gives."""
+    if len(data) >= _COMPRESS_FROM:
+        small = zstandard.ZstdCompressor(level=1).compress(data)
+        if len(small) < len(data):
+            return _ZSTD + small
+    return _PLAIN + data
+
+
+def unpack_image(data: bytes) -> Image:
+    """From the stored form. Raises ImageError."""
+    kind, content = data[:1], data[1:]
+    try:
+        if kind == _ZSTD:
+            if not 0 <= zstandard.frame_content_size(content) <= _MOST_BYTES:
+                raise ImageError("it is larger than an image can be")
+            content = zstandard.ZstdDecompressor().decompress(content)
+        elif kind != _PLAIN:
+            raise ImageError("it has a format that this version does not read")
+        image = _decoder.decode(content)
+    except (zstandard.ZstdError, msgspec.DecodeError) as error:
+        raise ImageError(f"it is damaged, or another version wrote it ({error})") from error
+    if image.format != _FORMAT:
+        raise ImageError(f"it has format {image.format}, and this version reads format {_FORMAT}")
+    return image
