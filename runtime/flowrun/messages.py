@@ -217,6 +217,8 @@ class Signal(_Wire, frozen=True, tag="signal"):
     client: str = ""
     #: who sent it, as they call themselves
     by: str = ""
+    #: the run has not begun (its submission is delayed): keep it until it has
+    early: bool = False
 
 
 class Decision(_Wire, frozen=True, tag="decision"):
@@ -244,6 +246,8 @@ class Raised(_Wire, frozen=True, tag="raised"):
     value: bytes
     #: unique: the same event may come again, and counts once
     id: str
+    #: who wants an answer; "": nobody
+    client: str = ""
 
 
 class Control(_Wire, frozen=True, tag="control"):

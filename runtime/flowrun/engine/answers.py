@@ -6,6 +6,7 @@ are remembered with their answers, for longer than any client sends one again; b
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any, Protocol
 
 import msgspec
@@ -46,6 +47,8 @@ class Answers:
 
     def __init__(self) -> None:
         self._given: dict[str, _Given] = {}
+        #: the ids in their order
+        self._order: deque[str] = deque()
 
     def again(self, event: Asking) -> Answer | None:
         """What was answered to this event before; None: it is new."""
@@ -56,23 +59,23 @@ class Answers:
         """The answer, which is remembered from now on."""
         if event.id:
             self._forget(now)
+            if event.id not in self._given:
+                self._order.append(event.id)
             self._given[event.id] = _Given(now, ok, message, value)
         return Answer(event.client, event.id, ok, message, value)
 
     def _forget(self, now: int) -> None:
         """Whose time is over: each event pays for at most a few others."""
-        given = self._given
-        while given:
-            oldest = next(iter(given))
-            if len(given) < _MOST and given[oldest].at_ms + _KEEP_MS >= now:
-                break
-            del given[oldest]
+        given, order = self._given, self._order
+        while order and (len(order) >= _MOST or given[order[0]].at_ms + _KEEP_MS < now):
+            del given[order.popleft()]
 
     def pack(self) -> bytes:
         return msgspec.msgpack.encode(self._given)
 
     def restore(self, data: bytes) -> None:
         self._given = _decoder.decode(data)
+        self._order = deque(self._given)
 
 
 _decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(dict[str, _Given])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flowc.plan import Node
 
-from . import items, ranges, tasks
+from . import items, ranges, tasks, waits
 from .core import CANCEL, Core, finish
 from .fan import each_node, end_if_done
 from .flows import cancel_flow
@@ -58,6 +58,8 @@ def cancel_node(core: Core, scope: Scope, node: int, state: int) -> None:
         cancel_flow(core, scope.run.scopes[scope.children[node]], state)
     elif node in scope.loops:
         _cancel_rounds(core, scope, node, state)
+    elif node in scope.waits:
+        waits.withdraw(core, scope, node, state)
     else:
         tasks.withdraw(core, scope, node, state)
 

@@ -18,8 +18,10 @@ from flowrun.wire import externalise
 from .answers import Answers, Asking
 from .claims import Claims
 from .commands import ClearTimer, Command, Pause, PutBlob, Resume, SetTimer
+from .early import Early
 from .fuse import MAX_FUSED, detach
 from .graph import Tables
+from .listeners import Listeners
 from .marks import Marks
 from .past import Past
 from .pauses import Pauses
@@ -87,6 +89,10 @@ class Core(ABC):
         self.quotas = Quotas()
         #: what clients were answered lately
         self.answers = Answers()
+        #: signals for runs that have not come yet
+        self.early = Early()
+        #: who waits for events, and for decisions; it follows from the runs
+        self.listeners = Listeners()
         #: what a snapshot holds beside the runs: each packs and restores itself
         self.parts: dict[str, Part] = {
             "past": self.past,
@@ -94,6 +100,7 @@ class Core(ABC):
             "claims": self.claims,
             "quotas": self.quotas,
             "answers": self.answers,
+            "early": self.early,
         }
         #: what is paused
         self.pauses = Pauses()
@@ -178,6 +185,7 @@ class Core(ABC):
     def drop_run(self, run: str) -> None:
         found = self.runs.pop(run, None)
         if found is not None:
+            self.listeners.drop_run(run, found.awaits)
             found.body = None  # the body refers to its run: now both go at once, without the garbage collector
         elif self.singles.pop(run, None) is None:
             self.frozen.pop(run, None)

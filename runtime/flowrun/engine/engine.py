@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 
 import msgspec
-from flowc.plan import ChildNode, EachNode, Plan
+from flowc.plan import ChildNode, EachNode, Plan, WaitNode
 
 from flowrun.messages import (
     Cancel,
@@ -41,6 +41,7 @@ from . import (
     fanout,
     flows,
     grants,
+    hearing,
     items,
     ranges,
     repeat,
@@ -129,6 +130,9 @@ class Engine(Core):
                 self.deciding = event.run
                 if not single.begin(self, event, seq):
                     runs.submit(self, event, seq)
+                if self.early:
+                    self._work_off()
+                    hearing.deliver_early(self, event.run)
             case Results():
                 singles = self.singles
                 for outcome in event.outcomes:
@@ -152,9 +156,15 @@ class Engine(Core):
             case Control():
                 self.deciding = event.run
                 control.hear(self, event)
-            case Signal() | Decision() | Raised():
-                self.deciding = getattr(event, "run", "")
-                waits.hear(self, event)
+            case Signal() | Decision():
+                self.deciding = event.run
+                hearing.hear(self, event)
+            case Raised():
+                self.deciding = ""
+                for run in hearing.listening(self, event):
+                    self.deciding = run
+                    hearing.take_event(self, run, event)
+                    self._work_off()
             case _:
                 self.deciding = getattr(event, "run", "")
                 grants.hear(self, event)
@@ -191,13 +201,15 @@ class Engine(Core):
                     cancel_node(self, scope, node, argument)
 
     def _open(self, scope: Scope, node: int) -> None:
-        """A node may have its scopes."""
+        """A node may have its scopes, or wait."""
         if scope.states[node] != RUNNING:
             return
         if scope.run.paused:
             self.put_off(scope, "open", node)
         elif isinstance(scope.graph.nodes[node], ChildNode):
             child.open_child(self, scope, node)
+        elif isinstance(scope.graph.nodes[node], WaitNode):
+            waits.open_wait(self, scope, node)
         else:
             fanout.start_evaluated(self, scope, node)
 
@@ -305,6 +317,10 @@ class Engine(Core):
                 child.out_of_time(self, scope, node)
             case "round":
                 repeat.open_round(self, scope, node)
+            case "wake":
+                waits.wake(self, scope, node)
+            case "patience":
+                waits.out_of_time(self, scope, node)
             case _:
                 limit = (scope.graph.plan.timeout_ms or 0) / 1000
                 flows.time_out(self, scope, f"the run was not done within the flow's `timeout` of {limit:g} s")
@@ -471,7 +487,10 @@ class Engine(Core):
         self.frozen = {name: data for name, data in dict(runs).items() if data}
         pieces = {name: self.frozen.pop(name) for name in [*self.frozen] if self.past.owns(name)}
         self.past.restore_pieces(pieces)
-        return {head_of(data).plan for data in self.frozen.values()}
+        heads = [head_of(data) for data in self.frozen.values()]
+        for head in heads:
+            self.listeners.add_run(head.id, head.heard)
+        return {head.plan for head in heads}
 
 
 class _Rest(msgspec.Struct, array_like=True):

@@ -28,7 +28,9 @@ from flowc.plan import (
     StepSettings,
     TaskNode,
     Trigger,
+    WaitNode,
 )
+from flowc.types import Type
 
 from flowrun.names import lane
 
@@ -72,6 +74,8 @@ class Graph:
         self.arms: list[list[tuple[int, int]]] = [[] for _ in block.nodes]
         #: node -> merges to look at again
         self.merges: list[list[int]] = [[] for _ in block.nodes]
+        #: node -> those that begin only while it has not ended
+        self.until: list[list[int]] = [[] for _ in block.nodes]
         #: node -> joins whose member it is
         self.joins: list[list[int]] = [[] for _ in block.nodes]
         #: node -> how many conditions it waits for, its guard not counted
@@ -92,7 +96,8 @@ class Graph:
         #: node -> somebody waits for its end; and nobody but by `edges`
         self.awaited = bytearray(map(self._is_awaited, range(self.size)))
         self.edges_only = bytearray(
-            not (self.joins[i] or self.item_gates[i] or self.arms[i] or self.merges[i]) for i in range(self.size)
+            not (self.joins[i] or self.item_gates[i] or self.arms[i] or self.merges[i] or self.until[i])
+            for i in range(self.size)
         )
         #: gate -> one more success does not decide it while others are open
         self.patient = [rule in PATIENT for rule in self.gate_rule]
@@ -138,6 +143,10 @@ class Graph:
     def _add_trigger(self, i: int, trigger: Trigger) -> None:
         if trigger.rule == "always":
             return
+        if trigger.rule == "not_yet":
+            for upstream in trigger.nodes:
+                self.until[upstream].append(i)
+            return
         if trigger.rule == "teardown":
             self._watch(i, "done", trigger.nodes)
             self._watch(i, "setups", trigger.setups)
@@ -145,7 +154,8 @@ class Graph:
             self._watch(i, trigger.rule, trigger.nodes, trigger.n)
 
     def _is_awaited(self, i: int) -> bool:
-        return any(table[i] for table in (self.edges, self.joins, self.item_gates, self.arms, self.merges))
+        tables = (self.edges, self.joins, self.item_gates, self.arms, self.merges, self.until)
+        return any(table[i] for table in tables)
 
     def _links(self) -> list[int]:
         upstreams: list[set[int]] = [set() for _ in self.gate_node]
@@ -270,7 +280,7 @@ def _teardowns(block: PlanBlock) -> frozenset[int]:
 def settings_of(plan: Plan, node: Node) -> StepSettings:
     """The settings of a node; the defaults for one that has none of its own. An `each` whose items are calls of one
     task waits for them: for its delay."""
-    if isinstance(node, TaskNode | ChildNode):
+    if isinstance(node, TaskNode | ChildNode | WaitNode):
         return plan.settings[node.settings]
     if isinstance(node, EachNode) and node.simple:
         task = plan.blocks[node.body].nodes[plan.blocks[node.body].params]
@@ -288,6 +298,8 @@ class Tables:
         self.plan = plan
         #: those that were used
         self.graphs: dict[tuple[str, int], Graph] = {}
+        #: what signals may come for its runs, by name; None: it was not asked yet
+        self.signals: dict[str, Type] | None = None
         #: child flows as plans of their own, with their content hash; those that were used
         self.standalone: dict[str, tuple[str, bytes]] = {}
 

@@ -24,7 +24,12 @@ def start_join(core: Core, scope: Scope, node: int) -> None:
         _fail_join(core, scope, node, join)
         return
     values = [scope.values[member] or NULL for member in winners]
-    value = values[0] if join.first else store(core, wire.make_list(values))
+    if join.names:
+        found = dict(zip(winners, values, strict=True))
+        entries = [(name, found.get(member, NULL)) for name, member in zip(join.names, join.members, strict=True)]
+        value = store(core, wire.make_record(entries))
+    else:
+        value = values[0] if join.first else store(core, wire.make_list(values))
     finish(core, scope, node, SUCCESS, value)
     if join.cancel_rest:
         for member in scope.graph.join_parts[node]:

@@ -63,7 +63,7 @@ def _may_follow(
         and settings[follower].env == settings[i].env
         and settings[follower].delay_ms is None
         and settings[follower].at_ms is None
-        and not any(trigger.rule == "teardown" for trigger in nodes[follower].after)
+        and not any(trigger.rule in ("teardown", "not_yet") for trigger in nodes[follower].after)
     )
 
 

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 from flowc.plan import MergeNode
 
-from .core import CLOSE, PROPAGATE, START, Core, finish
+from .core import CANCEL, CLOSE, PROPAGATE, START, Core, finish
 from .graph import DATA, OPTIONAL, Graph
 from .opening import COUNTS, Gates
 from .rules import FAIL, RUN, WAIT
 from .state import (
     CLASS,
+    DELAYED,
     ITEM,
+    QUEUED,
     REMOVED,
     SKIPPED,
     SUCCESS,
@@ -27,6 +29,8 @@ __all__ = [
     "Given", "chosen_source", "close_scope", "count_items", "expand_items", "index_of", "open_scope", "propagate",
 ]  # fmt: skip
 
+#: a node that no worker has, and that a rule may still keep from beginning
+_NOT_BEGUN = (WAITING, DELAYED, QUEUED)
 #: what a parameter is given: a value; None: what was to give it was skipped
 Given = bytes | None
 
@@ -109,6 +113,9 @@ def propagate(core: Core, scope: Scope, node: int) -> None:
             _count_end(core, scope, gates, gate, how, state)
     if graph.edges_only[node]:
         return
+    for later in graph.until[node]:
+        if states[later] in _NOT_BEGUN:
+            core.agenda.append((CANCEL, scope, later, SKIPPED))
     for join in graph.joins[node]:
         if state == SUCCESS:
             winners = scope.joined.get(join)

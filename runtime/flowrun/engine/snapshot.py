@@ -17,6 +17,7 @@ import msgspec
 from flowrun.messages import Submit
 
 from .graph import Tables
+from .listeners import heard_of
 from .state import EMPTY, GRANTED, NULL, RUNNING, SUCCESS, Run, Scope, Single, Timer
 
 __all__ = ["Head", "head_of", "is_single", "pack_run", "pack_single", "unpack_run", "unpack_single"]
@@ -31,6 +32,8 @@ class Head(msgspec.Struct, array_like=True, frozen=True):
     #: some of its work may be dispatched
     has_work: bool
     timers: dict[str, Timer]
+    #: what it waits for outside of itself, and how often (see `listeners`)
+    heard: dict[str, int]
 
     @property
     def ended(self) -> bool:
@@ -41,7 +44,7 @@ class Head(msgspec.Struct, array_like=True, frozen=True):
 _RUN_FIELDS = (
     "mark", "seq", "submitted_ms", "trigger", "client", "priority", "keyed", "next_scope", "flow", "result", "error",
     "failed_step", "ended_ms", "args", "digest", "expires_ms", "needs", "held", "paused", "waiting", "again", "image",
-    "audit", "undoable",
+    "audit", "undoable", "awaits", "signals", "decided",
 )  # fmt: skip
 _SCOPE_FIELDS = tuple(name for name in Scope.__struct_fields__ if name not in ("run", "graph"))
 
@@ -79,15 +82,16 @@ def pack_run(run: Run) -> bytes:
     # an ended run has no scopes but its body, which its record is made of
     scopes = list(run.scopes.values()) or ([run.body] if run.body is not None else [])
     has_work = any(GRANTED in scope.states or scope.fans for scope in run.scopes.values())
+    heard = heard_of(run.awaits) if run.awaits else EMPTY
     packed = [(scope.graph.flow, scope.graph.block, *_scope_fields(scope)) for scope in scopes]
-    return _encoder.encode((run.id, run.plan, run.state, has_work, run.timers, _run_fields(run), packed))
+    return _encoder.encode((run.id, run.plan, run.state, has_work, run.timers, heard, _run_fields(run), packed))
 
 
 def pack_single(single: Single) -> bytes:
     """The bytes of a run of which only its submission is known, or its result, too."""
     event, ended = single.event, single.value is not None
     rest = (single.seq, single.submitted_ms, single.mark, single.value, single.seconds, single.ended_ms)
-    head = (event.run, event.plan, SUCCESS if ended else RUNNING, not ended, EMPTY)
+    head = (event.run, event.plan, SUCCESS if ended else RUNNING, not ended, EMPTY, EMPTY)
     return _encoder.encode((*head, (event, single.tables.plan.flow, rest)))
 
 
@@ -114,7 +118,7 @@ def unpack_single(data: bytes, tables: Tables | None) -> Single | Run:
 def unpack_run(data: bytes, tables: Tables | None) -> Run:
     """The run. `tables` are those of its plan; None: the plan cannot be had, and of a run that ended only its own
     outcome is known, not that of its steps."""
-    name, plan, state, _, timers, fields, scopes = _decoder.decode(data)
+    name, plan, state, _, timers, _, fields, scopes = _decoder.decode(data)
     run = Run(name, b"", tables, plan, 0, 0)
     run.state, run.timers = state, timers
     for field, value in zip(_RUN_FIELDS, fields, strict=True):

@@ -15,9 +15,10 @@ from flowc.plan import (
     RepeatNode,
     TaskNode,
     ValueNode,
+    WaitNode,
 )
 
-from . import fanout, joins, repeat, tasks
+from . import fanout, joins, repeat, tasks, waits
 from .core import Core, fail, inputs_of, store
 from .evaluate import ExpressionError, compute
 from .state import DELAYED, Scope
@@ -67,4 +68,5 @@ _STARTS: dict[type[NodeBase], Callable[[Core, Scope, int], None]] = {
     JoinNode: joins.start_join,
     MergeNode: joins.start_merge,
     OutcomeNode: joins.start_outcome,
+    WaitNode: waits.start,
 }

@@ -37,7 +37,7 @@ from .node_states import (
 from .opening import Gates
 
 __all__ = [
-    "Attempt", "Blocks", "Fan", "FlowState", "Loop", "Marked", "Outcome", "Run", "Scope", "ScopeKind", "Timer", "Undos",
+    "Attempt", "Blocks", "Decided", "Fan", "FlowState", "Loop", "Marked", "Outcome", "Run", "Scope", "ScopeKind", "Timer", "Undos",
     "EMPTY", "aside_rows", "attempt_of", "entered", "number_of", "put_seconds", "seconds_of",
     "BAD", "CLASS", "NAMES", "NULL",
     "WAITING", "DELAYED", "QUEUED", "GRANTED", "RETRYING", "RUNNING",
@@ -190,6 +190,14 @@ class Marked(msgspec.Struct, array_like=True, frozen=True, gc=False):
     error: Failure | None = None
 
 
+class Decided(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What became of an approval."""
+
+    approved: bool
+    by: str
+    at_ms: int
+
+
 class Outcome(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Of a scope that has ended."""
 
@@ -323,6 +331,8 @@ class Scope(msgspec.Struct, eq=False):
     marks: dict[int, Marked] = EMPTY
     #: scopes of `on retry` that run -> the node; each counts in `open`
     asides: dict[int, int] = EMPTY
+    #: WaitNode that waits -> the key of what it waits for (see `waits`)
+    waits: dict[int, str] = EMPTY
 
 
 def attempt_of(scope: Scope, node: int) -> Attempt:
@@ -365,7 +375,8 @@ def rounded(data: bytes | bytearray, at: int = 0) -> float | None:
 class Timer(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What a timer of a run is for."""
 
-    #: "begin" (of the run itself: scope -1), "delay", "expires", "retry", "deadline", "items", "limit", "round", "flow"
+    #: "begin" (of the run itself: scope -1), "delay", "expires", "retry", "deadline", "items", "limit", "round", "flow",
+    #: "wake", "patience"
     kind: str
     scope: int
     node: int
@@ -423,6 +434,12 @@ class Run(msgspec.Struct, eq=False):
     audit: tuple[AuditEntry, ...] = ()
     #: how many calls ended so far that may have to be undone
     undoable: int = 0
+    #: what its steps wait for -> which of them (as `waits.place_of` numbers them), and since when, in order
+    awaits: dict[str, dict[int, int]] = EMPTY
+    #: signals that no step has waited for yet, by name and in order
+    signals: dict[str, list[bytes]] = EMPTY
+    #: what became of the approvals of its steps, the last one of each
+    decided: dict[str, Decided] = EMPTY
 
     @property
     def ended(self) -> bool:

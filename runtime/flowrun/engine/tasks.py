@@ -11,7 +11,7 @@ attempt counts, and every later one is stale: it names an attempt that is no lon
 from __future__ import annotations
 
 import msgspec
-from flowc.plan import BranchNode, ChildNode, EachNode, RetryPolicy, StepSettings, TaskNode
+from flowc.plan import BranchNode, ChildNode, EachNode, RetryPolicy, StepSettings, TaskNode, WaitNode
 
 from flowrun.messages import Failure, Outcome, Then
 
@@ -63,7 +63,7 @@ WORKER_DIED = Failure(
 #: of a step that sets none
 _PLAIN_PRIORITY = StepSettings().priority
 #: what a worker gives of these is not their value, but what they are opened with
-_OPENED = (ChildNode, EachNode)
+_OPENED = (ChildNode, EachNode, WaitNode)
 _raw = msgspec.msgpack.Decoder(msgspec.Raw)
 
 

@@ -9,6 +9,7 @@ from flowrun.messages import RunSummary, StepNote
 
 from .core import Core
 from .state import NAMES, Run, Scope, number_of, seconds_of
+from .waits import told
 
 __all__ = ["steps_of", "summaries"]
 
@@ -30,7 +31,7 @@ def _steps(scope: Scope) -> Iterator[StepNote]:
             state=NAMES[scope.states[node]],
             attempt=number_of(scope, node),
             seconds=fan.took if fan else seconds_of(scope, node),
-            message=f"{error.type}: {error.message}" if error else "",
+            message=f"{error.type}: {error.message}" if error else told(scope, node) if node in scope.waits else "",
             total=fan.total if fan else 0,
             done=fan.succeeded if fan else 0,
             failed=fan.failed if fan else 0,

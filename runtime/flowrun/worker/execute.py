@@ -129,7 +129,7 @@ class Executions:
                 quick = quick_call(task, plan, item.block, item.node, self._functions)
                 found.steps[item.flow, item.block, item.node] = _Step(task, types, quick)
                 return _Call(task, item, inputs, blobs)
-            if isinstance(node, plans.ChildNode):
+            if isinstance(node, plans.ChildNode | plans.WaitNode):
                 return _Arguments(node, inputs, blobs)
             assert isinstance(node, plans.EachNode), f"a {type(node).__name__} does not travel"
             if item.first < 0:
@@ -237,15 +237,17 @@ class _Source(_Quick):
 
 
 class _Arguments(_Quick):
-    """The arguments of a ChildNode as a map. Large ones are stored one by one, for the coordinator reads the map."""
+    """The arguments of a ChildNode or a WaitNode as a map. Large ones are stored one by one, for the coordinator reads the map."""
 
-    def __init__(self, node: plans.ChildNode, inputs: Inputs, blobs: Blobs) -> None:
+    def __init__(self, node: plans.ChildNode | plans.WaitNode, inputs: Inputs, blobs: Blobs) -> None:
         self._args = node.args
+        #: of a wait: that is only looked at, by who decides
+        self._left_out = "show" if isinstance(node, plans.WaitNode) else ""
         self._inputs = inputs
         self._blobs = blobs
 
     def begin(self, index: int) -> Any:
-        return [(name, self._argument(value)) for name, value in self._args]
+        return [(name, self._argument(value)) for name, value in self._args if name != self._left_out]
 
     def _argument(self, value: plans.Expr) -> bytes:
         if value[0] == "in":
