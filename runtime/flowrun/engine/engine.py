@@ -128,11 +128,7 @@ class Engine(Core):
         match event:
             case Submit():
                 self.deciding = event.run
-                if not single.begin(self, event, seq):
-                    runs.submit(self, event, seq)
-                if self.early:
-                    self._work_off()
-                    hearing.deliver_early(self, event.run)
+                self._submit(event, seq)
             case Results():
                 singles = self.singles
                 for outcome in event.outcomes:
@@ -160,11 +156,7 @@ class Engine(Core):
                 self.deciding = event.run
                 hearing.hear(self, event)
             case Raised():
-                self.deciding = ""
-                for run in hearing.listening(self, event):
-                    self.deciding = run
-                    hearing.take_event(self, run, event)
-                    self._work_off()
+                self._raise(event)
             case _:
                 self.deciding = getattr(event, "run", "")
                 grants.hear(self, event)
@@ -276,6 +268,20 @@ class Engine(Core):
                 tasks.lose(self, scope, *_suspect(scope, item))
             elif item.node in scope.fans and fanout.is_simple(scope, item.node):
                 ranges.lose(self, scope, item.node, item.first, item.last, item.attempt)
+            self._work_off()
+
+    def _submit(self, event: Submit, seq: int) -> None:
+        if not single.begin(self, event, seq):
+            runs.submit(self, event, seq)
+        if self.early:
+            self._work_off()
+            hearing.deliver_early(self, event.run)
+
+    def _raise(self, event: Raised) -> None:
+        self.deciding = ""
+        for run in hearing.listening(self, event):
+            self.deciding = run
+            hearing.take_event(self, run, event)
             self._work_off()
 
     def _timer(self, event: TimerFired) -> None:

@@ -53,7 +53,8 @@ def _living(core: Core, name: str) -> Run | str:
     """The run; or why nothing can be said to it."""
     lone = core.singles.get(name)
     if lone is not None:
-        return f"run {name} has ended" if lone.value is not None else f"flow `{lone.tables.plan.flow}` waits for nothing"
+        ended = lone.value is not None
+        return f"run {name} has ended" if ended else f"flow `{lone.tables.plan.flow}` waits for nothing"
     run = core.find(name)
     if run is not None and not run.ended:
         return run

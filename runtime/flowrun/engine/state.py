@@ -37,7 +37,8 @@ from .node_states import (
 from .opening import Gates
 
 __all__ = [
-    "Attempt", "Blocks", "Decided", "Fan", "FlowState", "Loop", "Marked", "Outcome", "Run", "Scope", "ScopeKind", "Timer", "Undos",
+    "Attempt", "Blocks", "Decided", "Fan", "FlowState", "Loop", "Marked", "Outcome", "Run", "Scope", "ScopeKind",
+    "Timer", "Undos",
     "EMPTY", "aside_rows", "attempt_of", "entered", "number_of", "put_seconds", "seconds_of",
     "BAD", "CLASS", "NAMES", "NULL",
     "WAITING", "DELAYED", "QUEUED", "GRANTED", "RETRYING", "RUNNING",
@@ -375,8 +376,8 @@ def rounded(data: bytes | bytearray, at: int = 0) -> float | None:
 class Timer(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What a timer of a run is for."""
 
-    #: "begin" (of the run itself: scope -1), "delay", "expires", "retry", "deadline", "items", "limit", "round", "flow",
-    #: "wake", "patience"
+    #: "begin" (of the run itself: scope -1), "delay", "expires", "retry", "deadline", "items", "limit", "round",
+    #: "flow", "wake", "patience"
     kind: str
     scope: int
     node: int

@@ -237,7 +237,8 @@ class _Source(_Quick):
 
 
 class _Arguments(_Quick):
-    """The arguments of a ChildNode or a WaitNode as a map. Large ones are stored one by one, for the coordinator reads the map."""
+    """The arguments of a ChildNode or a WaitNode as a map. Large ones are stored one by one, for the coordinator reads
+    the map."""
 
     def __init__(self, node: plans.ChildNode | plans.WaitNode, inputs: Inputs, blobs: Blobs) -> None:
         self._args = node.args
