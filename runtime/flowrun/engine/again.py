@@ -80,7 +80,7 @@ def select(graph: Graph, image: Image, again: Again, changed: Iterable[int] = ()
     stack += [(node, WHOLE) for param in changed for node in _consumers(graph, param)]
     if again.whole:
         stack += [(node, WHOLE) for node in range(graph.params, graph.size)]
-    stack += [(node, FAILED_ITEMS) for node in _failed(graph, image)]
+    stack += [(node, FAILED_ITEMS) for node in _causes(graph, image.states, _failed(graph, image))]
     _spread(graph, image, chosen, stack)
     if not any(chosen[graph.params :]):
         raise AgainError(f"nothing of run {image.run} failed: name the steps that are to run again")
@@ -99,6 +99,19 @@ def _failed(graph: Graph, image: Image) -> Iterator[int]:
             or (undone and state == SUCCESS and _is_undone(graph.nodes[node]))
         ):
             yield node
+
+
+def _causes(graph: Graph, states: Sequence[int], failed: Iterable[int]) -> set[int]:
+    """These, and what they did not begin because of, although something else handled it."""
+    found: set[int] = set()
+    stack = [*failed]
+    while stack:
+        node = stack.pop()
+        if node not in found:
+            found.add(node)
+            if states[node] == UPSTREAM_FAILED:
+                stack += [other for other in _upstream(graph.nodes[node]) if states[other] in BAD]
+    return found
 
 
 def _is_undone(node: Node) -> bool:

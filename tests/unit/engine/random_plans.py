@@ -50,7 +50,13 @@ class _Maker:
                 raise Skip
             return value or name
 
-        function.keyed = True  # type: ignore[attr-defined]
+        def repaired(key: object, *given: object) -> object:
+            if fate == "K":
+                raise Skip
+            return value or name
+
+        function.keyed = repaired.keyed = True  # type: ignore[attr-defined]
+        function.repaired = repaired  # type: ignore[attr-defined]
         self.functions[name] = function
         return name
 

@@ -9,9 +9,14 @@ from flowc.plan import HandlerDef, JoinNode, RepeatNode
 from flowrun import messages as m
 from flowrun import values
 from flowrun.engine.image import compressed
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.unit.engine import builders as b
 from tests.unit.engine.driver import Driver, Fail, Function, states
+from tests.unit.engine.random_plans import random_plan
+from tests.unit.engine.test_invariants import SEEDS, facts
+from tests.unit.engine.test_snapshot import Restoring
 
 
 def fail(*_: object) -> None:
@@ -306,3 +311,27 @@ def test_values_above_the_limit_are_kept_as_references() -> None:
     assert driver.value_of(record.result) == len(large)
     assert len(driver.engine.image("r")) < 1_000
     assert values.references([driver.engine.image("r")]) == []
+
+
+# ---- whatever the plan ----------------------------------------------------------------------------------------------
+
+
+@given(SEEDS, SEEDS, st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_a_repaired_rerun_ends_as_a_repaired_run(plan_seed: int, seed: int, named: bool) -> None:
+    plan, functions = random_plan(plan_seed)
+    first = Restoring(plan, functions(), seed=seed, cut=2)
+    first.run()
+    names = [node.name for node in plan.blocks[0].nodes[1:] if node.name]
+    steps = (first.random.choice(names),) if named else ()
+    mended = {name: function.repaired for name, function in functions().items()}  # type: ignore[attr-defined]
+    again = rerun(first, *steps, functions=mended)
+    if again.error is not None and again.error.type == "NotFound":
+        assert "nothing of run r failed" in again.error.message
+        return
+    touched = {name for name, _ in first.calls}
+    whole = functions() | {name: function for name, function in mended.items() if name in touched}
+    assert facts(plan, again) == facts(plan, Driver(plan, whole, seed=seed).run())
+    assert not list(first.engine.outstanding())
+    assert not list(first.engine.timers())
+    assert not first.engine.quotas.by_name
