@@ -15,7 +15,7 @@ from collections.abc import Coroutine, Mapping
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
-from flowc.plan import Plan
+from flowc.plan import ChildNode, Plan
 from flowrun.capacity import Capacity
 from flowrun.client import Client, RunEvents, note_of
 from flowrun.coordinator import Coordinator
@@ -109,10 +109,19 @@ class Leader:
                 if self._output == "screen":
                     await asyncio.sleep(_LAST_NOTES_SECONDS)
                 self._view.state(note_of(record), time.monotonic())
+                if self._starts_others():
+                    self._view.message("waiting for the runs that it started")
+                    await helpers.first(coordinator.idle())
             finally:
                 self._unlisten()
                 self._view.stop()
         return record
+
+    def _starts_others(self) -> bool:
+        """Its detached calls are runs of their own, which nobody else leads."""
+        plans = (self._plan, *self._plan.children.values())
+        nodes = (node for plan in plans for block in plan.blocks for node in block.nodes)
+        return any(isinstance(node, ChildNode) and node.detached for node in nodes)
 
     async def _resumable(self, lead: Coroutine[Any, Any, RunRecord]) -> RunRecord:
         """Says with an error that the run is not lost, once it was submitted."""

@@ -125,7 +125,7 @@ def choose(candidates: list[Candidate], flow: str | None, main: str | None, plac
     wanted = flow or main
     if wanted is not None:
         return _find(candidates, wanted, place)
-    called = {name for one in candidates for name in one.calls}
+    called = {name for one in candidates for name in one.calls if name != one.flow}
     open_ones = [one for one in candidates if one.flow not in called] or candidates
     if len(open_ones) == 1:
         return open_ones[0]

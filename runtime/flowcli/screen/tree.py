@@ -22,6 +22,9 @@ ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "cancelled
 #: those that deserve a look
 BAD: tuple[StepState, ...] = ("failed", "upstream_failed", "cancelled", "expired")
 
+#: rows of calls inside calls that are shown below each other; deeper ones stand at the end
+_DEEPEST = 20
+
 
 @dataclass
 class Row:
@@ -112,11 +115,14 @@ class Tree:
             yield from row.walk()
 
     def row(self, step: str) -> Row:
-        """The row of a step; one that the plan does not name gets a row at the end."""
+        """The row of a step; one that the plan does not name (what undoes another one; a flow's call of itself) gets a
+        row at the end, or at the end of those of its call."""
         row = self._by_step.get(step)
         if row is None:
-            row = self._by_step[step] = Row(step, step)
-            self.rows.append(row)
+            call, _, name = step.rpartition(".")
+            is_inside = bool(call) and call.count(".") < _DEEPEST
+            row = self._by_step[step] = Row(name if is_inside else step, step)
+            (self.row(call).rows if is_inside else self.rows).append(row)
         return row
 
     def apply(self, note: StateNote, now: float) -> None:
@@ -165,12 +171,13 @@ def shown_name(step: str, index: int | tuple[int, ...] | None) -> str:
 # ---- from the plan --------------------------------------------------------------------------------------------------
 
 
-def _rows(outermost: Plan, plan: Plan, block: int, label: str) -> list[Row]:
-    """The rows of a block: its named nodes in order, those of a composite in a box."""
+def _rows(outermost: Plan, plan: Plan, block: int, label: str, around: tuple[str, ...] = ()) -> list[Row]:
+    """The rows of a block: its named nodes in order, those of a composite in a box. `around` are the flows whose calls
+    stand around it."""
     top = Row("")
     for node in plan.blocks[block].nodes:
         if node.name:
-            _box(top, node.box).rows.append(_row(outermost, plan, node, label))
+            _box(top, node.box).rows.append(_row(outermost, plan, node, label, around))
     return top.rows
 
 
@@ -186,12 +193,13 @@ def _box(top: Row, names: Iterable[str]) -> Row:
     return box
 
 
-def _row(outermost: Plan, plan: Plan, node: Node, label: str) -> Row:
+def _row(outermost: Plan, plan: Plan, node: Node, label: str, around: tuple[str, ...]) -> Row:
     row = Row(node.name, label + node.name, line=node.line)
     if isinstance(node, TaskNode):
         row.retry = plan.settings[node.settings].retry
     elif isinstance(node, ChildNode):
         row.kind = "child"
-        child = outermost.children.get(node.flow)
-        row.rows = _rows(outermost, child, 0, f"{row.step}.") if child is not None else []
+        child = None if node.detached or node.flow in around else outermost.children.get(node.flow)
+        inside = (*around, node.flow)
+        row.rows = _rows(outermost, child, 0, f"{row.step}.", inside) if child is not None else []
     return row

@@ -44,7 +44,7 @@ class Audit:
         self._complaints, self._interval, self._lost = complaints, settings.audit, lost
         self._now = asyncio.Event()
         #: the inbox is read up to here
-        self._position = 0
+        self.position = 0
         self._marks = 0
         #: (mark, bundles)
         self._waits: list[tuple[int, list[str]]] = []
@@ -80,11 +80,11 @@ class Audit:
             key = f"audit/{self._prefix}/{self._marks}"
             mark = await self._transport.append(self._partition, pack_events([]), key)
             self._waits.append((mark, sorted(gone)))
-            self.read(self._position)
+            self.read(self.position)
 
     def read(self, position: int) -> None:
         """The inbox is read up to this message, and all of it is done."""
-        self._position = position
+        self.position = position
         while self._waits and self._waits[0][0] <= position:
             _, bundles = self._waits.pop(0)
             self._lost(bundles)

@@ -58,6 +58,8 @@ log = logging.getLogger("flow.coordinator")
 _SLICE = 1_000
 #: blobs that are stored at the same time
 _STORES = 64
+#: between two looks whether anything is left to be done, in seconds
+_IDLE_SECONDS = 0.1
 #: a server that does not answer is not waited for longer to give a lease back, in seconds
 _RELEASE_SECONDS = 0.5
 
@@ -154,6 +156,15 @@ class Coordinator:
     async def stop(self) -> None:
         """Lets `run` return, after a last snapshot; another one may lead at once. Removes nothing."""
         self._stopping.set()
+
+    async def idle(self) -> None:
+        """Returns once no run lives here, and nothing that was sent is on its way: runs that others started, too."""
+        while True:
+            inbox = await self._transport.inbox(self._partition)
+            is_quiet = self._settled and not self._sends.pending and not self._engine.living()
+            if is_quiet and self._audit.position >= inbox.last_seq:
+                return
+            await asyncio.sleep(_IDLE_SECONDS)
 
     async def _lead(self, lease: Lease) -> None:
         self._background.start(lease.keep(lambda: self._doubt(lease)))

@@ -89,6 +89,21 @@ def test_a_step_that_the_plan_does_not_name_gets_a_row() -> None:
     tree = Tree(PLAN)
     tree.apply(note(StepNote("surprise", None, "running")), 0.0)
     assert tree.rows[-1].name == "surprise"
+    tree.apply(note(StepNote("sub.undo inner", None, "running")), 0.0)
+    sub = tree.row("sub")
+    assert [row.name for row in sub.rows] == ["inner", "undo inner"]
+
+
+def test_a_flow_that_calls_itself_grows_as_it_goes_deeper() -> None:
+    own = plan_of(task("leaf"), ChildNode(name="again", flow="own", args=(), settings=0), flow="own")
+    tree = Tree(plan_of(ChildNode(name="start", flow="own", args=(), settings=0), children={"own": own}))
+    assert [row.step for row in tree.walk()] == ["start", "start.leaf", "start.again"]
+    tree.apply(note(StepNote("start.again.again.leaf", None, "success")), 0.0)
+    again = tree.row("start.again")
+    assert [row.step for row in again.walk()] == ["start.again", "start.again.again", "start.again.again.leaf"]
+    for depth in range(100):
+        tree.apply(note(StepNote("start." + "again." * depth + "leaf", None, "success")), 0.0)
+    assert tree.counts()["success"] >= 100
 
 
 @pytest.mark.parametrize(("attempt", "due"), [(2, 11.0), (3, 12.0), (4, 13.0), (9, 13.0)])

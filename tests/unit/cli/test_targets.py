@@ -18,6 +18,7 @@ def flows(**calls: str) -> list[Candidate]:
     [
         (flows(a=""), None, None, "a"),
         (flows(a="b", b=""), None, None, "a"),
+        (flows(a="a b", b="b"), None, None, "a"),
         (flows(a="", b=""), "b", "a", "b"),
         (flows(a="", b=""), None, "b", "b"),
         (flows(a="b", b=""), "b.flow:b", None, "b"),
