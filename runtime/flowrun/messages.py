@@ -439,6 +439,9 @@ class RunRecord(_Wire, frozen=True):
     trigger: str = "manual"
     #: what was done to it by hand, in order
     audit: tuple[AuditEntry, ...] = ()
+    #: where the plan keeps them: msgpack map from step to value. An `each` that failed has one, too, which holds records
+    #: of its failures; the step whose value is the result has none here
+    values: bytes = b""
 
 
 # ---- live notes -----------------------------------------------------------------------------------------------------
@@ -464,6 +467,8 @@ class Query(_Wire, frozen=True):
     #: a flow; "": all
     flow: str = ""
     limit: int = 100
+    #: what waits for a decision, instead of what runs
+    approvals: bool = False
 
 
 class RunSummary(_Wire, frozen=True):
@@ -490,6 +495,22 @@ class FlowPause(_Wire, frozen=True):
     note: str = ""
 
 
+class Approval(_Wire, frozen=True):
+    """A step that waits for somebody's decision."""
+
+    run: str
+    flow: str
+    #: as Decision names it
+    step: str
+    #: as the flow has them: msgpack, null where they cannot be told without a worker
+    group: bytes
+    title: bytes
+    show: bytes
+    #: when it began to wait, and when its time is over (0: never), milliseconds since 1970
+    since_ms: int
+    until_ms: int = 0
+
+
 class Listing(_Wire, frozen=True, tag="listing"):
     """A partition's answer to a Query."""
 
@@ -499,6 +520,8 @@ class Listing(_Wire, frozen=True, tag="listing"):
     runs: tuple[RunSummary, ...]
     #: runs that have not ended
     total: int
+    #: what waits for a decision, if that was asked for: the oldest first, at most as many as asked for
+    approvals: tuple[Approval, ...] = ()
     #: flows that are paused
     paused: tuple[FlowPause, ...] = ()
 

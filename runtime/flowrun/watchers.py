@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from .engine import Engine
-from .engine.view import steps_of, summaries
+from .engine.view import approvals, steps_of, summaries
 from .messages import Ended, Listing, Query, StateNote, StepNote, ToClient, Watch
 from .notes import Notes
 
@@ -66,6 +66,10 @@ class Watchers:
     def query(self, query: Query) -> None:
         """A client asks what runs."""
         limit = max(min(query.limit, _MOST_LISTED), 0)
+        if query.approvals:
+            waiting = tuple(approvals(self._engine, query.run, limit))
+            self._send(query.client, Listing(query.id, self._partition, (), 0, waiting))
+            return
         total, listed = summaries(self._engine, query.run, query.flow, limit)
         self._send(query.client, Listing(query.id, self._partition, tuple(listed), total))
 

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from flowc import plan as plans
 from flowc.plan import Plan
 
+from flowrun import messages
 from flowrun.errors import FlowError
 from flowrun.messages import (
     Cancel,
@@ -39,21 +40,23 @@ from flowrun.settings import Settings
 from flowrun.transport import Transport
 
 from .clock import Clock
-from .errors import UnknownRun
+from .errors import Refused, UnknownRun
 from .events import RunEvents, run_lines
 from .mailbox import Mailbox
 from .options import OPTIONS, Options
 from .outbox import Outbox
+from .prepared import Canvas
 from .questions import Questions
 from .requests import Requests
 from .results import plain_value
 from .run import Run
-from .status import RunList, RunStatus
+from .status import Approval, RunList, RunStatus
 from .stored import Blobs, Stored
 from .tasks import TaskSpec, spec_of
 from .waits import Waits
+from .world import World
 
-__all__ = ["Client", "TaskCall"]
+__all__ = ["Client", "TaskCall", "read_plan"]
 
 T = TypeVar("T")
 
@@ -88,6 +91,7 @@ class Client:
         self.waits = Waits(transport, self._mailbox.id)
         self._questions = Questions(transport, self._mailbox.id, count)
         self._requests = Requests(self._outbox, self._mailbox.id)
+        self._world = World(self._outbox, self._requests, count, partition)
         #: what was submitted lately: the tasks by function, the plans by identity
         self._specs: dict[Any, TaskSpec] = {}
         self._plans: dict[int, tuple[Plan, str, bytes]] = {}
@@ -128,13 +132,22 @@ class Client:
     # ---- submit
 
     def submit(
-        self, flow: Plan | str | Path, args: Mapping[str, object] | None = None, /, **options: Any
+        self, flow: Plan | str | Path | Canvas, args: Mapping[str, object] | None = None, /, **options: Any
     ) -> asyncio.Future[Run]:
-        """Starts a run of a flow: of a plan, or a `.flowplan` file. Options are those of `Options`.
+        """Starts a run of a flow: of a plan, a `.flowplan` file, or a canvas. Options are those of `Options`.
 
         Raises ArgumentError at once, and Busy; the future raises what refuses the submission.
         """
+        if not isinstance(flow, Plan | str | Path):
+            return self._submit_canvas(flow, options).accepted()
         return self._submit_flow(flow, args or {}, _read_options(options)).accepted()
+
+    def _submit_canvas(self, canvas: Canvas, options: Mapping[str, Any]) -> Run:
+        made = canvas.__flow_submission__()
+        found = _read_options({**made.options, **options})
+        if found is not None:
+            return self._submit_with(found, made.flow, made.digest, made.data, made.args, made.blobs, made.returns)
+        return self._submit(made.digest, made.data, made.args, made.blobs, made.returns)
 
     def _submit_flow(self, flow: Plan | str | Path, args: Mapping[str, object], options: Options | None) -> Run:
         plan, digest, data = self._plan(flow)
@@ -226,7 +239,7 @@ class Client:
     def _plan(self, flow: Plan | str | Path) -> tuple[Plan, str, bytes]:
         """A plan, its content hash and its bytes."""
         if not isinstance(flow, Plan):
-            flow = _read_plan(flow)
+            flow = read_plan(flow)
         known = self._plans.get(id(flow))
         if known is None:
             data = plans.encode(flow)
@@ -338,6 +351,52 @@ class Client:
         """What the tasks of a run wrote, as far as it is kept; with `follow`, also what they write until it ends."""
         return run_lines(self._transport, self.waits, self.run(run), follow)
 
+    # ---- what runs wait for
+
+    async def signal(self, run: Run | str, name: str, value: object = None, *, by: str = "") -> None:
+        """Sends a signal into a run; returns when it was taken, or is kept until a step waits for it (also where the
+        run itself waits for its time). `by`: who says so, else the user of this process. Raises Refused where the
+        signal is not one of the flow's, its value not of the declared type, or the run has ended; UnknownRun."""
+        run = _id(run)
+        partition = self.partition_of(run)
+        try:
+            await self._world.signal(partition, run, name, value, by, False)
+        except Refused as error:
+            if error.code != "unknown":
+                raise
+            if await self._delayed_until(run, partition) is None:
+                raise UnknownRun(str(error)) from None
+            await self._world.signal(partition, run, name, value, by, True)
+
+    async def emit(self, subject: str, value: object = None, *, key: str = "") -> None:
+        """Says that something happened: all steps that wait for this subject and key go on, with the value. Returns
+        when that cannot be lost. Who begins to wait later waits for the next one."""
+        await self._world.emit(subject, key, value)
+
+    async def approve(self, run: Run | str, step: str = "", *, note: str | None = None, by: str = "") -> str:
+        """Approves what a step waits for: of the only one that does, or "step", "step[3]" in an `each`, "call.step" in
+        a child run. Gives the step's name. `by`: as `signal`. Raises Refused, also where somebody decided before."""
+        return await self._world.decide(self.partition_of(_id(run)), _id(run), step, True, note, by)
+
+    async def reject(self, run: Run | str, step: str = "", *, note: str | None = None, by: str = "") -> str:
+        """As `approve`, with the other answer."""
+        return await self._world.decide(self.partition_of(_id(run)), _id(run), step, False, note, by)
+
+    async def approvals(self, run: Run | str = "", limit: int = 1_000) -> tuple[Approval, ...]:
+        """What waits for somebody's decision, the oldest first: in a run, or in all."""
+        run = _id(run)
+        partition = self.partition_of(run) if run else self._partition or ""
+        return tuple([await self._approval(found) for found in await self._questions.approvals(run, partition, limit)])
+
+    async def _approval(self, found: messages.Approval) -> Approval:
+        group, title, show = [
+            await plain_value(self._transport, data) for data in (found.group, found.title, found.show)
+        ]
+        return Approval(
+            run=found.run, flow=found.flow, step=found.step, group=group or "", title=title or "", show=show,
+            since_ms=found.since_ms, until_ms=found.until_ms or None,
+        )  # fmt: skip
+
     async def ask(self, partition: str, event: Callable[[str, str], Event], size: int = 0) -> bytes:
         """Sends an event that wants an answer; see `Requests.ask`."""
         return await self._requests.ask(partition, event, size)
@@ -411,8 +470,8 @@ class Connecting(Awaitable[Client]):
         await self._client.close()
 
 
-def _read_plan(file: str | Path) -> Plan:
-    """Raises ArgumentError."""
+def read_plan(file: str | Path) -> Plan:
+    """The plan in a `.flowplan` file. Raises ArgumentError."""
     if isinstance(file, str) and not file.endswith(".flowplan"):
         raise ArgumentError(f"`{file}` is no plan: compile the flow (`flowc compile`) and give its .flowplan file")
     try:

@@ -15,6 +15,11 @@ class Busy(FlowError):
 class Refused(FlowError):
     """The partition refused what was asked for: the message says why. Nothing was changed."""
 
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        #: "unknown": there is no such run; "": any other reason
+        self.code = code
+
 
 class UnknownRun(FlowError):
     """There is no such run."""

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
-from flowrun.messages import Listing, MessageError, Presence, Query, pack, unpack
+from flowrun.messages import Approval, Listing, MessageError, Presence, Query, pack, unpack
 from flowrun.partitions import partitions
 from flowrun.transport import Transport
 
@@ -51,6 +51,14 @@ class Questions:
         answers = await self._ask(question, partition)
         found = [answer for answer in answers.values() if answer.runs]
         return found[0] if found else answers.get(partition)
+
+    async def approvals(self, run: str, partition: str, limit: int) -> list[Approval]:
+        """What waits for a decision, the oldest first: in a run, or in all."""
+        question = Query(client=self._client, id=secrets.token_hex(8), run=run, limit=limit, approvals=True)
+        answers = await self._ask(question, partition)
+        found = [approval for answer in answers.values() for approval in answer.approvals]
+        found.sort(key=lambda approval: (approval.since_ms, approval.run, approval.step))
+        return found[:limit]
 
     async def _ask(self, question: Query, partition: str = "") -> dict[str, Listing]:
         """The answers by partition: until all are there, or that of the one partition, or until time is over."""

@@ -12,6 +12,8 @@ import asyncio
 import secrets
 from collections.abc import Callable
 
+import msgspec
+
 from flowrun.messages import Answered, Event
 
 from .errors import Refused, WaitTimeout
@@ -61,5 +63,5 @@ class Requests:
             del self._open[id]
         answer: Answered = waiter.result()
         if not answer.ok:
-            raise Refused(answer.message)
+            raise Refused(answer.message, msgspec.msgpack.decode(answer.value) or "")
         return answer.value

@@ -83,6 +83,21 @@ class Run:
         await self.accepted()
         await self._client.cancel(self.id, step)
 
+    async def signal(self, name: str, value: object = None, *, by: str = "") -> None:
+        """As `Client.signal`."""
+        await self.accepted()
+        await self._client.signal(self.id, name, value, by=by)
+
+    async def approve(self, step: str = "", *, note: str | None = None, by: str = "") -> str:
+        """As `Client.approve`."""
+        await self.accepted()
+        return await self._client.approve(self.id, step, note=note, by=by)
+
+    async def reject(self, step: str = "", *, note: str | None = None, by: str = "") -> str:
+        """As `Client.reject`."""
+        await self.accepted()
+        return await self._client.reject(self.id, step, note=note, by=by)
+
     async def status(self) -> RunStatus:
         """How it stands. Raises UnknownRun."""
         await self.accepted()

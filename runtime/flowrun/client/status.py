@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from flowrun.messages import RunRecord, RunSummary
 
-__all__ = ["RunList", "RunStatus"]
+__all__ = ["Approval", "RunList", "RunStatus"]
 
 
 class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +23,23 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
     summary: RunSummary | None = None
     #: of one that ended
     record: RunRecord | None = None
+
+
+class Approval(msgspec.Struct, frozen=True, kw_only=True):
+    """A step that waits for somebody's decision."""
+
+    run: str
+    flow: str
+    #: as `approve` and `reject` take it
+    step: str
+    #: who should decide, and about what, as the flow says
+    group: str
+    title: str
+    #: plain data; None: nothing is shown
+    show: Any
+    #: when it began to wait, and when its time is over (None: never), milliseconds since 1970
+    since_ms: int
+    until_ms: int | None = None
 
 
 class RunList(msgspec.Struct, frozen=True, kw_only=True):

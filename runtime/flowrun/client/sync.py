@@ -23,8 +23,9 @@ from flowrun.messages import LogNote, Presence, RunRecord, StateNote
 from flowrun.settings import Settings
 
 from .client import Client, TaskCall
+from .prepared import Canvas
 from .run import Run
-from .status import RunList, RunStatus
+from .status import Approval, RunList, RunStatus
 
 __all__ = ["SyncClient", "SyncRun", "SyncTaskCall"]
 
@@ -64,8 +65,10 @@ class SyncClient:
 
     # ---- submit
 
-    def submit(self, flow: Plan | str | Path, args: Mapping[str, object] | None = None, /, **options: Any) -> SyncRun:
-        """Starts a run of a flow; returns when the submission cannot be lost."""
+    def submit(
+        self, flow: Plan | str | Path | Canvas, args: Mapping[str, object] | None = None, /, **options: Any
+    ) -> SyncRun:
+        """Starts a run of a flow, or of a canvas; returns when the submission cannot be lost."""
         return self._run(lambda client: client.submit(flow, args, **options))
 
     def submit_task(self, task: Callable[..., Any] | str, /, *args: Any, **kwargs: Any) -> SyncRun:
@@ -110,8 +113,27 @@ class SyncClient:
     def result(self, run: str, timeout: float | None = None) -> Any:
         return self._now().call(lambda client: client.result(run, timeout))
 
+    def value(self, record: RunRecord) -> Any:
+        """A run's value as plain data."""
+        return self._now().call(lambda client: client.value(record))
+
     def cancel(self, run: str, step: str = "", reason: str = "cancelled") -> None:
         self._now().call(lambda client: client.cancel(run, step, reason))
+
+    def signal(self, run: str, name: str, value: object = None, *, by: str = "") -> None:
+        self._now().call(lambda client: client.signal(run, name, value, by=by))
+
+    def emit(self, subject: str, value: object = None, *, key: str = "") -> None:
+        self._now().call(lambda client: client.emit(subject, value, key=key))
+
+    def approve(self, run: str, step: str = "", *, note: str | None = None, by: str = "") -> str:
+        return self._now().call(lambda client: client.approve(run, step, note=note, by=by))
+
+    def reject(self, run: str, step: str = "", *, note: str | None = None, by: str = "") -> str:
+        return self._now().call(lambda client: client.reject(run, step, note=note, by=by))
+
+    def approvals(self, run: str = "", limit: int = 1_000) -> tuple[Approval, ...]:
+        return self._now().call(lambda client: client.approvals(run, limit))
 
     def status(self, run: str) -> RunStatus:
         return self._now().call(lambda client: client.status(run))
@@ -151,6 +173,11 @@ class SyncRun:
     def __repr__(self) -> str:
         return repr(self._run)
 
+    @property
+    def returns(self) -> Any:
+        """The annotation that its value is converted to."""
+        return self._run.returns
+
     def result(self, timeout: float | None = None) -> Any:
         """As `Run.result`."""
 
@@ -166,6 +193,18 @@ class SyncRun:
     def cancel(self, step: str = "") -> None:
         """As `Run.cancel`."""
         self._client.cancel(self.id, step)
+
+    def signal(self, name: str, value: object = None, *, by: str = "") -> None:
+        """As `Run.signal`."""
+        self._client.signal(self.id, name, value, by=by)
+
+    def approve(self, step: str = "", *, note: str | None = None, by: str = "") -> str:
+        """As `Run.approve`."""
+        return self._client.approve(self.id, step, note=note, by=by)
+
+    def reject(self, step: str = "", *, note: str | None = None, by: str = "") -> str:
+        """As `Run.reject`."""
+        return self._client.reject(self.id, step, note=note, by=by)
 
     def status(self) -> RunStatus:
         """As `Run.status`."""

@@ -21,13 +21,15 @@ from flowrun.wire import may_hold_blobs
 from .core import Core
 from .graph import Tables
 from .listeners import APPROVAL, event_key
-from .state import Run, entered
+from .state import NULL, Run, entered
 from .waits import decide, node_at, problem_of, signal_key, take
 
 __all__ = ["MOST_KEPT", "deliver_early", "hear", "listening", "take_event"]
 
 #: signals of a run that nobody has waited for yet
 MOST_KEPT = 1_000
+#: the answer's value where there is no such run: its submission may be delayed
+_UNKNOWN = msgspec.msgpack.encode("unknown")
 #: names in a message
 _LISTED = 5
 
@@ -41,7 +43,7 @@ def hear(core: Core, event: Signal | Decision) -> None:
         return
     run = _living(core, event.run)
     if isinstance(run, str):
-        core.answer(event, False, run)
+        core.answer(event, False, run, NULL if core.is_known(event.run) else _UNKNOWN)
     elif isinstance(event, Signal):
         problem = _signal(core, run, event.name, event.value)
         core.answer(event, not problem, problem)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from flowrun.messages import RunSummary, StepNote
+from flowrun.messages import Approval, RunSummary, StepNote
 
 from .core import Core
-from .state import NAMES, Run, Scope, number_of, seconds_of
-from .waits import told
+from .listeners import APPROVAL
+from .state import NAMES, NULL, Run, Scope, number_of, seconds_of
+from .waits import argument, node_at, step_path, told
 
-__all__ = ["steps_of", "summaries"]
+__all__ = ["approvals", "steps_of", "summaries"]
 
 
 def steps_of(core: Core, run: str) -> tuple[StepNote, ...]:
@@ -65,3 +66,26 @@ def _summary(run: Run) -> RunSummary:
         if scope.label is not None:
             counts.update(NAMES[scope.states[node]] for node in _named(scope))
     return RunSummary(run.id, run.flow, run.submitted_ms, dict(counts), run.trigger)
+
+
+def approvals(core: Core, run: str = "", limit: int = 100) -> list[Approval]:
+    """What waits for somebody's decision (in this run), the oldest first. Unpacks the runs that do."""
+    names = [run] if run else core.listeners.runs(APPROVAL)
+    found = [approval for name in names if (known := core.peek(name)) for approval in _approvals(known)]
+    found.sort(key=lambda approval: (approval.since_ms, approval.run, approval.step))
+    return found[:limit]
+
+
+def _approvals(run: Run) -> Iterator[Approval]:
+    for key, places in run.awaits.items():
+        if key.startswith(APPROVAL):
+            for place, since_ms in places.items():
+                number, node = node_at(place)
+                yield _approval(run.scopes[number], node, since_ms)
+
+
+def _approval(scope: Scope, node: int, since_ms: int) -> Approval:
+    run, step = scope.run, step_path(scope, node)
+    group, title, show = (argument(scope, node, name) or NULL for name in ("group", "title", "show"))
+    limit = run.timers.get(f"patience/{scope.id}/{node}")
+    return Approval(run.id, run.flow, step, group, title, show, since_ms, limit.at_ms if limit else 0)

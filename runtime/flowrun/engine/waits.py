@@ -326,7 +326,7 @@ def step_path(scope: Scope, node: int) -> str:
         scope = scope.run.scopes[scope.parent]
     if index is None:
         return name
-    return f"{name}[{', '.join(map(str, index)) if isinstance(index, tuple) else index}]"
+    return name + "".join(f"[{i}]" for i in (index if isinstance(index, tuple) else (index,)))
 
 
 # ---- for eyes -------------------------------------------------------------------------------------------------------
