@@ -222,7 +222,8 @@ class EachStep(StepModel):
     #: more items than this fail the step
     max: int | None = None
     concurrency: int | None = None
-    on_error: Literal["fail", "collect", "skip"] = "fail"
+    #: "finish": as "fail", and the other items go on; of a group of the canvas
+    on_error: Literal["fail", "collect", "skip", "finish"] = "fail"
 
 
 class CatchStep(StepModel):
@@ -245,6 +246,8 @@ class WatchStep(StepModel):
     event: Literal["success", "failure", "skip", "cancel", "retry"]
     value_id: int
     body: Block
+    #: steps that are watched with it: once all have ended, "failure" holds if one of them failed
+    also: tuple[int, ...] = ()
 
 
 class JoinStep(StepModel):
@@ -340,6 +343,8 @@ class Flow(Model):
     on_failure: Literal["compensate"] | None = None
     #: how deep it may call itself, the first call counted; None: not at all
     max_depth: int | None = Field(default=None, ge=1, le=1_000)
+    #: the record of a run keeps the values of its steps, too; of a canvas
+    keeps_values: bool = False
 
 
 class TaskParam(Model):

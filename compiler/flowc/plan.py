@@ -238,7 +238,9 @@ class EachNode(NodeBase, tag="each", frozen=True, kw_only=True):
     simple: bool = False
     max: int | None = None
     concurrency: int | None = None
-    on_error: Literal["fail", "collect", "skip"] = "fail"
+    #: an item fails: those above it are cancelled, and the node fails; its record stands in its place; it is left out;
+    #: "finish": all items run to their end, then the node fails. Its value has their records all the same
+    on_error: Literal["fail", "collect", "skip", "finish"] = "fail"
 
 
 class JoinNode(NodeBase, tag="join", frozen=True, kw_only=True):
@@ -383,6 +385,8 @@ class Plan(_Data, frozen=True, kw_only=True):
     compensates: bool = False
     #: so often it may stand in the line of its own callers, itself counted; None: it never calls itself
     max_depth: int | None = None
+    #: the record of a run keeps the values of the steps of its body, too
+    keeps_values: bool = False
 
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")

@@ -9,13 +9,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .canvas import App, Signature, Task, chain, chord, flow, group, shared_task, signature
     from .client import Client, RunFailed, SyncClient
-    from .operator import Context, Fail, Retry, Skip, task
+    from .operator import Context, Extend, Fail, Replace, Retry, Skip, task
 
-__all__ = ["Client", "RunFailed", "SyncClient", "Context", "Fail", "Retry", "Skip", "task"]
+__all__ = [
+    "Client", "RunFailed", "SyncClient",
+    "Context", "Extend", "Fail", "Replace", "Retry", "Skip", "task",
+    "App", "Signature", "Task", "chain", "chord", "flow", "group", "shared_task", "signature",
+]  # fmt: skip
 
 _MODULES = dict.fromkeys(("Client", "RunFailed", "SyncClient"), "flowrun.client")
-_MODULES |= dict.fromkeys(("Context", "Fail", "Retry", "Skip", "task"), "flowrun.operator")
+_MODULES |= dict.fromkeys(("Context", "Extend", "Fail", "Replace", "Retry", "Skip", "task"), "flowrun.operator")
+_MODULES |= dict.fromkeys(
+    ("App", "Signature", "Task", "chain", "chord", "flow", "group", "shared_task", "signature"), "flowrun.canvas"
+)
 
 
 def __getattr__(name: str) -> Any:

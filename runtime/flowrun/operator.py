@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, overload
 
 import msgspec
 
-__all__ = ["NAMED", "POSITIONAL", "Connection", "Context", "Fail", "Retry", "Skip", "SoftTimeout", "settings_of",
-           "task"]  # fmt: skip
+__all__ = ["NAMED", "POSITIONAL", "Connection", "Context", "Extend", "Fail", "Replace", "Retry", "Skip", "SoftTimeout",
+           "settings_of", "task"]  # fmt: skip
 
 #: the parameters of a task that is called by position and by name: a list and a map
 POSITIONAL, NAMED = "*", "**"
@@ -48,6 +48,29 @@ class SoftTimeout(Exception):
 
     def __init__(self, message: str = "the task took longer than its soft_timeout") -> None:
         super().__init__(message)
+
+
+class Replace:
+    """What a task may return instead of a value: this canvas takes its place, and gives its value.
+
+    `return Replace(chain(fetch.s(1), parse.s()))`: see `flowrun.canvas`. The task itself has no more attempts.
+    """
+
+    __slots__ = ("canvas",)
+
+    def __init__(self, canvas: Any) -> None:
+        self.canvas = canvas
+
+
+class Extend:
+    """What a member of a group, or an item of an `each`, may return: its value, and more members. Their values come
+    right after its own."""
+
+    __slots__ = ("signatures", "value")
+
+    def __init__(self, value: Any, signatures: Iterable[Any]) -> None:
+        self.value = value
+        self.signatures = tuple(signatures)
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,14 +110,35 @@ def task(function: Callable[..., Any] | None = None, /, **settings: object) -> A
     The compiler reads them from the source text; a client that submits the function by itself reads them here.
     """
     if function is not None:
-        return function
+        return _with_canvas(function)
 
     def mark(decorated: Callable[..., Any]) -> Callable[..., Any]:
         with contextlib.suppress(AttributeError, TypeError):  # an object that takes no attributes has no settings
             decorated.__flow_settings__ = settings  # type: ignore[attr-defined]
-        return decorated
+        return _with_canvas(decorated)
 
     return mark
+
+
+#: what a task of `flowrun.canvas` can do, and a function that is marked as a task, too
+_CANVAS = ("s", "si", "signature", "delay", "apply_async", "apply", "map", "starmap", "chunks")
+
+
+def _with_canvas(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`add.s(2)`, `add.delay(2, 2)` and the like."""
+
+    def method(name: str) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            from .canvas import as_task  # most tasks are never called so
+
+            return getattr(as_task(function), name)(*args, **kwargs)
+
+        return call
+
+    with contextlib.suppress(AttributeError, TypeError):
+        for name in _CANVAS:
+            setattr(function, name, method(name))
+    return function
 
 
 def settings_of(function: Callable[..., Any]) -> Mapping[str, object]:

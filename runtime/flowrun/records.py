@@ -6,22 +6,31 @@ A record outlives its run, and so must what its result refers to: blobs of a run
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 
 from flowc.plan import digest
 
+from .engine.image import compressed
 from .errors import StoreError
 from .messages import RunRecord, pack, unpack
 from .transport import Transport
 from .values import references
 
-__all__ = ["read_record", "renew_result", "stored_form"]
+__all__ = [
+    "image_key", "read_image", "read_record", "renew_blobs", "renew_result", "stored_form", "stored_image",
+]  # fmt: skip
 
 log = logging.getLogger("flow.records")
 
 #: what stands before the digest of a record that is a blob; a packed message begins with another byte
 _REFERENCE = b"\x00blob:"
+#: how a reference to a blob looks like in bytes that hold values, with the digest in it (see `wire.Blob`)
+_BLOB = re.compile(rb"\x01\x94\xd9\x20([0-9a-f]{32})")
+#: more is compressed beside the event loop, in bytes
+_THREAD_BYTES = 256 * 1024
 
 
 async def stored_form(transport: Transport, record: RunRecord, inline: int) -> bytes:
@@ -33,6 +42,51 @@ async def stored_form(transport: Transport, record: RunRecord, inline: int) -> b
         await transport.put_blob(name, data)
         data = _REFERENCE + name.encode()
     return data
+
+
+def image_key(run: str) -> str:
+    """Under which the image of an ended run is stored, beside its record."""
+    return f"{run}/image"
+
+
+async def stored_image(transport: Transport, run: str, encoded: bytes, inline: int) -> tuple[str, bytes]:
+    """What is stored under which key of an encoded image (see `engine.image`): as it is with records."""
+    data = await asyncio.to_thread(compressed, encoded) if len(encoded) > _THREAD_BYTES else compressed(encoded)
+    if len(data) > inline:
+        name = digest(data)
+        await transport.put_blob(name, data)
+        data = _REFERENCE + name.encode()
+    return image_key(run), data
+
+
+async def read_image(transport: Transport, run: str) -> bytes | None:
+    """The stored form of the image of an ended run; None if there is none (any more). Raises StoreError."""
+    data = await transport.get_result(image_key(run))
+    if data is None or not data.startswith(_REFERENCE):
+        return data
+    return await transport.get_blob(data.removeprefix(_REFERENCE).decode())
+
+
+async def renew_blobs(transport: Transport, run: str, held: Sequence[bytes], more: Iterable[str] = ()) -> None:
+    """Puts again what packed state or an encoded image refers to, and what that refers to; one blob at a time."""
+    seen: set[str] = set()
+    names = [*more, *_digests(held)]
+    while names:
+        name = names.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        try:
+            data = await transport.get_blob(name)
+        except StoreError as error:
+            log.warning("what is left of run %s is not whole: %s", run, error)
+            continue
+        await transport.put_blob(name, data)
+        names += _digests([data])
+
+
+def _digests(held: Iterable[bytes]) -> list[str]:
+    return [match.decode() for data in held for match in _BLOB.findall(data)]
 
 
 async def read_record(transport: Transport, data: bytes) -> RunRecord:
@@ -59,4 +113,4 @@ async def renew_result(transport: Transport, record: RunRecord) -> None:
             await transport.put_blob(blob.digest, data)
             await renew([data])
 
-    await renew([record.result])
+    await renew([record.result, record.values] if record.values else [record.result])

@@ -90,7 +90,7 @@ def lower_watch(block: Block, step: ir.WatchStep, place: Place) -> None:
         Place(around.guard, -2) if step.event == "cancel" else around,
         id=step.value_id,
         line=step.line,
-        watched=(watched,),
+        watched=(watched, *(block.where[other] for other in step.also)),
         event=step.event,
     )
     if step.event == "failure":

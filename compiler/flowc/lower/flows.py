@@ -119,6 +119,7 @@ def _lower_flow(program: ir.Program, flow: ir.Flow, children: dict[str, plan.Pla
         connections=tuple(tables.connections),
         signals=tuple(plan.SignalDef(name=name, type=type) for name, type in tables.signals.items()),
         children=children,
+        keeps_values=flow.keeps_values,
         version=plan.FORMAT,
         compensates=flow.on_failure is not None,
         max_depth=flow.max_depth,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -144,7 +144,7 @@ class SyncClient:
     def nodes(self) -> tuple[Presence, ...]:
         return self._now().call(lambda client: client.nodes())
 
-    def events(self, run: str) -> Iterator[StateNote | LogNote]:
+    def events(self, run: str) -> Generator[StateNote | LogNote, None, None]:
         """What happens in a run; ends with it."""
         session = self._now()
 

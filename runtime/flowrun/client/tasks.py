@@ -83,6 +83,8 @@ class TaskSpec:
         self.returns: Any = None
         #: the function gives nothing back
         self.is_silent = False
+        #: the type that the annotation of its result means
+        self.result_kind: Type = JSON
         self._positional = tuple(
             name for name, param in (self._params or {}).items() if param.kind is not param.KEYWORD_ONLY
         )
@@ -91,6 +93,20 @@ class TaskSpec:
         self._unnamed: dict[int, Shape] = {}
         if settings.key is not None and (self._params is None or settings.key not in self._params):
             raise ArgumentError(f"`{self.name}` has no parameter `{settings.key}` that could be its concurrency's key")
+
+    @property
+    def params(self) -> Mapping[str, inspect.Parameter] | None:
+        """The parameters by name; None: it is called with any arguments."""
+        return self._params
+
+    @property
+    def kinds(self) -> Mapping[str, Type]:
+        """The types of its parameters."""
+        return self._kinds
+
+    @property
+    def settings(self) -> TaskSettings:
+        return self._settings
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Shape, Sequence[Any]]:
         """The shape of a call, and its arguments in the shape's order. Raises ArgumentError."""
@@ -181,6 +197,7 @@ def spec_of(task: Callable[..., Any] | str, given: Mapping[str, Any]) -> TaskSpe
     spec = TaskSpec(_target(task), _parameters(task), read_settings(settings))
     returns = _hints(task).get("return", Any)
     spec.is_silent = returns is type(None)
+    spec.result_kind = type_of(returns)
     spec.returns = None if is_plain(returns) else returns
     return spec
 

@@ -12,9 +12,10 @@ import logging
 from collections.abc import Iterable
 
 from flowrun.background import Background
+from flowrun.engine.image import compressed, plan_of
 from flowrun.errors import StoreError, ValueTooLarge
 from flowrun.messages import Ended, RunRecord, pack
-from flowrun.records import renew_result, stored_form
+from flowrun.records import image_key, renew_blobs, renew_result, stored_form, stored_image
 from flowrun.settings import Settings
 from flowrun.transport import Transport
 
@@ -43,6 +44,8 @@ class _Batch:
         self.small: list[tuple[str, bytes]] = []
         #: those whose record is large, or whose result's blobs must be put again
         self.slow: list[RunRecord] = []
+        #: (record, encoded image), of those that can be run again from a step
+        self.images: list[tuple[RunRecord, bytes]] = []
         #: client -> what it is told at once, and of which runs it is told that their records can be read
         self.told: dict[str, list[RunRecord]] = {}
         self.named: dict[str, list[str]] = {}
@@ -58,11 +61,13 @@ class Ends:
         self._stores = asyncio.Semaphore(_STORES)
         self._batch = _Batch()
 
-    def add(self, record: RunRecord, clients: Iterable[str]) -> None:
-        """A run ended; these are told."""
+    def add(self, record: RunRecord, clients: Iterable[str], image: bytes = b"") -> None:
+        """A run ended; these are told. `image`: what is left of it, encoded; b"": nothing."""
         batch, run = self._batch, record.run
         batch.runs.append(run)
-        small = len(record.result) <= _TOLD_BYTES and len(record.steps) <= _TOLD_STEPS
+        if image:
+            batch.images.append((record, image))
+        small = len(record.result) + len(record.values) <= _TOLD_BYTES and len(record.steps) <= _TOLD_STEPS
         if small and not self._is_old(record):
             batch.small.append((run, pack(record)))
         else:
@@ -95,7 +100,8 @@ class Ends:
         while True:
             try:
                 large = await asyncio.gather(*(self._stored_form(record) for record in batch.slow))
-                await self._transport.put_results([*batch.small, *large], self._settings.keep_results)
+                images = await asyncio.gather(*(self._stored_image(*entry) for entry in batch.images))
+                await self._transport.put_results([*images, *batch.small, *large], self._settings.keep_results)
                 return
             except (StoreError, ValueTooLarge) as error:
                 count = len(batch.runs)
@@ -114,6 +120,15 @@ class Ends:
             return record.run, await stored_form(self._transport, record, self._settings.record_inline)
 
 
+    async def _stored_image(self, record: RunRecord, image: bytes) -> tuple[str, bytes]:
+        if not self._is_old(record) and len(image) <= self._settings.record_inline:
+            return image_key(record.run), compressed(image)
+        async with self._stores:
+            if self._is_old(record):
+                await renew_blobs(self._transport, record.run, [image], [plan_of(image)])
+            return await stored_image(self._transport, record.run, image, self._settings.record_inline)
+
+
 def _notes(records: list[RunRecord]) -> Iterable[Ended]:
     """The records in notes of a size that a server takes."""
     start, size = 0, 0
@@ -121,5 +136,5 @@ def _notes(records: list[RunRecord]) -> Iterable[Ended]:
         if size > _NOTE_BYTES or place - start >= _NOTE_RECORDS:
             yield Ended(tuple(records[start:place]))
             start, size = place, 0
-        size += 200 + len(record.result)
+        size += 200 + len(record.result) + len(record.values)
     yield Ended(tuple(records[start:]))

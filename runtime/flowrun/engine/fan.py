@@ -58,7 +58,9 @@ def items_failed(
     each = each_node(scope, node)
     if each.on_error == "fail" and not 0 <= fan.first_failed < first:
         fan.first_failed = first
-    elif each.on_error == "collect" and each.collects:
+    elif each.on_error == "finish" and not 0 <= fan.first_failed < first:
+        fan.first_failed = first
+    if each.on_error in ("collect", "finish") and each.collects:
         for index in range(first, last):
             number = fan.attempts.get(index, 1) - fan.uncounted.get(index, 0)
             record = failure_record(step, index, failure, number)
@@ -146,11 +148,17 @@ def end_if_done(core: Core, scope: Scope, node: int) -> None:
         found = fan.failures[fan.first_failed]
         message = f"item {fan.first_failed}: {found.message}"
         failure = Failure(type=found.type, message=message, detail=found.detail, retryable=False)
-        finish(core, scope, node, FAILED, error=failure)
+        value = _gathered(core, fan) if each_node(scope, node).on_error == "finish" else None
+        finish(core, scope, node, FAILED, value, failure)
     elif each_node(scope, node).collects:
-        count, data = fan.results.gather()
-        finish(core, scope, node, SUCCESS, store(core, wire.concat(count, (data,))))
+        finish(core, scope, node, SUCCESS, _gathered(core, fan))
     else:
         finish(core, scope, node, SUCCESS, NULL)
     if scope.parent >= 0 or scope.states[node] not in (FAILED, CANCELLED):
         fan.results = Blocks()  # a rerun needs those of others
+
+
+def _gathered(core: Core, fan: Fan) -> bytes:
+    """The list of what the items gave."""
+    count, data = fan.results.gather()
+    return store(core, wire.concat(count, (data,)))

@@ -14,6 +14,7 @@ import msgspec
 from flowc.plan import ChildNode, TaskNode
 
 from flowrun.messages import RunRecord, RunState, StepRecord
+from flowrun.wire import make_map
 
 from .fan import each_node
 from .state import CANCELLED, EXPIRED, FAILED, FLOW, NAMES, SUCCESS, UNDONE, Fan, Run, Scope, aside_rows, seconds_of
@@ -39,7 +40,15 @@ def run_record(run: Run) -> RunRecord:
         tuple(_rows(run.body)) if run.body is not None else (),
         run.trigger,
         run.audit,
+        _values(run.body) if run.body is not None and run.body.graph.plan.keeps_values else b"",
     )
+
+
+def _values(body: Scope) -> bytes:
+    """The values of the steps, but for the one that is the result of a run that ended well."""
+    left_out = body.graph.result if body.states[body.graph.result] == SUCCESS else -1
+    given = [(name, body.values[i]) for i, name in body.graph.steps if i != left_out]
+    return make_map([(name, value) for name, value in given if value is not None])
 
 
 def pack_rows(scope: Scope) -> bytes:

@@ -78,7 +78,8 @@ class Functions:
         module = self._file(where, target) if where.endswith(".py") else self._module(where, target)
         call: Any = module
         for part in name.split("."):
-            call = getattr(call, part, None)
+            call = _member(call, part)
+        call = getattr(call, "__flow_task__", call)  # of the canvas: what it wants to be called by
         if not callable(call):
             raise not_found(
                 f"there is no function `{name}` in {_origin(module)}, where `{target}` was looked for"
@@ -131,6 +132,14 @@ class Functions:
             del sys.modules[dotted]
             raise _import_failed(error) from error
         return module
+
+
+def _member(found: Any, name: str) -> Any:
+    if name == "__flow_errback__" and callable(found) and not hasattr(found, name):
+        from flowrun.canvas import as_task  # a plain function handles the failure of a canvas
+
+        found = as_task(found)
+    return getattr(found, name, None)
 
 
 def _is_async(call: Callable[..., Any]) -> bool:

@@ -1,0 +1,101 @@
+"""Tasks as a Celery tutorial has them; the first line is all that is different."""
+
+from __future__ import annotations
+
+from flowrun.canvas import Celery, Ignore, Task
+
+app = Celery("tutorial", broker="pyamqp://guest@localhost//", backend="rpc://")
+
+#: what error handlers were called with
+told: list[object] = []
+
+
+@app.task
+def add(x, y):  # type: ignore[no-untyped-def]
+    return x + y
+
+
+@app.task
+def mul(x, y):  # type: ignore[no-untyped-def]
+    return x * y
+
+
+@app.task
+def xsum(numbers):  # type: ignore[no-untyped-def]
+    return sum(numbers)
+
+
+@app.task
+def tsum(*args):  # type: ignore[no-untyped-def]
+    return sum(args[0]) if len(args) == 1 else sum(args)
+
+
+@app.task
+def fail(x=None):  # type: ignore[no-untyped-def]
+    raise ValueError(f"no {x}")
+
+
+@app.task
+def error_handler(request, exc, traceback):  # type: ignore[no-untyped-def]
+    told.append((request.id.split("/", 1)[1], type(exc).__name__, str(exc)))
+
+
+@app.task
+def old_handler(task_id):  # type: ignore[no-untyped-def]
+    told.append(task_id.split("/", 1)[1])
+
+
+@app.task
+def note(value, tag="note"):  # type: ignore[no-untyped-def]
+    told.append((tag, value))
+    return value
+
+
+@app.task(bind=True, max_retries=2, default_retry_delay=0)
+def flaky(self, x):  # type: ignore[no-untyped-def]
+    if self.request.retries < 2:
+        raise self.retry(exc=KeyError("not yet"))
+    return x, self.request.retries
+
+
+@app.task(autoretry_for=(ValueError,), max_retries=1, retry_backoff=0.001, retry_jitter=False)
+def auto(kind):  # type: ignore[no-untyped-def]
+    told.append(kind)
+    raise ValueError("again") if kind == "value" else TypeError("once")
+
+
+@app.task
+async def later(x: int) -> int:
+    return x + 1
+
+
+@app.task
+def whole(x: int) -> int:
+    return x
+
+
+@app.task
+def text(x: str) -> str:
+    return x
+
+
+@app.task
+def skipped():  # type: ignore[no-untyped-def]
+    raise Ignore
+
+
+class Doubled(Task):
+    name = "tutorial.doubled"
+
+    def run(self, x):  # type: ignore[no-untyped-def]
+        return 2 * x
+
+    def on_success(self, retval, task_id, args, kwargs):  # type: ignore[no-untyped-def]
+        told.append(("on_success", retval))
+
+
+doubled = app.register_task(Doubled())
+
+
+def plain(x: int, y: int = 1) -> int:
+    return x - y
