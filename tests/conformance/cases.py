@@ -8,6 +8,9 @@ A file begins with a comment that states the rule, and ends with its cases, in l
     #> main() is cancelled                             … or `is expired`
     #> main(x: 1) = 1 and main(x: 2) = 2               is written in two lines, the second `#> and main(x: 2) = 2`
     #> and at 1s main(x: 2) = 2                        submitted a second after the first
+    #> main() with {"delay": "1s"} = 1                 options of the submission
+    #> in processes                                    of a whole file: its tasks need processes of their own, so it
+                                                       runs over NATS only, and nothing is told of starts
 
 Lines that stand deeper say more about the run above:
 
@@ -36,8 +39,10 @@ _MARK = re.compile(r'# ([EW]): ([a-z-]+)(?: "(?:[^"]*)")?')
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _RUN = re.compile(r"(?P<and>and )?(?:at (?P<at>\S+) )?(?P<flow>\w+)\(")
-_STEP = re.compile(r"(?P<step>[^\s,\[\]]+)(?:\[(?P<index>[\d, ]+)\])? (?P<state>[a-z_]+)(?: (?P<attempts>\d+))?")
-_START = re.compile(r"(?P<step>[^\s,\[\]]+)(?:\[(?P<index>[\d, ]+)\])?(?: (?P<time>\S+))?")
+#: what undoes a step is shown as `undo step`
+_NAME = r"(?P<step>(?:[^\s,\[\]]*\bundo )?[^\s,\[\]]+)"
+_STEP = re.compile(_NAME + r"(?:\[(?P<index>[\d, ]+)\])? (?P<state>[a-z_]+)(?: (?P<attempts>\d+))?")
+_START = re.compile(_NAME + r"(?:\[(?P<index>[\d, ]+)\])?(?: (?P<time>\S+))?")
 _COMMA = re.compile(r", ?(?![^\[]*\])")
 _ACT = re.compile(r"do (?P<time>\S+): (?P<what>\w+)(?: (?P<name>[^\s{\"\[]+))?(?: (?P<value>.+))?")
 
@@ -100,6 +105,8 @@ class Run:
     flow: str
     #: as JSON has them
     args: dict[str, Any]
+    #: of the submission: key, delay, …
+    options: dict[str, Any]
     #: seconds after the first submission
     at: float
     expected: Expected
@@ -115,6 +122,8 @@ class Case:
     #: what the first run is, for people
     title: str
     runs: tuple[Run, ...]
+    #: its tasks need processes of their own
+    in_processes: bool = False
 
     @property
     def seconds(self) -> float:
@@ -170,8 +179,9 @@ def _head(lines: list[str]) -> Iterator[str]:
 def _cases(path: Path, lines: list[str]) -> Iterator[Case]:
     """A run's line with those that stand deeper, and the runs joined to it by `and`."""
     groups: list[list[tuple[int, str, list[str]]]] = []
+    in_processes = "#> in processes" in lines
     for number, line in enumerate(lines, 1):
-        if not line.startswith("#>"):
+        if not line.startswith("#>") or line == "#> in processes":
             continue
         text = line[2:].split("  # ")[0].rstrip()
         if text.startswith("  "):
@@ -187,7 +197,7 @@ def _cases(path: Path, lines: list[str]) -> Iterator[Case]:
             runs = tuple(_run(text, more) for _, text, more in group)
         except (ValueError, AttributeError, KeyError) as error:
             raise SpecError(f"{path}:{group[0][0]}: {group[0][1]}: {error}") from error
-        yield Case(path=path, line=group[0][0], title=group[0][1], runs=runs)
+        yield Case(path=path, line=group[0][0], title=group[0][1], runs=runs, in_processes=in_processes)
 
 
 def _run(text: str, more: list[str]) -> Run:
@@ -195,6 +205,9 @@ def _run(text: str, more: list[str]) -> Run:
     if found is None:
         raise ValueError("a case is `main(x: 1) = 2`, `main() fails ValueError at step`, `main() is cancelled`")
     args, at = _arguments(text, found.end())
+    options: dict[str, Any] = {}
+    if text.startswith(" with ", at):
+        options, at = json.JSONDecoder().raw_decode(text, at + len(" with "))
     parts: dict[str, Any] = _ending(text[at:].strip())
     acts = []
     for line in more:
@@ -212,7 +225,7 @@ def _run(text: str, more: list[str]) -> Run:
         else:
             raise ValueError(f"`{name}` is none of steps, starts, order, took, do")
     when = _seconds(found["at"]) if found["at"] else 0.0
-    return Run(flow=found["flow"], args=args, at=when, expected=Expected(**parts), acts=tuple(acts))
+    return Run(flow=found["flow"], args=args, options=options, at=when, expected=Expected(**parts), acts=tuple(acts))
 
 
 def _arguments(text: str, at: int) -> tuple[dict[str, Any], int]:

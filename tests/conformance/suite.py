@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,6 +39,8 @@ class Suite:
     def __enter__(self) -> Suite:
         self._before = {name: os.environ.get(name) for name in _ENVIRONMENT}
         os.environ.update(_ENVIRONMENT)
+        if str(CONFORMANCE) not in sys.path:  # as it is for a process that runs tasks
+            sys.path.append(str(CONFORMANCE))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
