@@ -93,6 +93,10 @@ class Dispatcher:
         self._backlog.revoke(revoke, now)
         return self._dispatched.revoke(revoke)
 
+    def withdraw(self, run: str) -> None:
+        """Forgets what waits of a run; what is out of it stays out."""
+        self._backlog.end_run(run)
+
     def end_run(self, run: str) -> bool:
         """Forgets whatever there is of a run. True if some of it is out."""
         self._backlog.end_run(run)

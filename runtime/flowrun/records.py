@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 
 from flowc.plan import digest
 
-from .engine.image import compressed
+from .compression import compressed
 from .errors import StoreError
 from .messages import RunRecord, pack, unpack
 from .transport import Transport

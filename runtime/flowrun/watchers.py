@@ -70,8 +70,9 @@ class Watchers:
             waiting = tuple(approvals(self._engine, query.run, limit))
             self._send(query.client, Listing(query.id, self._partition, (), 0, waiting))
             return
+        flows = () if query.run else tuple(self._engine.pauses.flows.values())
         total, listed = summaries(self._engine, query.run, query.flow, limit)
-        self._send(query.client, Listing(query.id, self._partition, tuple(listed), total))
+        self._send(query.client, Listing(query.id, self._partition, tuple(listed), total, (), flows))
 
     # ---- what happens
 

@@ -27,7 +27,20 @@ from flowrun.background import Background
 from flowrun.capacity import Capacity
 from flowrun.dispatch import Dispatcher
 from flowrun.dispatched import HandedBack
-from flowrun.engine.commands import Answer, Changed, ClearTimer, Command, EndRun, PutBlob, Ready, Revoke, Send, SetTimer
+from flowrun.engine.commands import (
+    Answer,
+    Changed,
+    ClearTimer,
+    Command,
+    EndRun,
+    Pause,
+    PutBlob,
+    Ready,
+    Resume,
+    Revoke,
+    Send,
+    SetTimer,
+)
 from flowrun.errors import StoreError, TransportError
 from flowrun.lease import Lease, this_process
 from flowrun.messages import Event, Lost, Results, Submit, TimerFired
@@ -96,6 +109,8 @@ class Coordinator:
         self._stores = asyncio.Semaphore(_STORES)
         self._fold = Fold(transport, partition, partitions)
         self._engine = self._fold.engine
+        #: runs of which nothing is dispatched
+        self._paused = self._engine.pauses.runs
         self._dispatcher = Dispatcher(partition, prefix, capacity, settings, self._fold.function_of)
         self._bundles = Bundles(transport, group, background, self._dispatcher.stands)
         self._audit = Audit(transport, partition, prefix, self._dispatcher, self._complaints, settings, self._redo)
@@ -131,6 +146,8 @@ class Coordinator:
             Send: self._sends.add,
             PutBlob: _done_before,
             Answer: self._notices.answer,
+            Pause: self._pause,
+            Resume: self._resume,
         }
 
     # ---- its life
@@ -275,6 +292,8 @@ class Coordinator:
                     needed = self._engine.needs(event)
                     if needed is not None:
                         await self._fold.load([needed])
+                    if event.again is not None and (image := self._engine.needs_image(event)):
+                        await self._fold.load_image(image)
                 elif self._live:
                     self._observe(event, record)
                 elif type(event) is Results:
@@ -352,6 +371,8 @@ class Coordinator:
 
     def _add_work(self, ready: Ready) -> None:
         """What waits or is out already is not taken twice: a report that work was handed back may come again, late."""
+        if ready.run in self._paused:
+            return  # until `_resume`
         now = self._loop.time()
         if self._dispatcher.holds(ready.run):
             for part in missing(self._dispatcher, (ready,)):
@@ -365,6 +386,14 @@ class Coordinator:
     def _revoke(self, revoke: Revoke) -> None:
         if self._dispatcher.revoke(revoke, self._loop.time()):
             self._notices.unwanted(revoke)
+
+    def _pause(self, command: Pause) -> None:
+        """What waits of the run is forgotten: it follows from the engine's state again."""
+        self._dispatcher.withdraw(command.run)
+
+    def _resume(self, command: Resume) -> None:
+        for ready in missing(self._dispatcher, self._engine.outstanding(command.run)):
+            self._add_work(ready)
 
     def _redo(self, bundles: list[str]) -> None:
         """These are nowhere: what is still wanted of them is dispatched anew."""
@@ -385,7 +414,7 @@ class Coordinator:
         if self._dispatcher.holds(run) and self._dispatcher.end_run(run):
             self._notices.unwanted(run)
         self._alarms.clear_run(run)
-        self._ends.add(self._fold.record(run), self._told(run, command.client))
+        self._ends.add(self._fold.record(run), self._told(run, command.client), self._fold.image(run))
 
     def _end_again(self, run: str) -> None:
         """A run of the past: its record may be stored, and then is stored again; or was, and its time is over."""
@@ -396,7 +425,7 @@ class Coordinator:
         if self._fold.now_ms - record.ended_ms > self._settings.keep_results * 1000:
             self._fold.forget(run)
         else:
-            self._ends.add(record, self._told(run, self._fold.client_of(run)))
+            self._ends.add(record, self._told(run, self._fold.client_of(run)), self._fold.image(run))
 
     def _told(self, run: str, client: str) -> Iterable[str]:
         """Who is told of a run's end: who submitted it, and those who look on."""

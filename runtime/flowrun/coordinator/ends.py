@@ -12,7 +12,8 @@ import logging
 from collections.abc import Iterable
 
 from flowrun.background import Background
-from flowrun.engine.image import compressed, plan_of
+from flowrun.compression import compressed
+from flowrun.engine.image import plan_of
 from flowrun.errors import StoreError, ValueTooLarge
 from flowrun.messages import Ended, RunRecord, pack
 from flowrun.records import image_key, renew_blobs, renew_result, stored_form, stored_image
@@ -118,7 +119,6 @@ class Ends:
             if self._is_old(record):
                 await renew_result(self._transport, record)
             return record.run, await stored_form(self._transport, record, self._settings.record_inline)
-
 
     async def _stored_image(self, record: RunRecord, image: bytes) -> tuple[str, bytes]:
         if not self._is_old(record) and len(image) <= self._settings.record_inline:

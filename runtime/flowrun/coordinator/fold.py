@@ -57,6 +57,13 @@ class Fold:
         """Makes plans known to the engine, or why they cannot be had. Raises TransportError."""
         await asyncio.gather(*(self._load(digest) for digest in digests))
 
+    async def load_image(self, digest: str) -> None:
+        """Makes what is left of an earlier run known to the engine, if it can be had. Raises TransportError."""
+        try:
+            self.engine.add_image(digest, await self._transport.get_blob(digest))
+        except StoreError as error:
+            log.warning("the image %s of a run cannot be had: %s", digest, error)
+
     async def _load(self, digest: str) -> None:
         try:
             plan = plans.decode(await self._transport.get_blob(digest))
@@ -143,6 +150,10 @@ class Fold:
         """Of a run that ended and was not forgotten."""
         broken = self.broken.get(run) if self.broken else None
         return broken or self.engine.record(run)
+
+    def image(self, run: str) -> bytes:
+        """What is left of a run that ended, encoded; b"": nothing of use."""
+        return b"" if run in self.broken else self.engine.image(run)
 
     def client_of(self, run: str) -> str:
         """Who submitted it and is to be told; "": nobody."""

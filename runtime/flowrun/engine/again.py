@@ -350,11 +350,12 @@ _UNKNOWN_SECONDS = b"\x00\x00\xc0\x7f"
 def _reopen(core: Core, scope: Scope, node: int, fan: Fan, image: Image) -> None:
     """An `each` goes on with the items that did not end well, if the values of the others are known."""
     each = each_node(scope, node)
-    table = _FAILED_AGAIN if each.on_error == "fail" else _CANCELLED_AGAIN
+    table = _CANCELLED_AGAIN if each.on_error in ("collect", "skip") else _FAILED_AGAIN
     states = fan.states.translate(table)
+    fan.results = fan.results.only(states)
     in_results = states.count(SUCCESS) + (states.count(FAILED) + states.count(EXPIRED)) * (each.on_error == "collect")
-    if each.collects and sum(memoryview(fan.results.index).cast("q")[1::4]) != in_results:
-        return
+    if each.collects and fan.results.gather()[0] != in_results:
+        return  # the values are gone
     _rewind(fan, states)
     scope.states[node], scope.values[node] = RUNNING, image.values[node]
     scope.began = entered(scope.began, node, core.now)

@@ -366,9 +366,10 @@ class Engine(Core):
 
     # ---- what the shell asks ----------------------------------------------------------------------------------------
 
-    def outstanding(self) -> Iterator[Ready]:
-        """All work that was asked for and has not ended: what a new coordinator dispatches, or finds dispatched."""
-        for name in self.living():
+    def outstanding(self, run: str = "") -> Iterator[Ready]:
+        """All work (of a run) that was asked for and has not ended: what a new coordinator dispatches, or finds
+        dispatched."""
+        for name in [run] if run else self.living():
             lone = self.singles.get(name)
             if lone is not None:
                 if lone.value is None:
@@ -377,8 +378,8 @@ class Engine(Core):
             packed = self.frozen.get(name)
             if packed is not None and not head_of(packed).has_work:
                 continue
-            run = self.peek(name)
-            for scope in run.scopes.values() if run else ():
+            known = self.peek(name)
+            for scope in known.scopes.values() if known else ():
                 for node in _granted(scope.states):
                     yield tasks.ready(scope, node, followers(scope, node))
                 for node in scope.fans:

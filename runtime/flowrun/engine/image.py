@@ -11,20 +11,15 @@ rerun; so its format is its own, and older ones are read for as long as records 
 from __future__ import annotations
 
 import msgspec
-import zstandard
 
+from flowrun.compression import CompressionError, compressed, expanded
 from flowrun.messages import Failure
 
 from .state import SUCCESS, Attempt, Fan, Run
 
-__all__ = ["Image", "ImageError", "compressed", "encode_image", "is_worth_an_image", "pack_image", "unpack_image"]
+__all__ = ["Image", "ImageError", "encode_image", "is_worth_an_image", "pack_image", "plan_of", "unpack_image"]
 
 _FORMAT = 1
-#: smaller ones are not worth compressing, in bytes
-_COMPRESS_FROM = 512
-#: a decompressed image is never larger, in bytes
-_MOST_BYTES = 2 * 1024 * 1024 * 1024 - 1
-_PLAIN, _ZSTD = b"\x00", b"\x01"
 
 
 class ImageError(Exception):
@@ -67,7 +62,7 @@ def is_worth_an_image(run: Run) -> bool:
 
 
 def encode_image(run: Run) -> bytes:
-    """The bytes of the image of a run that ended, to be `compressed`. O(its size)."""
+    """The bytes of the image of a run that ended, to be stored `compressed`. O(its size)."""
     body = run.body
     assert body is not None
     return _encoder.encode(
@@ -78,32 +73,21 @@ def encode_image(run: Run) -> bytes:
     )  # fmt: skip
 
 
+def plan_of(encoded: bytes) -> str:
+    """The content hash of the plan of an encoded image."""
+    return _decoder.decode(encoded).plan
+
+
 def pack_image(image: Image) -> bytes:
     """The stored form of an image that was made of another one."""
     return compressed(_encoder.encode(image))
 
 
-def compressed(data: bytes) -> bytes:
-    """The stored form of what `encode_image` gives."""
-    if len(data) >= _COMPRESS_FROM:
-        small = zstandard.ZstdCompressor(level=1).compress(data)
-        if len(small) < len(data):
-            return _ZSTD + small
-    return _PLAIN + data
-
-
 def unpack_image(data: bytes) -> Image:
     """From the stored form. Raises ImageError."""
-    kind, content = data[:1], data[1:]
     try:
-        if kind == _ZSTD:
-            if not 0 <= zstandard.frame_content_size(content) <= _MOST_BYTES:
-                raise ImageError("it is larger than an image can be")
-            content = zstandard.ZstdDecompressor().decompress(content)
-        elif kind != _PLAIN:
-            raise ImageError("it has a format that this version does not read")
-        image = _decoder.decode(content)
-    except (zstandard.ZstdError, msgspec.DecodeError) as error:
+        image = _decoder.decode(expanded(data))
+    except (CompressionError, msgspec.DecodeError) as error:
         raise ImageError(f"it is damaged, or another version wrote it ({error})") from error
     if image.format != _FORMAT:
         raise ImageError(f"it has format {image.format}, and this version reads format {_FORMAT}")

@@ -34,4 +34,5 @@ class Pauses:
     def restore(self, data: bytes) -> None:
         packed = _decoder.decode(data)
         self.flows = {pause.flow: pause for pause in packed.flows}
-        self.runs = set(packed.runs)
+        self.runs.clear()  # the shell looks at it, too
+        self.runs.update(packed.runs)

@@ -113,6 +113,15 @@ class Blocks(_Part):
         self.index += _BLOCK.pack(first, count, len(self.data), len(value))
         self.data += value
 
+    def only(self, states: bytearray) -> Blocks:
+        """Those blocks whose first item has a state other than WAITING here."""
+        found = Blocks()
+        index = memoryview(self.index).cast("q")
+        for i in range(0, len(index), 4):
+            if states[index[i]] != WAITING:
+                found.add(index[i], index[i + 1], bytes(self.data[index[i + 2] : index[i + 2] + index[i + 3]]))
+        return found
+
     def gather(self) -> tuple[int, bytes]:
         """The number of values, and the values in the order of their items."""
         index = memoryview(self.index).cast("q")

@@ -45,8 +45,8 @@ from .state import (
 __all__ = [
     "MAX_CRASHES", "WORKER_DIED",
     "ask_again", "deadline_failure", "deadline_passed", "delay", "dispatch", "expire_waiting", "expiry_failure",
-    "fail_attempt", "grant", "is_whole", "lose", "own_priority", "permitted", "priority_of", "ready", "retry_due", "skip", "start",
-    "stand_back", "succeed", "take_outcome", "withdraw",
+    "fail_attempt", "grant", "is_whole", "lose", "own_priority", "permitted", "priority_of", "ready", "retry_due",
+    "skip", "stand_back", "start", "succeed", "take_outcome", "withdraw",
 ]  # fmt: skip
 
 #: an expression may be evaluated again when its worker died

@@ -65,7 +65,7 @@ def _summary(run: Run) -> RunSummary:
     for scope in run.scopes.values():
         if scope.label is not None:
             counts.update(NAMES[scope.states[node]] for node in _named(scope))
-    return RunSummary(run.id, run.flow, run.submitted_ms, dict(counts), run.trigger)
+    return RunSummary(run.id, run.flow, run.submitted_ms, dict(counts), run.trigger, bool(run.paused), run.audit)
 
 
 def approvals(core: Core, run: str = "", limit: int = 100) -> list[Approval]:

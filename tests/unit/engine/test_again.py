@@ -8,7 +8,7 @@ import pytest
 from flowc.plan import HandlerDef, JoinNode, RepeatNode
 from flowrun import messages as m
 from flowrun import values
-from flowrun.engine.image import compressed
+from flowrun.compression import compressed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
