@@ -4,15 +4,16 @@ specs/schemas/answers.schema.json."""
 from __future__ import annotations
 
 import datetime as dt
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
-from flowrun.client import RunList, RunStatus
+from flowrun.client import Approval, RunList, RunStatus
 from flowrun.messages import LogNote, Presence, RunRecord, RunSummary, StepNote, StepRecord, StepState
 
 __all__ = [
-    "Cancelled", "LogLine", "Node", "Nodes", "RunState", "Runs", "StepNow", "Submitted",
-    "log_line", "nodes_of", "runs_of", "state_of",
+    "Approvals", "Cancelled", "Decided", "Emitted", "LogLine", "Node", "Nodes", "RunState", "Runs", "Signalled",
+    "StepNow", "Submitted",
+    "approvals_of", "log_line", "nodes_of", "runs_of", "state_of",
 ]  # fmt: skip
 
 
@@ -29,6 +30,50 @@ class Cancelled(msgspec.Struct, frozen=True, kw_only=True):
     run: str
     #: a step or a box of steps, or null: all of it
     step: str | None
+
+
+class Signalled(msgspec.Struct, frozen=True, kw_only=True):
+    """`flowc signal`: the run has it."""
+
+    run: str
+    signal: str
+
+
+class Emitted(msgspec.Struct, frozen=True, kw_only=True):
+    """`flowc emit`: no run that waits for it can miss it."""
+
+    subject: str
+    key: str | None
+
+
+class Decided(msgspec.Struct, frozen=True, kw_only=True):
+    """`flowc approve`, `flowc reject`."""
+
+    run: str
+    step: str
+    approved: bool
+
+
+class WaitingApproval(msgspec.Struct, frozen=True, kw_only=True):
+    """A step that waits for somebody's decision."""
+
+    run: str
+    flow: str
+    #: as `flowc approve` takes it
+    step: str
+    group: str
+    title: str
+    #: what the flow shows to whoever decides, or null
+    show: Any
+    since: dt.datetime
+    #: when its time is over, or null
+    until: dt.datetime | None
+
+
+class Approvals(msgspec.Struct, frozen=True, kw_only=True):
+    """`flowc approvals`: the oldest first."""
+
+    approvals: tuple[WaitingApproval, ...]
 
 
 class ListedRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,6 +229,18 @@ def _ended_step(record: StepRecord) -> StepNow:
 
 def _index(index: int | tuple[int, ...] | None) -> int | list[int] | None:
     return list(index) if isinstance(index, tuple) else index
+
+
+def approvals_of(found: tuple[Approval, ...]) -> Approvals:
+    return Approvals(
+        approvals=tuple(
+            WaitingApproval(
+                run=one.run, flow=one.flow, step=one.step, group=one.group, title=one.title, show=one.show,
+                since=_time(one.since_ms), until=None if one.until_ms is None else _time(one.until_ms),
+            )
+            for one in found
+        )
+    )  # fmt: skip
 
 
 def log_line(note: LogNote) -> LogLine:

@@ -17,13 +17,13 @@ from rich.table import Table
 from .answers import Cancelled, Node, Runs, RunState, StepNow, log_line, nodes_of, runs_of, state_of
 from .errors import EXIT_OK, InputError
 from .output import say
-from .remote import with_client
+from .remote import place_of, with_client, with_place
 from .screen.style import ICONS, seconds_text
 from .screen.tree import shown_name
 from .server import server_of
 from .targets import find_root
 
-__all__ = ["cancel_run", "show_log", "show_nodes", "show_run", "show_runs"]
+__all__ = ["ago", "cancel_run", "print_table", "show_log", "show_nodes", "show_run", "show_runs"]
 
 #: a coordinator tells at once how the steps of a run stand; so long is waited for it, in seconds
 _PICTURE_SECONDS = 1.0
@@ -45,9 +45,9 @@ def show_runs(flow: str, limit: int, url: str | None, env: str | None, as_json: 
 def _show_runs(found: Runs) -> None:
     if found.runs:
         rows = (
-            (run.run, run.flow, _ago(run.submitted.timestamp()), _counts(run.steps), run.trigger) for run in found.runs
+            (run.run, run.flow, ago(run.submitted.timestamp()), _counts(run.steps), run.trigger) for run in found.runs
         )
-        _print(("RUN", "FLOW", "SUBMITTED", "STEPS", "TRIGGER"), rows)
+        print_table(("RUN", "FLOW", "SUBMITTED", "STEPS", "TRIGGER"), rows)
     elif not found.silent:
         say("nothing runs")
     if found.total > len(found.runs):
@@ -57,6 +57,8 @@ def _show_runs(found: Runs) -> None:
 
 
 def show_run(run: str, url: str | None, env: str | None, as_json: bool) -> int:
+    run, place = place_of(run, url, env)
+
     async def work(client: Client) -> int:
         status = await client.status(run)
         state = state_of(status, await _steps(client, status))
@@ -66,7 +68,7 @@ def show_run(run: str, url: str | None, env: str | None, as_json: bool) -> int:
             _show_state(state)
         return EXIT_OK
 
-    return with_client(server_of(url, env, find_root(None)), work)
+    return with_place(place, work)
 
 
 async def _steps(client: Client, status: RunStatus) -> tuple[StepNote, ...]:
@@ -93,7 +95,7 @@ def _show_state(state: RunState) -> None:
     if state.state == "unseen":
         say(_NO_NODES, err=True)
     if state.steps:
-        _print(("STEP", "STATE", "ATTEMPTS", "TIME", "MESSAGE"), map(_step_row, state.steps))
+        print_table(("STEP", "STATE", "ATTEMPTS", "TIME", "MESSAGE"), map(_step_row, state.steps))
 
 
 def _step_row(step: StepNow) -> tuple[str, ...]:
@@ -108,6 +110,8 @@ def _step_row(step: StepNow) -> tuple[str, ...]:
 
 
 def show_log(run: str, follow: bool, url: str | None, env: str | None, as_json: bool) -> int:
+    run, place = place_of(run, url, env)
+
     async def work(client: Client) -> int:
         await client.status(run)  # there is such a run
         async for note in client.lines(run, follow):
@@ -118,10 +122,12 @@ def show_log(run: str, follow: bool, url: str | None, env: str | None, as_json: 
                 say(f"{shown_name(note.step, note.index)} | {line.rstrip()}")
         return EXIT_OK
 
-    return with_client(server_of(url, env, find_root(None)), work)
+    return with_place(place, work)
 
 
 def cancel_run(run: str, step: str, url: str | None, env: str | None, as_json: bool) -> int:
+    run, place = place_of(run, url, env)
+
     async def work(client: Client) -> int:
         status = await client.status(run)
         if status.record is not None:
@@ -133,7 +139,7 @@ def cancel_run(run: str, step: str, url: str | None, env: str | None, as_json: b
             say(f"asked for the end of {f'step {step} of ' if step else ''}run {run}")
         return EXIT_OK
 
-    return with_client(server_of(url, env, find_root(None)), work)
+    return with_place(place, work)
 
 
 def show_nodes(url: str | None, env: str | None, as_json: bool) -> int:
@@ -142,7 +148,7 @@ def show_nodes(url: str | None, env: str | None, as_json: bool) -> int:
         if as_json:
             say(msgspec.json.encode(found))
         elif found.nodes:
-            _print(("NODE", "HOST", "PID", "UP", "LEADS", "WORK"), map(_node_row, found.nodes))
+            print_table(("NODE", "HOST", "PID", "UP", "LEADS", "WORK"), map(_node_row, found.nodes))
         else:
             say("no node lives: start one with `flowc node`")
         return EXIT_OK
@@ -153,18 +159,18 @@ def show_nodes(url: str | None, env: str | None, as_json: bool) -> int:
 def _node_row(node: Node) -> tuple[str, ...]:
     lanes = ", ".join(f"{lane} {node.busy.get(lane, 0)}/{count}" for lane, count in sorted(node.capacity.items()))
     name = node.node + (" (ends)" if node.stopping else "")
-    return (name, node.host, str(node.pid), _ago(node.started.timestamp()), " ".join(node.leads), lanes)
+    return (name, node.host, str(node.pid), ago(node.started.timestamp()), " ".join(node.leads), lanes)
 
 
 def _counts(steps: dict[str, int]) -> str:
     return ", ".join(f"{number} {state}" for state, number in steps.items())
 
 
-def _ago(timestamp: float) -> str:
+def ago(timestamp: float) -> str:
     return seconds_text(max(time.time() - timestamp, 0.0))
 
 
-def _print(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+def print_table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
     """A table: to the width of a terminal, and whole into a pipe."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:

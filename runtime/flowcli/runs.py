@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -75,6 +76,16 @@ class Runs:
             return run, plans.read_file_bytes(read_file(plan_path, "plan of the run"))
         except PlanError as error:
             raise InputError(str(error), place=str(plan_path)) from error
+
+    def find(self, name: str) -> Run | None:
+        """A run of this folder, without its plan; "last" is the latest one. None if there is none."""
+        known = self._ids()
+        name = known[-1] if name == "last" and known else name
+        if name not in known:
+            return None
+        with suppress(msgspec.DecodeError, InputError):
+            return msgspec.json.decode(read_file(self._folder / f"{name}.json", "run"), type=Run)
+        return None
 
     def _ids(self) -> list[str]:
         """All runs, the oldest first."""

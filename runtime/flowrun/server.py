@@ -158,6 +158,11 @@ class EmbeddedServer:
     async def __aexit__(self, *exc: object) -> None:
         await self.stop()
 
+    def running_url(self) -> str | None:
+        """The URL of a server of this folder that another process runs; None if none does."""
+        pid = _read_number(self._pid_file)
+        return _listening(self._ports_file(pid)) if pid is not None and self._is_ours(pid) else None
+
     # ---- the folder
 
     @property

@@ -9,7 +9,18 @@ from typing import Any
 import msgspec
 from flowc.ir import Program
 from flowc.render import CompileReport
-from flowcli.answers import Cancelled, LogLine, Nodes, Runs, RunState, Submitted
+from flowcli.answers import (
+    Approvals,
+    Cancelled,
+    Decided,
+    Emitted,
+    LogLine,
+    Nodes,
+    Runs,
+    RunState,
+    Signalled,
+    Submitted,
+)
 from flowcli.results import ErrorReport, RunReport
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -18,7 +29,9 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 def schemas() -> dict[str, dict[str, Any]]:
     """Every schema, by the name of its file."""
     ir = Program.model_json_schema()
-    answers = [Submitted, Runs, RunState, LogLine, Cancelled, Nodes, ErrorReport]
+    answers = [
+        Submitted, Runs, RunState, LogLine, Cancelled, Nodes, Signalled, Emitted, Decided, Approvals, ErrorReport,
+    ]  # fmt: skip
     return {
         "answers.schema.json": _any_of(answers, "What the commands print that speak to nodes"),
         "compile.schema.json": _of_struct(CompileReport, "What `flowc compile --json` prints"),

@@ -62,12 +62,21 @@ class PlainView:
 
     def _tell(self, note: StepNote, now: float) -> None:
         name = shown_name(note.step, note.index)
+        if note.state == "waiting" and note.message:
+            self._wait(name, note.message, now)
+            return
         state, attempt, at = self._told.get(name, ("waiting", 1, -_PROGRESS_SECONDS))
         same = state == note.state and (attempt == note.attempt or note.state in ENDED)
         if note.state in ("waiting", "ready") or (same and (not note.total or now - at < _PROGRESS_SECONDS)):
             return
         self._told[name] = (note.state, note.attempt, now)
         self._write(f"{name}: {_detail(note)}")
+
+    def _wait(self, name: str, what: str, now: float) -> None:
+        """A step waits for the world: said once."""
+        if self._told.get(name, ("", 1, 0.0))[0] != "waiting":
+            self._told[name] = ("waiting", 1, now)
+            self._write(f"{name}: {what}")
 
 
 def _detail(note: StepNote) -> str:

@@ -97,12 +97,16 @@ class Client:
         self._plans: dict[int, tuple[Plan, str, bytes]] = {}
 
     @classmethod
-    def connect(cls, url: str | None = None, env: str = "dev", *, settings: Settings | None = None) -> Connecting:
+    def connect(
+        cls, url: str | None = None, env: str = "dev", *, settings: Settings | None = None, partition: str | None = None
+    ) -> Connecting:
         """`async with Client.connect() as client:`, or `client = await Client.connect()` and `close` at the end.
 
-        `url`: one server or more, with commas; None: FLOW_NATS_URL, else nats://127.0.0.1:4222.
+        `url`: one server or more, with commas; None: FLOW_NATS_URL, else nats://127.0.0.1:4222. `partition`: as `over`
+        has it.
         """
-        return Connecting(cls, url or os.environ.get("FLOW_NATS_URL") or _DEFAULT_URL, settings or Settings(env=env))
+        url = url or os.environ.get("FLOW_NATS_URL") or _DEFAULT_URL
+        return Connecting(cls, url, settings or Settings(env=env), partition)
 
     @classmethod
     async def over(cls, transport: Transport, settings: Settings | None = None, partition: str | None = None) -> Client:
@@ -442,8 +446,8 @@ class TaskCall:
 class Connecting(Awaitable[Client]):
     """What `Client.connect` gives: awaited or entered, it connects."""
 
-    def __init__(self, kind: type[Client], url: str, settings: Settings) -> None:
-        self._kind, self._url, self._settings = kind, url, settings
+    def __init__(self, kind: type[Client], url: str, settings: Settings, partition: str | None) -> None:
+        self._kind, self._url, self._settings, self._partition = kind, url, settings, partition
         self._client: Client | None = None
 
     def __await__(self) -> Generator[Any, None, Client]:
@@ -454,7 +458,7 @@ class Connecting(Awaitable[Client]):
 
         transport = await NatsTransport.connect(self._url, self._settings, "flow client")
         try:
-            client = await self._kind.over(transport, self._settings)
+            client = await self._kind.over(transport, self._settings, self._partition)
         except BaseException:
             await transport.close()
             raise
