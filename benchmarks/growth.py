@@ -1,9 +1,10 @@
-"""How cost grows: `python benchmarks/growth.py [items] [slots] [waiting]`.
+"""How cost grows: `python benchmarks/growth.py [items] [slots] [waiting] [signals]`.
 
     items    an `each` over 1,000 to 1,000,000 no-op items with a sum at the end, and the last of them also on a server
              that syncs each write to disk; targets: 100,000 items/s (synced 50,000), no process above 400 MB
     slots    the same over 100,000 items, and 20,000 single tasks, with 1 to 8 slots
     waiting  100,000 runs that wait for a timer: what each takes in all processes together; target 4 KB
+    signals  100,000 runs that wait for a signal: the same; target 2.5 KB; and how long it takes to signal 10,000
 
 One node and one server, of their own for each figure, beside the client on 127.0.0.1.
 """
@@ -25,7 +26,7 @@ import uvloop
 from flowc.pipeline import compile_paths
 from flowc.plan import Plan
 from flowc.project import find_project
-from flowrun.client import Client
+from flowrun.client import Client, Run
 from flowrun.node.config import NodeConfig
 from flowrun.node.supervise import supervise
 from flowrun.server import EmbeddedServer
@@ -34,6 +35,9 @@ from measure import heading, process_tree
 
 FLOW = """\
 use "growth_tasks.py" { noop }
+use std.wait { signal }
+
+signal go: int
 
 flow main(items: int) returns int {
   xs = each i in range(items) with { max: 10_000_000 } { return noop(i) }
@@ -44,11 +48,17 @@ flow later(i: int) returns int {
   x = noop(i) with { delay: 1h }
   return x
 }
+
+flow told(i: int) returns int {
+  n = signal(go)
+  return n + i
+}
 """
 TASKS = "def noop(i: int) -> int:\n    return i\n"
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 WAITING = 100_000
 SINGLES = 20_000
+SIGNALLED = 10_000
 
 
 class System:
@@ -138,13 +148,30 @@ async def slots() -> None:
 
 async def waiting() -> None:
     async with system() as this:
-        before = _resident(this)
-        await this.client.submit_many(this.plans["later"], ({"i": i} for i in range(WAITING)))
-        await asyncio.sleep(15)  # what nothing happens to is packed
-        after = _resident(this)
+        await _that_wait(this, "later", "for a timer")
+
+
+async def signals() -> None:
+    async with system() as this:
+        runs = await _that_wait(this, "told", "for a signal")
+        start = time.perf_counter()
+        await asyncio.gather(*(run.signal("go", 1) for run in runs[:SIGNALLED]))
+        told = time.perf_counter() - start
+        if await asyncio.gather(*(run.result() for run in runs[:SIGNALLED])) != [i + 1 for i in range(SIGNALLED)]:
+            raise SystemExit("the runs gave something else")
+        print(f"{SIGNALLED:,} of them signalled in {told:.1f} s, ended after {time.perf_counter() - start:.1f} s")
+
+
+async def _that_wait(this: System, flow: str, what: str) -> list[Run]:
+    """Submits runs and tells what each takes."""
+    before = _resident(this)
+    runs = await this.client.submit_many(this.plans[flow], ({"i": i} for i in range(WAITING)))
+    await asyncio.sleep(15)  # what nothing happens to is packed
+    after = _resident(this)
     grown = {name: (after[name] - before[name]) / WAITING for name in after}
     told = ", ".join(f"{name} {size:,.0f}" for name, size in grown.items())
-    print(f"{WAITING:,} runs that wait: {sum(grown.values()):,.0f} bytes each ({told})")
+    print(f"{WAITING:,} runs that wait {what}: {sum(grown.values()):,.0f} bytes each ({told})", flush=True)
+    return runs
 
 
 def _label(pid: int) -> str:
@@ -169,7 +196,7 @@ def _peaks(this: System) -> str:
 
 
 async def main(names: list[str]) -> None:
-    parts = {"items": items, "slots": slots, "waiting": waiting}
+    parts = {"items": items, "slots": slots, "waiting": waiting, "signals": signals}
     heading("how cost grows")
     for name in names or list(parts):
         await parts[name]()
