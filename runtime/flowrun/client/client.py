@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flowc import plan as plans
 from flowc.plan import Plan
@@ -23,7 +23,9 @@ from flowc.plan import Plan
 from flowrun import messages
 from flowrun.errors import FlowError
 from flowrun.messages import (
+    Again,
     Cancel,
+    Control,
     Event,
     LogNote,
     Presence,
@@ -39,6 +41,7 @@ from flowrun.run_ids import RunIds
 from flowrun.settings import Settings
 from flowrun.transport import Transport
 
+from .by_hand import ByHand, StepEnd, mark_of
 from .clock import Clock
 from .errors import Refused, UnknownRun
 from .events import RunEvents, run_lines
@@ -54,7 +57,10 @@ from .status import Approval, RunList, RunStatus
 from .stored import Blobs, Stored
 from .tasks import TaskSpec, spec_of
 from .waits import Waits
-from .world import World
+from .world import World, user_name
+
+if TYPE_CHECKING:
+    from .reruns import Prepared, Rerun
 
 __all__ = ["Client", "TaskCall", "read_plan"]
 
@@ -92,6 +98,7 @@ class Client:
         self._questions = Questions(transport, self._mailbox.id, count)
         self._requests = Requests(self._outbox, self._mailbox.id)
         self._world = World(self._outbox, self._requests, count, partition)
+        self._by_hand = ByHand(self._requests, count, partition)
         #: what was submitted lately: the tasks by function, the plans by identity
         self._specs: dict[Any, TaskSpec] = {}
         self._plans: dict[int, tuple[Plan, str, bytes]] = {}
@@ -222,11 +229,13 @@ class Client:
         return run
 
     def _submit_with(
-        self, options: Options, flow: str, digest: str, data: bytes, args: bytes, blobs: Blobs, returns: Any
-    ) -> Run:
+        self, options: Options, flow: str, digest: str, data: bytes, args: bytes, blobs: Blobs, returns: Any,
+        again: Again | None = None,
+    ) -> Run:  # fmt: skip
         now_ms = self._clock.now_ms()
         id, at_ms = options.run_id(flow, self._ids), options.at_ms(now_ms)
-        event = options.apply(Submit(id, digest, args, "manual", self._mailbox.id), at_ms or now_ms)
+        trigger = "manual" if again is None else f"rerun:{again.run}"
+        event = options.apply(Submit(id, digest, args, trigger, self._mailbox.id, again=again), at_ms or now_ms)
         partition = self.partition_of(id)
         if at_ms is None:
             letter = self._outbox.put(partition, event, data, blobs)
@@ -400,6 +409,93 @@ class Client:
             run=found.run, flow=found.flow, step=found.step, group=group or "", title=title or "", show=show,
             since_ms=found.since_ms, until_ms=found.until_ms or None,
         )  # fmt: skip
+
+    # ---- by hand
+
+    async def pause(self, run: Run | str, *, note: str = "", by: str = "") -> None:
+        """Starts nothing new of a run until it is resumed; what runs goes on to its end. `note`: why; `by`: as
+        `signal`; both stand in the run's record. Raises Refused if it has ended, UnknownRun."""
+        run = _id(run)
+        await self._by_hand.of_run(self.partition_of(run), Control("pause", run, by=by, note=note))
+
+    async def resume(self, run: Run | str, *, note: str = "", by: str = "") -> str:
+        """Lets a paused run go on; gives what is worth knowing (it was not paused; its flow is). Raises as `pause`."""
+        run = _id(run)
+        return await self._by_hand.of_run(self.partition_of(run), Control("resume", run, by=by, note=note))
+
+    async def pause_flow(self, flow: str, *, note: str = "", by: str = "") -> None:
+        """Pauses all runs of a flow in the environment; those that are submitted from now on wait to begin."""
+        await self._by_hand.of_flow(Control("pause", flow=flow, by=by, note=note))
+
+    async def resume_flow(self, flow: str, *, note: str = "", by: str = "") -> None:
+        """Lets the runs of a flow go on, but for those that were paused by themselves."""
+        await self._by_hand.of_flow(Control("resume", flow=flow, by=by, note=note))
+
+    async def mark(
+        self, run: Run | str, step: str, end: StepEnd = "success", value: object = None, *, note: str = "", by: str = ""
+    ) -> None:
+        """Ends a step that has not ended ("call.step" in a child run); what it does is given up. `value`: of a step
+        that is marked as success. Raises Refused, with the reason, UnknownRun, ArgumentError."""
+        run = _id(run)
+        await self._by_hand.of_run(self.partition_of(run), mark_of(run, step, end, value, note, by))
+
+    async def rerun(
+        self,
+        run: Run | str,
+        from_steps: Sequence[str] = (),
+        args: Mapping[str, object] | None = None,
+        *,
+        plan: Plan | str | Path | None = None,
+        whole: bool = False,
+        note: str = "",
+        by: str = "",
+        **options: Any,
+    ) -> Run:
+        """Starts a run that takes over the results of an ended one, and runs again what failed, `from_steps`, what
+        depends on other `args`, and all that comes after these; `whole`: everything. With another `plan`, what is not
+        the same work there runs, too. Options are those of `Options`. Raises Refused, with the reason, UnknownRun,
+        ArgumentError."""
+        prepared = await self._prepared(_id(run), from_steps, args or {}, plan, whole, note, by)
+        await prepared.renew(self._transport)
+        again = self._submit_with(
+            _read_options(options) or Options(), prepared.plan.flow, prepared.digest, prepared.data, prepared.args,
+            prepared.blobs, None, prepared.again,
+        )  # fmt: skip
+        return await again.accepted()
+
+    async def preview_rerun(
+        self,
+        run: Run | str,
+        from_steps: Sequence[str] = (),
+        args: Mapping[str, object] | None = None,
+        *,
+        plan: Plan | str | Path | None = None,
+        whole: bool = False,
+    ) -> Rerun:
+        """What `rerun` would do. Raises what it raises."""
+        return (await self._prepared(_id(run), from_steps, args or {}, plan, whole, "", "")).what
+
+    async def _prepared(
+        self, run: str, steps: Sequence[str], args: Mapping[str, object], plan: Plan | str | Path | None, whole: bool,
+        note: str, by: str,
+    ) -> Prepared:  # fmt: skip
+        from .reruns import prepare  # start-up time: it needs the engine
+
+        again = Again(run, "", tuple(steps), whole, by or user_name(), note)
+        record = await self._ended_record(run)
+        return await prepare(self._transport, record, again, args, None if plan is None else self._plan(plan))
+
+    async def plan_of(self, run: Run | str) -> Plan:
+        """The plan of an ended run that can be run again. Raises Refused, UnknownRun."""
+        from .reruns import plan_of  # start-up time: it needs the engine
+
+        return await plan_of(self._transport, await self._ended_record(_id(run)))
+
+    async def _ended_record(self, run: str) -> RunRecord:
+        status = await self.status(run)
+        if status.record is None:
+            raise Refused(f"run {run} has not ended ({status.state}): cancel it, or wait for its end")
+        return status.record
 
     async def ask(self, partition: str, event: Callable[[str, str], Event], size: int = 0) -> bytes:
         """Sends an event that wants an answer; see `Requests.ask`."""

@@ -43,7 +43,11 @@ class Questions:
         found = [run for answer in answers.values() for run in answer.runs]
         found.sort(key=lambda run: (run.submitted_ms, run.run), reverse=True)
         total = sum(answer.total for answer in answers.values())
-        return RunList(runs=tuple(found[:limit]), total=total, silent=tuple(silent))
+        paused = {pause.flow: pause for answer in answers.values() for pause in answer.paused}
+        return RunList(
+            runs=tuple(found[:limit]), total=total, silent=tuple(silent),
+            paused=tuple(paused[name] for name in sorted(paused)),
+        )  # fmt: skip
 
     async def run(self, run: str, partition: str) -> Listing | None:
         """What the run's coordinator knows of it; None: there is no answer."""

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from flowrun.messages import RunRecord, RunSummary
+from flowrun.messages import FlowPause, RunRecord, RunSummary
 
 __all__ = ["Approval", "RunList", "RunStatus"]
 
@@ -51,3 +51,5 @@ class RunList(msgspec.Struct, frozen=True, kw_only=True):
     total: int
     #: partitions whose coordinator did not answer
     silent: tuple[str, ...]
+    #: flows that are paused
+    paused: tuple[FlowPause, ...] = ()

@@ -12,9 +12,9 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flowc.plan import Plan
 
@@ -22,10 +22,14 @@ from flowrun.errors import FlowError
 from flowrun.messages import LogNote, Presence, RunRecord, StateNote
 from flowrun.settings import Settings
 
+from .by_hand import StepEnd
 from .client import Client, TaskCall
 from .prepared import Canvas
 from .run import Run
 from .status import Approval, RunList, RunStatus
+
+if TYPE_CHECKING:
+    from .reruns import Rerun
 
 __all__ = ["SyncClient", "SyncRun", "SyncTaskCall"]
 
@@ -134,6 +138,36 @@ class SyncClient:
 
     def approvals(self, run: str = "", limit: int = 1_000) -> tuple[Approval, ...]:
         return self._now().call(lambda client: client.approvals(run, limit))
+
+    def pause(self, run: str, *, note: str = "", by: str = "") -> None:
+        self._now().call(lambda client: client.pause(run, note=note, by=by))
+
+    def resume(self, run: str, *, note: str = "", by: str = "") -> str:
+        return self._now().call(lambda client: client.resume(run, note=note, by=by))
+
+    def pause_flow(self, flow: str, *, note: str = "", by: str = "") -> None:
+        self._now().call(lambda client: client.pause_flow(flow, note=note, by=by))
+
+    def resume_flow(self, flow: str, *, note: str = "", by: str = "") -> None:
+        self._now().call(lambda client: client.resume_flow(flow, note=note, by=by))
+
+    def mark(
+        self, run: str, step: str, end: StepEnd = "success", value: object = None, *, note: str = "", by: str = ""
+    ) -> None:
+        self._now().call(lambda client: client.mark(run, step, end, value, note=note, by=by))
+
+    def rerun(
+        self, run: str, from_steps: Sequence[str] = (), args: Mapping[str, object] | None = None, **more: Any
+    ) -> SyncRun:
+        return SyncRun(self, self._now().call(lambda client: client.rerun(run, from_steps, args, **more)))
+
+    def preview_rerun(
+        self, run: str, from_steps: Sequence[str] = (), args: Mapping[str, object] | None = None, **more: Any
+    ) -> Rerun:
+        return self._now().call(lambda client: client.preview_rerun(run, from_steps, args, **more))
+
+    def plan_of(self, run: str) -> Plan:
+        return self._now().call(lambda client: client.plan_of(run))
 
     def status(self, run: str) -> RunStatus:
         return self._now().call(lambda client: client.status(run))

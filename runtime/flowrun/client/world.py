@@ -15,7 +15,7 @@ from flowrun.partitions import partitions
 from .outbox import Outbox
 from .requests import Requests
 
-__all__ = ["World"]
+__all__ = ["World", "user_name"]
 
 
 class World:
@@ -31,7 +31,7 @@ class World:
         data = _encoded(value, f"the signal `{name}`")
 
         def event(client: str, id: str) -> Event:
-            return Signal(run, name, data, id, client, by or _user(), early)
+            return Signal(run, name, data, id, client, by or user_name(), early)
 
         await self._requests.ask(partition, event, len(data))
 
@@ -39,7 +39,7 @@ class World:
         """Somebody's decision about a step; gives the step's name. Raises Refused, what `Requests.ask` raises."""
 
         def event(client: str, id: str) -> Event:
-            return Decision(run, step, approved, note, id, client, by or _user())
+            return Decision(run, step, approved, note, id, client, by or user_name())
 
         found: str = msgspec.msgpack.decode(await self._requests.ask(partition, event, len(note or "")))
         return found
@@ -68,7 +68,7 @@ def _encoded(value: object, what: str) -> bytes:
     return data
 
 
-def _user() -> str:
+def user_name() -> str:
     """Who runs this process; "" where that cannot be told."""
     try:
         return getpass.getuser()

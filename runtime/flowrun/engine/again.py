@@ -82,7 +82,7 @@ def select(graph: Graph, image: Image, again: Again, changed: Iterable[int] = ()
         stack += [(node, WHOLE) for node in range(graph.params, graph.size)]
     stack += [(node, FAILED_ITEMS) for node in _causes(graph, image.states, _failed(graph, image))]
     _spread(graph, image, chosen, stack)
-    if not any(chosen[graph.params :]):
+    if not image.forked and not any(chosen[graph.params :]):
         raise AgainError(f"nothing of run {image.run} failed: name the steps that are to run again")
     return chosen
 
@@ -285,7 +285,7 @@ def open_again(core: Core, run: Run, given: Sequence[bytes]) -> Scope:
     assert run.again is not None
     graph, image = run.graph("", 0), _image(run)
     chosen = select(graph, image, run.again, changed_parameters(graph, image, given))
-    scope = open_flow(core, run, "", given)
+    scope = open_flow(core, run, graph, given)
     kept = [node for node in range(graph.params, graph.size) if not chosen[node]]
     for node in kept:
         _keep(scope, node, image)

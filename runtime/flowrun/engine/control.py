@@ -51,7 +51,7 @@ _STATES = {"success": SUCCESS, "skipped": SKIPPED, "failed": FAILED}
 
 
 def hear(core: Core, event: Control) -> None:
-    """Does it, and answers."""
+    """Does it, and answers: with a text that is worth knowing, or null."""
     if core.was_answered(event):
         return
     try:
@@ -63,13 +63,17 @@ def hear(core: Core, event: Control) -> None:
             done = _pause_or_resume_flow(core, event)
     except _RefusedError as error:
         core.ignore(f"{event.action} of {event.run or event.flow}: {error}")
-        core.answer(event, False, str(error))
+        core.answer(event, False, str(error), values.encode(error.code))
     else:
-        core.answer(event, True, done)
+        core.answer(event, True, "", values.encode(done))
 
 
 class _RefusedError(Exception):
-    """It cannot be done; the message says why."""
+    """It cannot be done; the message says why. `code`: "unknown" where there is no such run."""
+
+    def __init__(self, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 def _living(core: Core, name: str) -> Run:
@@ -78,7 +82,9 @@ def _living(core: Core, name: str) -> Run:
         return run
     if core.is_known(name):
         raise _RefusedError(f"run {name} has ended")
-    raise _RefusedError(f"run {name} is not known: it was never submitted, it waits for its time, or it ended long ago")
+    raise _RefusedError(
+        f"run {name} is not known: it was never submitted, it waits for its time, or it ended long ago", "unknown"
+    )
 
 
 def audit(core: Core, run: Run, action: str, by: str, note: str, step: str = "") -> None:

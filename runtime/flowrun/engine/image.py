@@ -49,6 +49,8 @@ class Image(msgspec.Struct, array_like=True, frozen=True):
     joined: dict[int, list[int]] = {}
     #: node -> the packed records of what ran inside of it
     rows: dict[int, bytes] = {}
+    #: it was made for another plan than the run had: even if every step keeps its end, what they come to may differ
+    forked: bool = False
 
 
 _encoder = msgspec.msgpack.Encoder()

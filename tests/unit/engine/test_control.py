@@ -32,7 +32,8 @@ def say(driver: Driver, action: str, run: str = "r", **more: Any) -> m.Answered:
     event = m.Control(action, run, id=f"i{driver.seq}", client="c", by="ada", **more)  # type: ignore[arg-type]
     answers = [command for command in driver.post(event) if isinstance(command, Answer)]
     assert [(answer.client, answer.id) for answer in answers] == [("c", event.id)]
-    return m.Answered(event.id, answers[0].ok, answers[0].message)
+    told = values.decode_plain(answers[0].value, lambda _: b"") if answers[0].ok else answers[0].message
+    return m.Answered(event.id, answers[0].ok, told)
 
 
 def ready(driver: Driver) -> list[str]:
@@ -218,7 +219,7 @@ def test_an_event_that_comes_again_is_answered_alike_and_does_nothing() -> None:
     event = m.Control("pause", "r", id="x", client="c")
     driver.post(event)
     driver.post(m.Control("resume", "r", id="y"))
-    assert [command for command in driver.post(event) if isinstance(command, Answer)] == [Answer("c", "x", True)]
+    assert [command for command in driver.post(event) if isinstance(command, Answer)] == [Answer("c", "x", True, "", values.encode(""))]
     assert not driver.engine.pauses.runs
 
 
