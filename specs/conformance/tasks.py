@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import sys
+import time
 from dataclasses import dataclass
 
-from flowrun.operator import Context, Fail, Retry, Skip
+from flowrun.operator import Context, Fail, Retry, Skip, SoftTimeout
 
 
 def number(x: int) -> int:
@@ -148,3 +152,46 @@ def size_of(token: str) -> int:
 def tell(token: str) -> None:
     """A task that is careless with its secret."""
     raise ValueError(f"the token {token} is refused")
+
+
+async def sync(tenant: str, x: int) -> int:
+    """Takes a fifth of a second."""
+    await asyncio.sleep(0.2)
+    return x
+
+
+# ---- what needs a process of its own -----------------------------------------------------------------------------------
+
+
+def leave(code: int) -> int:
+    sys.exit(code)
+
+
+def crash(x: int) -> int:
+    """Ends its process, as running out of memory would."""
+    os._exit(9)
+
+
+def busy_loop(seconds: float) -> int:
+    """Never gives way."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        pass
+    return 1
+
+
+def tidy(seconds: float) -> str:
+    """Tidies up when its time is nearly over."""
+    try:
+        time.sleep(seconds)
+    except SoftTimeout:
+        return "tidied up"
+    return "done"
+
+
+def stubborn(seconds: float) -> int:
+    """Goes on when its time is nearly over."""
+    with contextlib.suppress(SoftTimeout):
+        time.sleep(seconds)
+    time.sleep(seconds)
+    return 1

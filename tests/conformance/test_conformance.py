@@ -11,6 +11,7 @@ from .judge import differences, findings
 from .suite import PATTERNS, SPECS, Suite, is_for_nats
 
 CASES = [case for spec in SPECS for case in spec.cases]
+IN_MEMORY = [case for case in CASES if not case.in_processes]
 ON_NATS = [case for case in CASES if is_for_nats(case)]
 
 
@@ -34,7 +35,7 @@ def test_the_compiler_finds_what_is_marked_and_nothing_else(spec) -> None:  # ty
     assert not findings(spec)
 
 
-@pytest.mark.parametrize("case", CASES, ids=name)
+@pytest.mark.parametrize("case", IN_MEMORY, ids=name)
 def test_in_memory(suite: Suite, case: Case) -> None:
     wrong = differences(case, suite.in_memory(case), exact=True)
     assert not wrong, f"{case.path}:{case.line}: {case.title}\n" + "\n".join(wrong)

@@ -79,7 +79,7 @@ class Rules:
         path = self._root / f"{ends}{least}.flow"
         path.write_text(program(ends, least))
         args = {f"t{i}": time for i, time in enumerate(times)}
-        run = Run(flow="main", args=args, at=0.0, expected=Expected(state="success"))
+        run = Run(flow="main", args=args, options={}, at=0.0, expected=Expected(state="success"))
         (outcome,) = in_memory(self._root, self._plans, Case(path=path, line=0, title=ends, runs=(run,)))
         states = {row.step: row.state for row in outcome.record.steps}
         assert [states[f"x{i}"] for i in range(len(ends))] == [STATES[how] for how in ends]
