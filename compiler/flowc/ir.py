@@ -36,9 +36,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
-    "Arm", "Block", "BranchStep", "CallStep", "CatchStep", "ChildStep", "Concurrency", "Connection", "EachStep", "Expr",
-    "Flow", "Handler", "JoinStep", "Limit", "Merge", "Param", "Pool", "Program", "Queue", "RepeatStep", "Retry", "Rule",
-    "Settings", "Step", "Task", "TaskParam", "Undo", "UsingStep", "ValueStep", "WatchStep",
+    "Arm", "Batch", "Block", "BranchStep", "Cache", "CallStep", "CatchStep", "ChildStep", "Concurrency", "Connection",
+    "Debounce", "EachStep", "Expr", "Flow", "Handler", "JoinStep", "Key", "Limit", "Merge", "Param", "Pool", "Program",
+    "Queue", "RepeatStep", "Retry", "Rule", "Settings", "Step", "Task", "TaskParam", "Undo", "UsingStep", "ValueStep",
+    "WatchStep",
 ]  # fmt: skip
 
 Expr = list[Any]
@@ -79,6 +80,36 @@ class Concurrency(Model):
     task: str = ""
 
 
+class Key(Model):
+    """What tells apart: of a task over ["arg", name], else over ids."""
+
+    expr: Expr
+    of_task: bool = False
+
+
+class Cache(Model):
+    """A value is kept so long, and stands for the call as long as the key is the same."""
+
+    ttl_ms: int = Field(ge=1)
+    #: None: all arguments
+    key: Key | None = None
+
+
+class Batch(Model):
+    """At most so many calls are executed together, those that come within a time of the first."""
+
+    max: int = Field(ge=2)
+    within_ms: int = Field(ge=1)
+
+
+class Debounce(Model):
+    """A run waits so long before it begins, and is replaced by a newer one of the same key."""
+
+    wait_ms: int = Field(ge=1)
+    #: over the parameters; None: all have the same
+    key: Expr | None = None
+
+
 class Settings(Model):
     """The settings of one call, merged: flow.toml, flow, task, `with`."""
 
@@ -110,6 +141,14 @@ class Settings(Model):
     env: tuple[tuple[str, str], ...] = ()
     tags: tuple[str, ...] = ()
     idempotent: bool = False
+    #: an attempt that may have begun and did not end is not followed by another
+    at_most_once: bool = False
+    #: the value is dropped where it is made
+    ignore_result: bool = False
+    #: what the task gets as its idempotency key
+    idempotency_key: Key | None = None
+    cache: Cache | None = None
+    batch: Batch | None = None
 
 
 class Rule(Model):
@@ -343,6 +382,12 @@ class Flow(Model):
     on_failure: Literal["compensate"] | None = None
     #: how deep it may call itself, the first call counted; None: not at all
     max_depth: int | None = Field(default=None, ge=1, le=1_000)
+    #: how long a run's record is kept; None: as long as the environment says. Without its value
+    keep_ms: int | None = None
+    ignore_result: bool = False
+    #: of a run that is submitted without one; over the parameters
+    idempotency_key: Expr | None = None
+    debounce: Debounce | None = None
     #: the record of a run keeps the values of its steps, too; of a canvas
     keeps_values: bool = False
 

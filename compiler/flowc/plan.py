@@ -25,7 +25,8 @@ import zstandard
 from .types import Type
 
 __all__ = [
-    "FORMAT", "Attached", "BranchNode", "ChildNode", "ConcurrencyDef", "ConnectionDef", "EachNode", "Expr",
+    "FORMAT", "Attached", "BatchDef", "BranchNode", "CacheDef", "ChildNode", "ConcurrencyDef", "ConnectionDef",
+    "DebounceDef", "EachNode", "Expr",
     "HandlerDef", "Input", "JoinNode", "LimitDef", "MergeNode", "Node", "NodeBase", "OutcomeNode", "ParamDef",
     "ParamNode", "Plan", "PlanBlock", "PlanError", "PoolDef", "RepeatNode", "RetryPolicy", "SignalDef", "StepSettings",
     "TaskDef", "TaskNode", "TaskParamDef", "Trigger", "ValueNode", "WaitNode", "decode", "digest", "encode",
@@ -101,6 +102,29 @@ class ConcurrencyDef(_Data, frozen=True, kw_only=True):
     name: str = ""
 
 
+class CacheDef(_Data, frozen=True, kw_only=True):
+    """A value stands for the call for so long, as long as the key is the same."""
+
+    ttl_ms: int
+    #: over the inputs of the node; None: all arguments
+    key: Expr | None = None
+
+
+class BatchDef(_Data, frozen=True, kw_only=True):
+    """At most so many calls go to the function together, those that come within a time of the first."""
+
+    max: int
+    within_ms: int
+
+
+class DebounceDef(_Data, frozen=True, kw_only=True):
+    """A run waits so long before it begins, and is replaced by a newer one of the same key."""
+
+    wait_ms: int
+    #: over ["in", i] of the parameters of block 0; None: all have the same
+    key: Expr | None = None
+
+
 class StepSettings(_Data, frozen=True, kw_only=True):
     queue: str = "default"
     priority: int = 5
@@ -130,6 +154,12 @@ class StepSettings(_Data, frozen=True, kw_only=True):
     env: tuple[tuple[str, str], ...] = ()
     tags: tuple[str, ...] = ()
     idempotent: bool = False
+    #: an attempt that may have begun and did not end is not followed by another
+    at_most_once: bool = False
+    #: what the task gets as its idempotency key, over the inputs of the node; None: the id of the step
+    idempotency_key: Expr | None = None
+    cache: CacheDef | None = None
+    batch: BatchDef | None = None
 
 
 class NodeBase(_Data, frozen=True, kw_only=True, tag_field="op"):
@@ -385,6 +415,12 @@ class Plan(_Data, frozen=True, kw_only=True):
     compensates: bool = False
     #: so often it may stand in the line of its own callers, itself counted; None: it never calls itself
     max_depth: int | None = None
+    #: how long a run's record is kept; None: as long as the environment says. Without its value
+    keep_ms: int | None = None
+    drops_result: bool = False
+    #: of a run that is submitted without one; over ["in", i] of the parameters of block 0
+    idempotency_key: Expr | None = None
+    debounce: DebounceDef | None = None
     #: the record of a run keeps the values of the steps of its body, too
     keeps_values: bool = False
 

@@ -8,6 +8,8 @@ __all__ = ["ENTRIES"]
 
 _ONE = 'task number(x: int) returns int { run: shell("echo ${x}") }\n'
 
+_CHILD = "\nflow child returns int { return number(1) }\n"
+
 ENTRIES: tuple[Entry, ...] = (
     Entry(
         code="FL0901",
@@ -15,8 +17,8 @@ ENTRIES: tuple[Entry, ...] = (
         message="this version cannot run {construct} yet",
         help="remove it: ignoring it would change what a run does",
         explanation="The language has it, and the engine of this version does not. It is refused rather than ignored.",
-        bad=_ONE + "\nflow main returns int { return number(1) with { cache: { ttl: 1h } } }\n",
-        good=_ONE + "\nflow main returns int { return number(1) }\n",
+        bad=_ONE + _CHILD + '\nflow main returns int { return child() with { env: { LANG: "C" } } }\n',
+        good=_ONE + _CHILD + "\nflow main returns int { return child() }\n",
     ),
     Entry(
         code="FL0902",

@@ -245,10 +245,14 @@ def _step(
         if settings.concurrency is not None and settings.concurrency.task and settings.pool is not None:
             cx.shared.keyed_calls.append((settings.concurrency.task, settings.pool, cx.span(node)))
         returns = check_wait(cx, node, signature, args, row) if is_wait else signature.returns
+        returns = NULL if settings.ignore_result else returns
         header = cx.header(node, name, returns)
-        step = ir.CallStep(**header, task=symbol.key, args=args, settings=settings, undo=_undo(cx, node, symbol))
+        undo = _undo(cx, node, symbol, ignores_result=settings.ignore_result)
+        step = ir.CallStep(**header, task=symbol.key, args=args, settings=settings, undo=undo)
     cx.emit(step)
-    void = f"`{symbol.name}` returns nothing" if returns == NULL else ""
+    is_ignored = returns == NULL != signature.returns
+    why = f"the result of `{symbol.name}` is ignored" if is_ignored else f"`{symbol.name}` returns nothing"
+    void = why if returns == NULL else ""
     value = read(step.id, returns)._replace(step=step.id, void=void)
     if symbol in cx.shared.task_reactions:
         if cx.symbol is not None:
@@ -257,18 +261,24 @@ def _step(
     return value
 
 
+def _reads_result(expr: ir.Expr) -> bool:
+    return expr == ["arg", "result"] or any(isinstance(part, list) and _reads_result(part) for part in expr)
+
+
 def _add_defaults(signature: Signature, args: dict[str, ir.Expr]) -> None:
     for param in signature.params:
         if param.name not in args and param.default is not None:
             args[param.name] = param.default
 
 
-def _undo(cx: Context, node: syntax.Expression, task: Symbol) -> ir.Undo | None:
+def _undo(cx: Context, node: syntax.Expression, task: Symbol, *, ignores_result: bool) -> ir.Undo | None:
     """What takes back a call of the task here: with the flow's defaults and its own task's settings."""
     undo = cx.shared.reactions(task).undo
     if undo is None:
         return None
     by, args = undo
+    if ignores_result and any(map(_reads_result, args.values())):
+        cx.report("no-value", node, what=f"`undo` of `{task.name}` needs its result, which is ignored: it")
     settings = _settings(cx, node, (cx.state.defaults, cx.shared.task_rows.get(by)))
     return ir.Undo(task=by.key, args=args, settings=settings)
 

@@ -40,6 +40,8 @@ def read_flow(shared: Shared, signature: Signature, project_row: Row) -> ir.Flow
     head = _head(place, cx, node)
     timeout = head.pop("timeout_ms", None)
     concurrency, max_active_runs = head.pop("concurrency", None), head.pop("max_active_runs", None)
+    keep_ms, ignore_result = head.pop("ignore_result", (None, False))
+    idempotency_key, debounce = head.pop("idempotency_key", None), head.pop("debounce", None)
     on_failure, max_depth = head.pop("on_failure", None), head.pop("max_depth", None)
     defaults = head.pop("defaults", {})
     state.defaults = {**project_row, **defaults, **head}
@@ -67,6 +69,10 @@ def read_flow(shared: Shared, signature: Signature, project_row: Row) -> ir.Flow
         handlers=handlers,
         on_failure=on_failure,
         max_depth=max_depth,
+        keep_ms=keep_ms,
+        ignore_result=ignore_result,
+        idempotency_key=_without_run(cx, node, idempotency_key),
+        debounce=debounce,
     )
 
 
@@ -141,6 +147,24 @@ def _head(place: Context, cx: Context, node: syntax.FlowDecl) -> dict[str, Any]:
         elif isinstance(statement, syntax.TriggerStmt):
             _trigger(place, statement)
     return row
+
+
+def _without_run(cx: Context, node: syntax.FlowDecl, key: ir.Key | None) -> ir.Expr | None:
+    """A flow's idempotency key: it makes the run's id, so it cannot read the run's facts."""
+    if key is None or not _reads_run(key.expr):
+        return None if key is None else key.expr
+    for statement in node.body.statements:
+        if isinstance(statement, syntax.Setting) and statement.name.text == "idempotency_key":
+            hint = "make it of the flow's parameters"
+            wanted = "made of the parameters"
+            cx.report(
+                "invalid-setting", statement.value, name="idempotency_key", wanted=wanted, found="of `run`", hint=hint
+            )
+    return None
+
+
+def _reads_run(expr: ir.Expr) -> bool:
+    return expr[:2] == ["ref", 0] or any(isinstance(part, list) and _reads_run(part) for part in expr)
 
 
 def _defaults(reader: Reader, node: syntax.Expression) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from flowc import ir, syntax
 from flowc.suggest import did_you_mean
 
 from .context import Context, With
+from .keyed import batch, cache, debounce, idempotency_key, result_of
 from .setting_values import Reader
 from .targets import first_call, symbol_of
 
@@ -86,17 +87,17 @@ def _concurrency(reader: Reader, node: syntax.Expression, name: str) -> int | ir
     return reader.integer(node, name, 1) if reader.at == "each" else reader.concurrency(node, name)
 
 
+def _delivery(reader: Reader, node: syntax.Expression, name: str) -> bool | None:
+    choice = reader.choice(node, name, ("at_least_once", "at_most_once"))
+    return None if choice is None else choice == "at_most_once"
+
+
 def _unread(reader: Reader, node: syntax.Expression, name: str) -> None:
     return None
 
 
 def _supported(*settings: Setting) -> dict[str, Setting]:
     return {setting.name: setting for setting in settings}
-
-
-def _refused(*names: str) -> dict[str, Setting]:
-    every: tuple[Place, ...] = (*_EVERYWHERE, "child")
-    return {name: Setting(name, name, _unread, (), refused=every) for name in names}
 
 
 #: every setting of the language
@@ -137,9 +138,12 @@ SETTINGS: dict[str, Setting] = {
         Setting("sla", "sla", _unread, (), inactive=(*_EVERYWHERE, "child")),
         Setting("catchup", "catchup", _unread, (), inactive=("flow",)),
         Setting("depends_on_past", "depends_on_past", _unread, (), inactive=("flow",)),
-    ),
-    **_refused(
-        "result", "cache", "idempotency_key", "debounce", "batch", "delivery",
+        Setting("delivery", "at_most_once", _delivery, _CALLS, refused=("flow", "child")),
+        Setting("result", "ignore_result", result_of, (*_CALLS, "flow"), refused=("child",)),
+        Setting("idempotency_key", "idempotency_key", idempotency_key, ("task", "step", "flow")),
+        Setting("cache", "cache", cache, _CALLS, refused=("flow", "child")),
+        Setting("debounce", "debounce", debounce, ("flow",)),
+        Setting("batch", "batch", batch, ("task",)),
     ),
 }  # fmt: skip
 

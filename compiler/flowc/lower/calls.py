@@ -7,6 +7,7 @@ from flowc import ir, plan
 from .block import ALONE, Block, Inputs, Place
 from .expressions import map_parts, parts
 from .fold import fold
+from .keys import keys_of
 from .loops import Captures, captures_of, inner_block
 from .uses import uses_of
 
@@ -24,7 +25,7 @@ def lower_call(block: Block, step: ir.CallStep, place: Place) -> None:
         step,
         inputs=inputs,
         args=_arguments(step.args, inputs),
-        task=block.tables.task(step.task),
+        task=block.tables.task(step.task, drops_result=step.settings.ignore_result),
         settings=_settings(block, step, inputs),
     )
     if step.undo is not None and block.shared.is_undone:
@@ -75,14 +76,12 @@ def lower_child(block: Block, step: ir.ChildStep, place: Place) -> None:
 
 
 def _settings(block: Block, step: ir.CallStep | ir.ChildStep, inputs: Inputs) -> int:
-    """The step's settings; a concurrency key is over its inputs."""
-    concurrency = step.settings.concurrency
-    if concurrency is None:
-        return block.tables.setting(step.settings)
-    key = concurrency.key
-    if key is not None and concurrency.task:
-        key = _over_arguments(key, step.args)
-    return block.tables.keyed_setting(step.settings, None if key is None else inputs.convert(fold(key)))
+    """The step's settings; keys are over its inputs."""
+    keys = {
+        name: inputs.convert(fold(_over_arguments(key.expr, step.args) if key.of_task else key.expr))
+        for name, key in keys_of(step.settings).items()
+    }
+    return block.tables.setting(step.settings, keys)
 
 
 def _over_arguments(expr: ir.Expr, args: dict[str, ir.Expr]) -> ir.Expr:

@@ -123,6 +123,10 @@ def _lower_flow(program: ir.Program, flow: ir.Flow, children: dict[str, plan.Pla
         version=plan.FORMAT,
         compensates=flow.on_failure is not None,
         max_depth=flow.max_depth,
+        keep_ms=flow.keep_ms,
+        drops_result=flow.ignore_result,
+        idempotency_key=_over_all_params(body, flow.idempotency_key),
+        debounce=None if flow.debounce is None else _debounce(body, flow.debounce),
     )
 
 
@@ -145,8 +149,15 @@ def _param(body: Block, tables: Tables, param: ir.Param) -> plan.ParamDef:
 
 
 def _of_runs(body: Block, concurrency: ir.Concurrency) -> plan.ConcurrencyDef:
-    key = None if concurrency.key is None else _over_params(body, fold(concurrency.key))
-    return lowered_concurrency(concurrency, key)
+    return lowered_concurrency(concurrency, _over_all_params(body, concurrency.key))
+
+
+def _debounce(body: Block, debounce: ir.Debounce) -> plan.DebounceDef:
+    return plan.DebounceDef(wait_ms=debounce.wait_ms, key=_over_all_params(body, debounce.key))
+
+
+def _over_all_params(body: Block, expr: ir.Expr | None) -> plan.Expr | None:
+    return None if expr is None else _over_params(body, fold(expr))
 
 
 def _over_params(body: Block, expr: ir.Expr) -> plan.Expr:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
+from types import MappingProxyType
 from typing import Generic, TypeVar
-
-import msgspec
 
 from flowc import ir, plan
 from flowc.types import Type
@@ -16,6 +15,8 @@ from .type_text import parse
 __all__ = ["Tables", "lowered_concurrency"]
 
 T = TypeVar("T", bound=Hashable)
+
+_NO_KEYS: Mapping[str, plan.Expr] = MappingProxyType({})
 
 
 class _Table(Generic[T]):
@@ -50,7 +51,7 @@ class Tables:
         self.connections: list[plan.ConnectionDef] = []
         #: signals that are waited for, and the index of the type of what each brings
         self.signals: dict[str, int] = {}
-        self._task_index: dict[str, int] = {}
+        self._task_index: dict[tuple[str, bool], int] = {}
         self._connection_index: dict[str, int] = {}
         self._type_index: dict[str, int] = {}
         #: by identity, since the checker shares settings; they live as long as the program
@@ -63,21 +64,17 @@ class Tables:
             index = self._type_index[text] = self.types.add(parse(text))
         return index
 
-    def setting(self, settings: ir.Settings) -> int:
+    def setting(self, settings: ir.Settings, keys: Mapping[str, plan.Expr] = _NO_KEYS) -> int:
+        """The index of settings. `keys` are over the inputs of one node, so what has some is its own."""
+        if keys:
+            return self.settings.append(self._lowered(settings, keys))
         index = self._settings_index.get(id(settings))
         if index is None:
             index = self._settings_index[id(settings)] = self.settings.add(self._lowered(settings))
         return index
 
-    def keyed_setting(self, settings: ir.Settings, key: plan.Expr | None) -> int:
-        """The index of settings with `concurrency`; the key is over the inputs of the node, so they are its own."""
-        assert settings.concurrency is not None
-        concurrency = lowered_concurrency(settings.concurrency, key)
-        found = msgspec.structs.replace(self._lowered(settings), concurrency=concurrency)
-        return self.settings.add(found) if key is None else self.settings.append(found)
-
-    def _lowered(self, settings: ir.Settings) -> plan.StepSettings:
-        retry = settings.retry
+    def _lowered(self, settings: ir.Settings, keys: Mapping[str, plan.Expr] = _NO_KEYS) -> plan.StepSettings:
+        retry, concurrency, cache, batch = settings.retry, settings.concurrency, settings.cache, settings.batch
         return plan.StepSettings(
             queue=settings.queue,
             priority=settings.priority,
@@ -97,6 +94,11 @@ class Tables:
             env=settings.env,
             tags=settings.tags,
             idempotent=settings.idempotent,
+            concurrency=None if concurrency is None else lowered_concurrency(concurrency, keys.get("concurrency")),
+            at_most_once=settings.at_most_once,
+            idempotency_key=keys.get("idempotency_key"),
+            cache=None if cache is None else plan.CacheDef(ttl_ms=cache.ttl_ms, key=keys.get("cache")),
+            batch=None if batch is None else plan.BatchDef(max=batch.max, within_ms=batch.within_ms),
         )
 
     def _pool(self, name: str) -> int:
@@ -125,15 +127,16 @@ class Tables:
         there is one."""
         self.signals.setdefault(name[1] if name[0] == "lit" else "", self.type(type))
 
-    def task(self, key: str) -> int:
-        """The index of a task by its key in the program."""
-        index = self._task_index.get(key)
+    def task(self, key: str, *, drops_result: bool = False) -> int:
+        """The index of a task by its key in the program; of one whose result is dropped that is another one."""
+        index = self._task_index.get((key, drops_result))
         if index is None:
-            index = self._task_index[key] = len(self.tasks)
-            self.tasks.append(self._lowered_task(self._program.tasks[key]))
+            index = self._task_index[key, drops_result] = len(self.tasks)
+            found = self._program.tasks[key]
+            self.tasks.append(self._lowered_task(found, None if drops_result else found.returns))
         return index
 
-    def _lowered_task(self, task: ir.Task) -> plan.TaskDef:
+    def _lowered_task(self, task: ir.Task, returns: str | None) -> plan.TaskDef:
         assert task.operator != "wait", "what waits is no task of the plan"
         return plan.TaskDef(
             name=task.name,
@@ -141,7 +144,7 @@ class Tables:
                 plan.TaskParamDef(name=param.name, type=self.type(param.type), optional=param.optional)
                 for param in task.params
             ),
-            returns=None if task.returns is None else self.type(task.returns),
+            returns=None if returns is None else self.type(returns),
             operator=task.operator,
             target=task.target,
             template=None if task.template is None else _template(task.template),

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from flowc import ir
 
 from .expressions import parts
+from .keys import keys_of
 
 __all__ = ["Uses", "uses_of"]
 
@@ -71,9 +72,8 @@ class Uses:
             case ir.CallStep() | ir.ChildStep():
                 for arg in step.args.values():
                     self.expr(arg)
-                concurrency = step.settings.concurrency
-                if concurrency is not None and concurrency.key is not None:
-                    self.expr(concurrency.key)
+                for key in keys_of(step.settings).values():
+                    self.expr(key.expr)
             case ir.ValueStep():
                 self.expr(step.value)
             case ir.BranchStep():
