@@ -62,7 +62,7 @@ class Blame:
         ran = [(job, t) for t in running if (job := _job_of(jobs, t)) is not None and t in job.pending]
         if judge.killed:
             for job, token in ran:
-                job.hand_back([token])
+                _end(job, token, None, running[token])
             return
         if ran:
             self._innocent_ends = 0
@@ -80,6 +80,11 @@ class Blame:
             job, token = ran[0]
             _end(job, token, _died(process), running[token])
             return
+        for job, token in ran:
+            settings = job.unit(token).settings
+            if settings is not None and settings.at_most_once:
+                _end(job, token, None, running[token])
+        ran = [(job, token) for job, token in ran if token in job.pending]
         heads = [(job, token) for job, token in ran if token in set(job.heads())]
         for job, token in ran:
             if (job, token) not in heads:
@@ -93,10 +98,10 @@ def _job_of(jobs: list[Job], token: int) -> Job | None:
 
 
 def _end(job: Job, token: int, failure: Failure | None, started: float | None) -> None:
-    if failure is None:
-        job.hand_back([token])
-        return
     seconds = time.monotonic() - started if started is not None else 0.0
+    if failure is None:
+        job.give_up(token, time.time() - seconds, seconds)
+        return
     job.fail(token, failure, time.time() - seconds, seconds)
 
 

@@ -123,7 +123,7 @@ class InlineSlot:
         if job.unwanted(self._unwanted, [token]):
             job.fail(token, NOT_WANTED, 0.0, 0.0)
         else:
-            job.hand_back([token])
+            job.give_up(token, 0.0, 0.0)
 
     async def _attempt(self, item: WorkItem, digest: str, index: int) -> Ended:
         blobs = UnitBlobs()

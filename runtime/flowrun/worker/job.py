@@ -18,7 +18,7 @@ from flowc.plan import Plan, StepSettings
 from flowrun.messages import Bundle, Failure, Outcome, WorkItem
 
 from .failures import unpack_failure
-from .shared import EXPIRED, NOT_RUN, SKIPPED, SUCCESS, UnitResult
+from .shared import EXPIRED, NOT_RUN, REPLACED, SKIPPED, SUCCESS, UnitResult
 from .steps import StepKey, step_key, step_of
 from .units import Units, follower
 from .unwanted import Unwanted
@@ -29,10 +29,15 @@ __all__ = ["Job", "Unit"]
 FULL = 256 * 1024
 #: an outcome of a range is not larger, but for its last value, in bytes
 _LARGE = 128 * 1024
-_State = Literal["success", "failed", "skipped", "returned", "expired"]
+_State = Literal["success", "failed", "skipped", "returned", "expired", "replaced"]
+#: those that have a value
+_VALUED = ("success", "replaced")
 _SECONDS = struct.Struct("<f")
 _NULL = b"\xc0"
 _MISSING = object()
+_BEGUN_ONCE = Failure(
+    "WorkerDied", "its process was ended while it ran, and it is to run at most once (`delivery`)", retryable=False
+)
 
 
 class Unit(msgspec.Struct, frozen=True):
@@ -130,6 +135,8 @@ class Job:
             self._add(token, "skipped", _NULL, None, result.started, result.seconds)
         elif result.state == EXPIRED:
             self._add(token, "expired", _NULL, None, result.started, result.seconds)
+        elif result.state == REPLACED:
+            self._add(token, "replaced", result.payload, None, result.started, result.seconds)
         else:
             failure = unpack_failure(result.payload)
             self._add(token, "failed", _NULL, failure, result.started, result.seconds)
@@ -153,6 +160,15 @@ class Job:
                 if token in self.pending:
                     del self.pending[token]
                     self._add(token, "returned", b"", None, 0.0, 0.0)
+
+    def give_up(self, token: int, started: float, seconds: float) -> None:
+        """A unit that had begun, and was ended for no fault of its own: another worker begins it anew, unless it is to
+        run at most once. `started`: seconds since 1970."""
+        settings = self.unit(token).settings
+        if settings is not None and settings.at_most_once:
+            self.fail(token, _BEGUN_ONCE, started, seconds)
+        else:
+            self.hand_back([token])
 
     def forget(self, tokens: Iterable[int]) -> None:
         """Units that somebody else reports, and those behind them in their chains."""
@@ -263,7 +279,7 @@ class Job:
             node, attempt = (item.node, item.attempt) if place == 0 else (item.then[place - 1].node, 1)
             self._flush()
             outcome = Outcome(
-                item.run, item.scope, node, attempt, state, value if state == "success" else _NULL, error,
+                item.run, item.scope, node, attempt, state, value if state in _VALUED else _NULL, error,
                 int(started * 1000), _SECONDS.pack(seconds),
             )  # fmt: skip
             self._outcomes.append(outcome)
@@ -299,7 +315,7 @@ class _Run:
     def goes_on_with(self, item: WorkItem, place: int, state: _State, error: Failure | None) -> bool:
         return (
             item is self._item
-            and state == self._state
+            and state == self._state != "replaced"
             and error is None
             and self._error is None
             and place == self._first + len(self.values)
@@ -314,7 +330,7 @@ class _Run:
             node=item.node,
             attempt=item.attempt,
             state=self._state,
-            value=b"".join(self.values) if self._state == "success" else _NULL,
+            value=b"".join(self.values) if self._state in _VALUED else _NULL,
             error=self._error,
             started_ms=int(self._started * 1000),
             seconds=b"".join(self.seconds),
