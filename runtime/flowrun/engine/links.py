@@ -68,7 +68,11 @@ def _may_follow(
 
 
 def _is_free(node: Node, settings: StepSettings) -> bool:
-    """A task that needs no permit."""
+    """A task that needs no permit, and of which it is always known whether it may have begun."""
     return (
-        isinstance(node, TaskNode) and settings.pool is None and settings.limit is None and settings.concurrency is None
+        isinstance(node, TaskNode)
+        and settings.pool is None
+        and settings.limit is None
+        and settings.concurrency is None
+        and not settings.at_most_once
     )

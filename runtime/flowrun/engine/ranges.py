@@ -16,17 +16,19 @@ from flowrun import wire
 from flowrun.messages import Failure, Outcome
 from flowrun.names import lane
 
-from . import permits
+from . import permits, replace
 from .commands import Ready, Revoke
-from .core import Core, inputs_of, note
+from .core import CANCEL, Core, inputs_of, note
 from .fan import each_node, end_if_done, items_failed, items_skipped, items_succeeded, items_withdrawn, take_seconds
+from .flows import time_out
 from .retry import wait_ms
 from .scopes import index_of
-from .state import CANCELLED, EXPIRED, GRANTED, QUEUED, RETRYING, RUNNING, SUCCESS, Fan, Scope
-from .tasks import MAX_CRASHES, WORKER_DIED, expiry_failure, priority_of
+from .state import CANCELLED, EXPIRED, FAILED, GRANTED, QUEUED, RETRYING, RUNNING, SKIPPED, SUCCESS, Fan, Scope
+from .state import Outcome as ItemOutcome
+from .tasks import DIED_ONCE, MAX_CRASHES, WORKER_DIED, expiry_failure, is_over, priority_of
 
 __all__ = [
-    "arm_expiry", "deadline_passed", "expire_waiting", "fresh_ranges", "item_settings", "lose",
+    "arm_expiry", "deadline_passed", "expire_waiting", "fresh_ranges", "item_closed", "item_settings", "lose",
     "outstanding", "pump", "retry_due", "take_outcome", "withdraw",
 ]  # fmt: skip
 
@@ -57,7 +59,7 @@ def _wanted(scope: Scope, node: int) -> int:
     fan = scope.fans[node]
     waiting = 0 if scope.run.paused else len(fan.again) + fan.total - fan.cursor
     limit = each_node(scope, node).concurrency
-    return waiting if limit is None else max(0, min(waiting, limit - fan.live))
+    return waiting if limit is None else max(0, min(waiting, limit - fan.live - len(fan.scopes)))
 
 
 def _grant(core: Core, scope: Scope, node: int, settings: StepSettings, count: int) -> None:
@@ -106,7 +108,7 @@ def _ready(scope: Scope, node: int, first: int, last: int) -> Ready:
         first=first,
         last=last,
         inputs=inputs_of(scope, node),
-        plan=run.plan,
+        plan=graph.tables.digest,
         flow=graph.flow,
         lane=lane(settings.queue, settings.executor),
         priority=priority_of(run, settings),
@@ -216,6 +218,10 @@ def _apply(core: Core, scope: Scope, node: int, outcome: Outcome, first: int, la
         _expire_items(core, scope, node, first, last)
     elif outcome.state == "failed":
         _fail(core, scope, node, first, last, outcome.error or _UNKNOWN)
+    elif outcome.state == "replaced":
+        failure = replace.bring_in(core, scope, node, outcome.value, first) if last == first + 1 else _DAMAGED
+        if failure is not None:
+            _fail(core, scope, node, first, last, failure)
     elif each_node(scope, node).collects and not _holds(outcome.value, last - first):
         _fail(core, scope, node, first, last, _DAMAGED)
     else:
@@ -248,7 +254,8 @@ def _release(core: Core, scope: Scope, node: int, count: int) -> None:
 def _fail(core: Core, scope: Scope, node: int, first: int, last: int, failure: Failure) -> None:
     """An attempt of these items failed: together if the policy says the same for all, else one by one."""
     fan = scope.fans[node]
-    policy = item_settings(scope, node).retry
+    settings = item_settings(scope, node)
+    policy = None if is_over(settings, failure) else settings.retry
     alike = policy is None or (not policy.jitter and not fan.uncounted)
     step = 1 if not alike else last - first
     for start in range(first, last, step):
@@ -298,6 +305,12 @@ def retry_due(core: Core, scope: Scope, node: int, first: int) -> None:
 def lose(core: Core, scope: Scope, node: int, first: int, last: int, attempt: int) -> None:
     """Their worker died: each goes alone next, and the retry policy does not count it (see `tasks.lose`)."""
     fan = scope.fans[node]
+    if item_settings(scope, node).at_most_once:
+        for start, end in list(fresh_ranges(fan, first, last, attempt)):
+            _release(core, scope, node, end - start)
+            _fail(core, scope, node, start, end, DIED_ONCE)
+        _go_on(core, scope, node)
+        return
     for start, end in list(fresh_ranges(fan, first, last, attempt)):
         _release(core, scope, node, end - start)
         fan.alone.update(range(start, end))
@@ -318,8 +331,12 @@ def _stop_above(core: Core, scope: Scope, node: int, index: int, state: int) -> 
     if running:
         core.commands.append(Revoke(scope.run.id, scope.id, node, 0, start, fan.total))
         _release(core, scope, node, running)
-    still_open = len(rest.translate(None, _ENDED))
+    replaced = [other for other in fan.scopes if other >= start]
+    still_open = len(rest.translate(None, _ENDED)) - len(replaced)
     fan.states[start:] = rest.translate(_CANCELLED)
+    for other in replaced:  # they end when their scopes have
+        fan.states[other] = RUNNING
+        core.agenda.append((CANCEL, scope.run.scopes[fan.scopes[other]], -1, state))
     fan.cursor = fan.total
     fan.again = sorted(waiting for waiting in fan.again if waiting <= index)
     for first in [first for first in fan.waits if first > index]:
@@ -373,18 +390,52 @@ def deadline_passed(core: Core, scope: Scope, node: int) -> None:
 def _overdue(core: Core, scope: Scope, node: int, index: int) -> None:
     fan = scope.fans[node]
     settings = item_settings(scope, node)
+    if index in fan.scopes:
+        time_out(core, scope.run.scopes[fan.scopes[index]], _overdue_message(settings))
+        return
     if fan.states[index] == GRANTED:
         core.commands.append(Revoke(scope.run.id, scope.id, node, 0, index, index + 1))
         _release(core, scope, node, 1)
     elif fan.states[index] == QUEUED:
         fan.again = sorted(waiting for waiting in fan.again if waiting != index)
-    message = (
-        f"it was not done within its `deadline` of {(settings.deadline_ms or 0) / 1000:g} s, all attempts together"
-    )
-    failure = Failure(type="Timeout", message=message, retryable=False)
+    failure = Failure(type="Timeout", message=_overdue_message(settings), retryable=False)
     items_failed(core, scope, node, index, index + 1, failure, item_node(scope, node).name)
     if each_node(scope, node).on_error == "fail":
         _stop_above(core, scope, node, index, CANCELLED)
+
+
+def _overdue_message(settings: StepSettings) -> str:
+    return f"it was not done within its `deadline` of {(settings.deadline_ms or 0) / 1000:g} s, all attempts together"
+
+
+# ---- items that a canvas replaced -----------------------------------------------------------------------------------
+
+
+def item_closed(
+    core: Core, scope: Scope, node: int, index: int, cancelled: int, outcome: ItemOutcome,
+    added: tuple[int, bytes], rows: bytes,
+) -> None:  # fmt: skip
+    """The canvas in place of an item has ended: the item has, too, with what it `added` to the list."""
+    fan = scope.fans[node]
+    del fan.scopes[index]
+    if rows:
+        fan.rows[index] = rows
+    if cancelled:
+        fan.states[index] = CANCELLED
+        items_withdrawn(core, scope, node, cancelled, 1)
+    elif outcome.state == FAILED:
+        assert outcome.error is not None
+        name = item_node(scope, node).name
+        step = f"{name}.{outcome.step}" if outcome.step else name
+        items_failed(core, scope, node, index, index + 1, outcome.error, step)
+        if each_node(scope, node).on_error == "fail":
+            _stop_above(core, scope, node, index, CANCELLED)
+    elif outcome.state == SKIPPED:
+        items_skipped(core, scope, node, index, index + 1)
+    else:
+        count, more = added
+        items_succeeded(core, scope, node, index, index + 1, outcome.value + more, 1 + count)
+    _go_on(core, scope, node)
 
 
 # ---- expiry ---------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from flowc.plan import BranchNode, ChildNode, EachNode, RetryPolicy, StepSetting
 
 from flowrun.messages import Failure, Outcome, Then
 
-from . import permits, undo
+from . import permits, replace, undo
 from .asides import open_asides
 from .commands import Ready, Revoke
 from .core import OPEN, Core, fail, finish, inputs_of, note
@@ -43,10 +43,10 @@ from .state import (
 )
 
 __all__ = [
-    "MAX_CRASHES", "WORKER_DIED",
+    "DIED_ONCE", "MAX_CRASHES", "WORKER_DIED",
     "ask_again", "deadline_failure", "deadline_passed", "delay", "dispatch", "expire_waiting", "expiry_failure",
-    "fail_attempt", "grant", "is_whole", "lose", "own_priority", "permitted", "priority_of", "ready", "retry_due",
-    "skip", "stand_back", "start", "succeed", "take_outcome", "withdraw",
+    "fail_attempt", "grant", "is_over", "is_whole", "lose", "own_priority", "permitted", "priority_of", "ready",
+    "retry_due", "skip", "stand_back", "start", "succeed", "take_outcome", "withdraw",
 ]  # fmt: skip
 
 #: an expression may be evaluated again when its worker died
@@ -60,6 +60,13 @@ WORKER_DIED = Failure(
     message=f"its worker died {MAX_CRASHES} times while it ran this (killed, or out of memory)",
     retryable=False,
 )
+DIED_ONCE = Failure(
+    type="WorkerDied",
+    message="its worker died while it may have run, and it is to run at most once (`delivery`)",
+    retryable=False,
+)
+#: how attempts end that others put an end to
+_UNKNOWN_ENDS = frozenset({"WorkerDied", "Timeout", "MemoryLimit"})
 #: of a step that sets none
 _PLAIN_PRIORITY = StepSettings().priority
 #: what a worker gives of these is not their value, but what they are opened with
@@ -177,7 +184,7 @@ def ready(scope: Scope, node: int, then: tuple[Then, ...]) -> Ready:
         -1,
         -1,
         inputs_of(scope, node),
-        run.plan,
+        graph.tables.digest,
         graph.flow,
         graph.lanes[node],
         settings.priority if run.priority is None else own_priority(run.priority, settings),
@@ -249,8 +256,19 @@ def take_outcome(core: Core, scope: Scope, node: int, bundle: str, outcome: Outc
         skip(core, scope, node)
     elif outcome.state == "expired":
         _expire(core, scope, node)
+    elif outcome.state == "replaced":
+        _replace(core, scope, node, outcome.value)
     else:
         fail_attempt(core, scope, node, outcome.error or _UNKNOWN)
+
+
+def _replace(core: Core, scope: Scope, node: int, value: bytes) -> None:
+    """A canvas takes the place of the node: this was its last attempt."""
+    failure = replace.bring_in(core, scope, node, value)
+    if failure is None:
+        _release(core, scope, node)
+    else:
+        fail_attempt(core, scope, node, failure)
 
 
 def _take_value(core: Core, scope: Scope, node: int, value: bytes) -> None:
@@ -307,7 +325,7 @@ def fail_attempt(core: Core, scope: Scope, node: int, failure: Failure) -> None:
     policy = settings.retry if isinstance(definition, TaskNode | ChildNode) else _PURE
     failures = attempt.number - attempt.uncounted
     key = f"{scope.run.id}/{scope.id}/{node}/{attempt.number}"
-    over = attempt.final or (scope.cancelled and node not in scope.graph.teardowns)
+    over = attempt.final or is_over(settings, failure) or (scope.cancelled and node not in scope.graph.teardowns)
     wait = None if over else wait_ms(policy, failures, key, failure)
     if wait is None:
         _tidy(core, scope, node)
@@ -323,6 +341,11 @@ def fail_attempt(core: Core, scope: Scope, node: int, failure: Failure) -> None:
         _ask(core, scope, node, settings)
 
 
+def is_over(settings: StepSettings, failure: Failure) -> bool:
+    """It is to run at most once, and it is not known how far this attempt came: none may follow."""
+    return settings.at_most_once and failure.type in _UNKNOWN_ENDS
+
+
 def retry_due(core: Core, scope: Scope, node: int) -> None:
     """The wait before the next attempt is over."""
     if scope.states[node] == RETRYING:
@@ -333,6 +356,9 @@ def lose(core: Core, scope: Scope, node: int, number: int) -> None:
     """The worker that ran it died: another attempt, alone in its bundle, which the retry policy does not count."""
     if scope.states[node] != GRANTED or number_of(scope, node) != number:
         core.ignore(f"stale loss of {scope.run.id}/{scope.id}/{node}/{number}")
+        return
+    if scope.graph.settings[node].at_most_once:
+        fail_attempt(core, scope, node, DIED_ONCE)
         return
     attempt = attempt_of(scope, node)
     attempt.crashes += 1
