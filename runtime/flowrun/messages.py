@@ -18,9 +18,9 @@ from .errors import FlowError
 __all__ = [
     "Again", "Answered", "Ask", "AskHolders", "AuditEntry", "Bundle", "Cancel", "Control", "Decision", "Ended",
     "Event", "Failure", "FlowPause", "Grant", "Holder", "Holding", "Holds", "Listing", "LogNote", "Lost",
-    "MessageError", "Outcome", "Presence", "Query", "QuotaDef", "Raised", "Release", "Results", "Revoked",
-    "RunRecord", "RunState", "RunSummary", "Signal", "StateNote", "StepNote", "StepRecord", "StepState", "Submit",
-    "TakeOver", "Terms", "Then", "TimerFired", "Watch", "WorkItem",
+    "MessageError", "Outcome", "Presence", "Query", "QuotaDef", "Raised", "Release", "Replacement", "Results",
+    "Revoked", "RunRecord", "RunState", "RunSummary", "Signal", "StateNote", "StepNote", "StepRecord", "StepState",
+    "Submit", "TakeOver", "Terms", "Then", "TimerFired", "Watch", "WorkItem",
     "ToClient", "pack", "pack_events", "unpack", "unpack_events", "unpack_known_events", "unpack_to_client",
 ]  # fmt: skip
 
@@ -127,8 +127,9 @@ class Outcome(_Wire, frozen=True):
     node: int
     attempt: int
     #: "returned": not executed, give it to another worker (no attempt is counted); "expired": its time was over
-    state: Literal["success", "failed", "skipped", "returned", "expired"]
-    #: success: the value; of a range: the values one after another
+    #: "replaced": a canvas takes its place (see `engine.replace`)
+    state: Literal["success", "failed", "skipped", "returned", "expired", "replaced"]
+    #: success: the value; of a range: the values one after another; replaced: a packed Replacement, of one item
     value: bytes = b"\xc0"
     error: Failure | None = None
     #: when it began, milliseconds since 1970 by the worker's clock, for display only
@@ -137,6 +138,17 @@ class Outcome(_Wire, frozen=True):
     seconds: bytes = b"\x00\x00\x00\x00"
     first: int = -1
     last: int = -1
+
+
+class Replacement(_Wire, frozen=True):
+    """The value of an outcome "replaced", packed: a canvas."""
+
+    #: content hash of its plan
+    plan: str
+    #: msgpack map from parameter to value
+    args: bytes
+    #: None: the canvas gives the value; else it adds members to the task's group, behind this value
+    own: bytes | None = None
 
 
 # ---- inbox ----------------------------------------------------------------------------------------------------------
@@ -181,6 +193,8 @@ class Results(_Wire, frozen=True, tag="results"):
     bundle: str
     worker: str
     outcomes: tuple[Outcome, ...]
+    #: of what replaces tasks: content hashes in the blob store
+    plans: tuple[str, ...] = ()
 
 
 class Lost(_Wire, frozen=True, tag="lost"):
@@ -439,8 +453,8 @@ class RunRecord(_Wire, frozen=True):
     trigger: str = "manual"
     #: what was done to it by hand, in order
     audit: tuple[AuditEntry, ...] = ()
-    #: where the plan keeps them: msgpack map from step to value. An `each` that failed has one, too, which holds records
-    #: of its failures; the step whose value is the result has none here
+    #: where the plan keeps them: msgpack map from step to value. An `each` that failed has one, too, which holds
+    #: records of its failures; the step whose value is the result has none here
     values: bytes = b""
 
 

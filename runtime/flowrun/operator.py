@@ -14,8 +14,8 @@ from typing import Any, TypeVar, overload
 
 import msgspec
 
-__all__ = ["NAMED", "POSITIONAL", "Connection", "Context", "Extend", "Fail", "Replace", "Retry", "Skip", "SoftTimeout",
-           "settings_of", "task"]  # fmt: skip
+__all__ = ["DYNAMIC", "NAMED", "POSITIONAL", "Connection", "Context", "Extend", "Fail", "Replace", "Retry", "Skip",
+           "SoftTimeout", "settings_of", "task"]  # fmt: skip
 
 #: the parameters of a task that is called by position and by name: a list and a map
 POSITIONAL, NAMED = "*", "**"
@@ -71,6 +71,10 @@ class Extend:
     def __init__(self, value: Any, signatures: Iterable[Any]) -> None:
         self.value = value
         self.signatures = tuple(signatures)
+
+
+#: what is no value
+DYNAMIC = frozenset({Replace, Extend})
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):

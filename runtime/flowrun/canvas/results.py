@@ -299,6 +299,9 @@ class GroupResult(Result):
     def get(self, timeout: float | None = None, propagate: bool = True, **options: Any) -> list[Any]:
         """The values in order. The first failure is raised, or, if it is not to `propagate`, stands in its place."""
         self._source.record(timeout)
+        if self._place.is_last and self._source.record().state == "success":
+            found: list[Any] = self._source.result()  # with what its members added
+            return found
         return [result.get(propagate=propagate) for result in self.results]
 
     join = join_native = get

@@ -288,6 +288,8 @@ class Coordinator:
         for record in records:
             events = events_of(record, self._partition, self._complaints)
             for event in events:
+                if type(event) is Results and event.plans:
+                    await self._fold.load(self._engine.needs_also(event))
                 if type(event) is Submit:
                     needed = self._engine.needs(event)
                     if needed is not None:
@@ -308,6 +310,7 @@ class Coordinator:
             self._audit.read(record.seq)
         await self._act(commands)
         self._settled = True
+        self._engine.freeze_some()
         if self._engine.ignored_count > self._ignored:
             if self._live:
                 self._complaints.say("%s: it is ignored, and the rest goes on", self._engine.ignored[-1])

@@ -29,7 +29,7 @@ def open_asides(core: Core, scope: Scope, node: int, failure: Failure, attempts:
         given: list[Given] = [failure_record(scope.graph.step_name(node), item, failure, attempts)]
         for i in attached.captures:
             given.append((scope.values[i] if scope.states[i] == SUCCESS else None) or NULL)
-        graph = scope.run.graph(scope.graph.flow, attached.block)
+        graph = scope.graph.beside(attached.block)
         opened = open_scope(
             core, scope.run, graph, ASIDE, given, parent=scope.id, node=node, index=number, label=scope.label
         )

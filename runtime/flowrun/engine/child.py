@@ -34,7 +34,8 @@ def open_child(core: Core, scope: Scope, node: int) -> None:
         if child.detached:
             detached.submit(core, scope, node, child, args)
             return
-        given = parameters(core, scope.run, child.flow, args)
+        graph = scope.graph.tables.graph(child.flow, 0)
+        given = parameters(core, scope.run, graph, args)
     except ExpressionError as error:
         tasks.fail_attempt(core, scope, node, Failure("ExpressionError", str(error), retryable=False))
         return
@@ -45,7 +46,7 @@ def open_child(core: Core, scope: Scope, node: int) -> None:
         tasks.fail_attempt(core, scope, node, _too_deep(scope, child.flow))
         return
     label = None if scope.label is None or not child.name else f"{scope.label}{child.name}."
-    opened = open_flow(core, scope.run, child.flow, given, parent=scope.id, node=node, label=label)
+    opened = open_flow(core, scope.run, graph, given, parent=scope.id, node=node, label=label)
     scope.children = entered(scope.children, node, opened.id)
     limit = settings_of(scope.graph.plan, child).timeout_ms
     if limit is not None:
@@ -54,7 +55,7 @@ def open_child(core: Core, scope: Scope, node: int) -> None:
 
 def is_too_deep(scope: Scope, flow: str) -> bool:
     """A flow that bounds how deep it calls itself stands that deep around a scope."""
-    plan = scope.run.graph(flow, 0).plan
+    plan = scope.graph.tables.flow(flow)
     depth = 0
     while plan.max_depth is not None and depth < plan.max_depth:
         if scope.kind == FLOW and (scope.graph.plan.flow, scope.graph.plan.file) == (plan.flow, plan.file):
@@ -66,7 +67,7 @@ def is_too_deep(scope: Scope, flow: str) -> bool:
 
 
 def _too_deep(scope: Scope, flow: str) -> Failure:
-    plan = scope.run.graph(flow, 0).plan
+    plan = scope.graph.tables.flow(flow)
     message = f"`{plan.flow}` has called itself {plan.max_depth} deep, and its `max_depth` allows no more"
     return Failure(type="TooDeep", message=message, retryable=False)
 

@@ -47,6 +47,9 @@ __all__ = [
 #: kinds of entries of the agenda
 PROPAGATE, START, CLOSE, CANCEL, OPEN = range(5)
 
+#: runs that come before those that wait are packed
+_CROWD = 10_000
+
 
 class Part(Protocol):
     """A part of the state beside the runs. It refers to runs, scopes and nodes by their ids."""
@@ -78,6 +81,8 @@ class Core(ABC):
         self._touched: set[str] = set()
         self._warm: set[str] = set()
         self._cooling: set[str] = set()
+        #: with so many runs that are not packed, some are
+        self._crowd = _CROWD
         #: runs that came since the last snapshot: of one that goes before the next, no snapshot knows
         self._new: set[str] = set()
         #: runs that ended
@@ -215,6 +220,13 @@ class Core(ABC):
                 run.body = None  # see drop_run
         self._cooling, self._warm = self._warm, set()
 
+    def freeze_some(self) -> None:
+        """Packs what has waited longest if many runs came since the last time: so a flood of them takes no more memory
+        than what it leaves."""
+        if len(self.runs) >= self._crowd:
+            self.freeze()
+            self._crowd = len(self.runs) + _CROWD
+
     def take_touched(self) -> list[str]:
         """The runs that changed, came or went since the last call: what the next snapshot writes. Also the names of
         pieces of the past, which are written as runs are."""
@@ -225,10 +237,10 @@ class Core(ABC):
     def _unpacked(self, packed: bytes) -> Run | None:
         head = head_of(packed)
         tables = self.tables.get(head.plan)
-        if tables is None and not head.ended:
+        if not head.ended and (tables is None or any(plan not in self.tables for plan in head.plans)):
             return None
         if not is_single(packed):
-            return unpack_run(packed, tables)
+            return unpack_run(packed, tables, self.tables)
         found = unpack_single(packed, tables)
         return self.unfold(found) if isinstance(found, Single) else found
 

@@ -30,10 +30,10 @@ _PLAIN_PRIORITY = StepSettings().priority
 def submit(core: Core, scope: Scope, node: int, child: ChildNode, args: bytes) -> None:
     """Sends the submission; the call succeeds with the run's id."""
     run, settings = scope.run, settings_of(scope.graph.plan, child)
-    assert run.tables is not None, "a run without a plan has no scopes"
-    plan, data = _packed(run.tables, child.flow)
+    tables = scope.graph.tables
+    plan, data = _packed(tables, child.flow)
     key = f"detached/{run.id}/{scope.id}/{node}/{number_of(scope, node)}"
-    name = run_id_of_key(run.tables.flow(child.flow).flow, key)
+    name = run_id_of_key(tables.flow(child.flow).flow, key)
     priority = run.priority if settings.priority == _PLAIN_PRIORITY else settings.priority
     event = Submit(name, plan, args, f"run {run.id}", priority=priority, key=key)
     partition = partition_of(name, core.partitions) if core.partitions > 1 else core.partition

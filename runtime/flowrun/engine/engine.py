@@ -45,6 +45,7 @@ from . import (
     items,
     ranges,
     repeat,
+    replaced,
     runs,
     single,
     starts,
@@ -95,6 +96,10 @@ class Engine(Core):
         if not isinstance(event, Submit) or event.plan in self.tables:
             return None
         return None if self.is_known(event.run) else event.plan
+
+    def needs_also(self, event: Results) -> list[str]:
+        """The same for the plans that replaced tasks; one that could not be had is not asked for again."""
+        return [plan for plan in event.plans if plan not in self.tables and plan not in self.refused]
 
     def add_plan(self, digest: str, plan: Plan) -> None:
         self.tables[digest] = Tables(digest, plan)
@@ -201,7 +206,7 @@ class Engine(Core):
         elif isinstance(scope.graph.nodes[node], ChildNode):
             child.open_child(self, scope, node)
         elif isinstance(scope.graph.nodes[node], WaitNode):
-            waits.open_wait(self, scope, node)
+            waits.start(self, scope, node)
         else:
             fanout.start_evaluated(self, scope, node)
 
@@ -238,7 +243,11 @@ class Engine(Core):
         if body.graph.plan.compensates:
             undo.hand_up(body)
         close_scope(body)
-        child.closed(self, body.run.scopes[body.parent], body.node, body, outcome, pack_rows(body))
+        scope, rows = body.run.scopes[body.parent], pack_rows(body)
+        if isinstance(scope.graph.nodes[body.node], ChildNode):
+            child.closed(self, scope, body.node, body, outcome, rows)
+        else:
+            replaced.closed(self, scope, body, outcome, rows)
 
     # ---- events -----------------------------------------------------------------------------------------------------
 
@@ -497,7 +506,7 @@ class Engine(Core):
         heads = [head_of(data) for data in self.frozen.values()]
         for head in heads:
             self.listeners.add_run(head.id, head.heard)
-        return {head.plan for head in heads}
+        return {plan for head in heads for plan in (head.plan, *head.plans)}
 
 
 class _Rest(msgspec.Struct, array_like=True):

@@ -33,11 +33,13 @@ def each_node(scope: Scope, node: int) -> EachNode:
     return found
 
 
-def items_succeeded(core: Core, scope: Scope, node: int, first: int, last: int, value: bytes) -> None:
-    """Items first..last-1 ended well; `value` holds their values one after another."""
+def items_succeeded(
+    core: Core, scope: Scope, node: int, first: int, last: int, value: bytes, count: int | None = None
+) -> None:
+    """Items first..last-1 ended well; `value` holds their values one after another: so many, or one of each."""
     fan = scope.fans[node]
     if each_node(scope, node).collects:
-        fan.results.add(first, last - first, value)
+        fan.results.add(first, last - first if count is None else count, value)
     fan.succeeded += last - first
     _ended(core, scope, node, fan, first, last, SUCCESS)
 
@@ -56,9 +58,7 @@ def items_failed(
         fan.failures[index] = failure
     _ended(core, scope, node, fan, first, last, state)
     each = each_node(scope, node)
-    if each.on_error == "fail" and not 0 <= fan.first_failed < first:
-        fan.first_failed = first
-    elif each.on_error == "finish" and not 0 <= fan.first_failed < first:
+    if each.on_error in ("fail", "finish") and not 0 <= fan.first_failed < first:
         fan.first_failed = first
     if each.on_error in ("collect", "finish") and each.collects:
         for index in range(first, last):

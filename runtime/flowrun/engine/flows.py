@@ -42,9 +42,9 @@ class ArgumentError(Exception):
 # ---- the start ------------------------------------------------------------------------------------------------------
 
 
-def parameters(core: Core, run: Run, flow: str, args: bytes) -> list[bytes]:
-    """The values of a flow's parameters. Raises ArgumentError, and ExpressionError from a default."""
-    graph = run.graph(flow, 0)
+def parameters(core: Core, run: Run, graph: Graph, args: bytes) -> list[bytes]:
+    """The values of the parameters of the flow with this body. Raises ArgumentError, and ExpressionError from a
+    default."""
     return values_of(core, graph, args, facts_of(run, graph))
 
 
@@ -89,11 +89,11 @@ def _run_record(run: Run, plan: Plan) -> bytes:
 
 
 def open_flow(
-    core: Core, run: Run, flow: str, given: Sequence[Given], *, parent: int = -1, node: int = -1, label: str | None = ""
-) -> Scope:
+    core: Core, run: Run, graph: Graph, given: Sequence[Given], *,
+    parent: int = -1, node: int = -1, index: int = -1, label: str | None = "",
+) -> Scope:  # fmt: skip
     """The body of a flow, with its time limit."""
-    graph = run.graph(flow, 0)
-    scope = open_scope(core, run, graph, FLOW, given, parent=parent, node=node, label=label)
+    scope = open_scope(core, run, graph, FLOW, given, parent=parent, node=node, index=index, label=label)
     if graph.plan.timeout_ms is not None:
         core.set_timer(run, "flow", scope, 0, graph.plan.timeout_ms)
     return scope
@@ -146,7 +146,7 @@ def _open_handler(core: Core, scope: Scope, number: int, handler: HandlerDef, ou
         given = [_failure(outcome) if outcome.state == FAILED else outcome.value]
     for node in handler.captures:
         given.append((scope.values[node] if scope.states[node] == SUCCESS else None) or NULL)
-    graph = scope.run.graph(scope.graph.flow, handler.block)
+    graph = scope.graph.beside(handler.block)
     opened = open_scope(core, scope.run, graph, HANDLER, given, parent=scope.id, index=number, label=scope.label)
     flow.handlers += (opened.id,)
 

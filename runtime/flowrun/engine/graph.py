@@ -52,9 +52,11 @@ _BY_ITEM = frozenset({"any_ok", "any_failed", "any_done", "at_least"})
 class Graph:
     """One block."""
 
-    def __init__(self, plan: Plan, flow: str, index: int) -> None:
+    def __init__(self, plan: Plan, flow: str, index: int, tables: Tables | None = None) -> None:
         block: PlanBlock = plan.blocks[index]
         self.plan = plan
+        #: those that it belongs to
+        self.tables = tables or Tables("", plan)
         #: key in Plan.children of the outermost plan; "" for itself
         self.flow = flow
         self.block = index
@@ -206,6 +208,10 @@ class Graph:
                 handler = self.nodes[handler].handler
         return {join: sorted(parts) for join, parts in found.items()}
 
+    def beside(self, block: int) -> Graph:
+        """Another block of the same flow."""
+        return self.tables.graph(self.flow, block)
+
     def step_name(self, i: int) -> str:
         """The step that the user knows a node by: its own name, or for a part without one (a condition, the source of
         an `each`) the first step in written order that uses it, directly or through other parts; else the construct
@@ -310,7 +316,7 @@ class Tables:
     def graph(self, flow: str, block: int) -> Graph:
         graph = self.graphs.get((flow, block))
         if graph is None:
-            graph = self.graphs[flow, block] = Graph(self.flow(flow), flow, block)
+            graph = self.graphs[flow, block] = Graph(self.flow(flow), flow, block, self)
         return graph
 
     def body_of_run(self) -> Graph:

@@ -49,7 +49,7 @@ def _open(core: Core, scope: Scope, node: int, index: int) -> None:
         end_if_done(core, scope, node)
         return
     given: list[Given] = [*values, *captured(scope, node, each.captures)]
-    graph = scope.run.graph(scope.graph.flow, each.body)
+    graph = scope.graph.beside(each.body)
     item = open_scope(core, scope.run, graph, ITEM, given, parent=scope.id, node=node, index=index)
     fan.live += 1
     fan.states[index] = RUNNING
@@ -97,7 +97,8 @@ def closed(core: Core, scope: Scope, item: Scope, outcome: Outcome, rows: bytes)
     elif outcome.state == SKIPPED:
         items_skipped(core, scope, node, index, index + 1)
     else:
-        items_succeeded(core, scope, node, index, index + 1, outcome.value)
+        count, more = item.added.get(item.graph.result, (0, b""))
+        items_succeeded(core, scope, node, index, index + 1, outcome.value + more, 1 + count)
     end_if_done(core, scope, node)
     pump(core, scope, node)
 

@@ -72,7 +72,7 @@ def _all_rows(scope: Scope) -> Iterator[StepRecord]:
         if i in scope.fans:
             yield from _item_rows(scope, i)
         elif i in scope.rows:
-            prefix = f"{node.name}." if node.name and isinstance(node, ChildNode) else ""
+            prefix = f"{node.name}." if node.name and isinstance(node, ChildNode | TaskNode) else ""
             spared = i in scope.attempts and scope.attempts[i].spared
             for row in _decoder.decode(scope.rows[i]):
                 yield msgspec.structs.replace(row, step=prefix + row.step, attempts=0 if spared else row.attempts)
@@ -113,6 +113,8 @@ def _item_rows(scope: Scope, node: int) -> Iterator[StepRecord]:
         number = 0 if _was_kept(fan, index) else numbers.get(index, int(started))
         seconds = round(took[index], 6) if started else None
         yield StepRecord(task.name, index, NAMES[state], number, seconds, failures.get(index))
+        for row in _decoder.decode(fan.rows[index]) if index in fan.rows else ():  # of what replaced it
+            yield msgspec.structs.replace(row, step=f"{task.name}.{row.step}", index=_inside(index, row.index))
 
 
 def _was_kept(fan: Fan, index: int) -> bool:

@@ -32,7 +32,7 @@ def open_round(core: Core, scope: Scope, node: int) -> None:
 def _open(core: Core, scope: Scope, node: int, kind: int, block: int) -> None:
     loop = scope.loops[node]
     given: list[Given] = [loop.value, *captured(scope, node, _repeat(scope, node).captures)]
-    graph = scope.run.graph(scope.graph.flow, block)
+    graph = scope.graph.beside(block)
     label = scope.label if kind == ROUND else None
     opened = open_scope(core, scope.run, graph, kind, given, parent=scope.id, node=node, label=label)
     loop.scope = opened.id

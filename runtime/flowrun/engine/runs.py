@@ -109,7 +109,7 @@ def _given(core: Core, run: Run) -> list[bytes] | None:
         _refuse(core, run, "NotFound", f"the run's plan cannot be used: {why}")
         return None
     try:
-        return parameters(core, run, "", run.args) if run.again is None else again.parameters(core, run)
+        return parameters(core, run, run.graph("", 0), run.args) if run.again is None else again.parameters(core, run)
     except again.AgainError as error:
         _refuse(core, run, "NotFound", str(error))
     except ArgumentError as error:
@@ -125,7 +125,7 @@ def _begin(core: Core, run: Run, given: list[bytes]) -> None:
     if "begin" in run.timers:
         core.drop_timer(run, "begin")
     if run.again is None:
-        run.body = open_flow(core, run, "", given)
+        run.body = open_flow(core, run, run.graph("", 0), given)
         return
     try:
         run.body = again.open_again(core, run, given)

@@ -13,6 +13,7 @@ from .rules import FAIL, RUN, WAIT
 from .state import (
     CLASS,
     DELAYED,
+    FLOW,
     ITEM,
     QUEUED,
     REMOVED,
@@ -93,7 +94,7 @@ def index_of(scope: Scope) -> int | tuple[int, ...] | None:
     """The positions of a scope in the `each`es around it, the outermost first; None outside, a number in one."""
     found: list[int] = []
     while scope.parent >= 0:
-        if scope.kind == ITEM:
+        if scope.kind == ITEM or (scope.kind == FLOW and scope.index >= 0):
             found.insert(0, scope.index)
         scope = scope.run.scopes[scope.parent]
     return tuple(found) if len(found) > 1 else found[0] if found else None

@@ -123,7 +123,8 @@ def unfold(core: Core, single: Single) -> Run:
     try:
         run = new_run(core, single.event, single.seq, single.mark)
         run.args = b""
-        run.body = body = open_flow(core, run, "", parameters(core, run, "", single.event.args))
+        graph = run.graph("", 0)
+        run.body = body = open_flow(core, run, graph, parameters(core, run, graph, single.event.args))
         node = body.graph.lone
         body.states[node] = GRANTED
     finally:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import operator
 import typing
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -34,6 +35,8 @@ class Head(msgspec.Struct, array_like=True, frozen=True):
     timers: dict[str, Timer]
     #: what it waits for outside of itself, and how often (see `listeners`)
     heard: dict[str, int]
+    #: other plans that scopes of it are of: what replaced its tasks
+    plans: tuple[str, ...]
 
     @property
     def ended(self) -> bool:
@@ -61,8 +64,8 @@ def _types(kind: type, fields: tuple[str, ...]) -> list[Any]:
 
 _encoder = msgspec.msgpack.Encoder()
 _head_decoder = msgspec.msgpack.Decoder(Head)
-#: (flow, block, fields)
-_scope_type = _tuple(str, int, *_types(Scope, _SCOPE_FIELDS))
+#: (plan, "" for the run's own; flow, block, fields)
+_scope_type = _tuple(str, str, int, *_types(Scope, _SCOPE_FIELDS))
 #: (head, fields, scopes)
 _run_type = _tuple(*_types(Head, Head.__struct_fields__), _tuple(*_types(Run, _RUN_FIELDS)), _tuple(_scope_type, ...))
 _decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(_run_type)
@@ -83,15 +86,22 @@ def pack_run(run: Run) -> bytes:
     scopes = list(run.scopes.values()) or ([run.body] if run.body is not None else [])
     has_work = any(GRANTED in scope.states or scope.fans for scope in run.scopes.values())
     heard = heard_of(run.awaits) if run.awaits else EMPTY
-    packed = [(scope.graph.flow, scope.graph.block, *_scope_fields(scope)) for scope in scopes]
-    return _encoder.encode((run.id, run.plan, run.state, has_work, run.timers, heard, _run_fields(run), packed))
+    packed = [(_foreign(run, scope), scope.graph.flow, scope.graph.block, *_scope_fields(scope)) for scope in scopes]
+    head = (run.id, run.plan, run.state, has_work, run.timers, heard, run.plans)
+    return _encoder.encode((*head, _run_fields(run), packed))
+
+
+def _foreign(run: Run, scope: Scope) -> str:
+    """The plan of a scope; "" for the run's own."""
+    plan = scope.graph.tables.digest
+    return "" if plan == run.plan else plan
 
 
 def pack_single(single: Single) -> bytes:
     """The bytes of a run of which only its submission is known, or its result, too."""
     event, ended = single.event, single.value is not None
     rest = (single.seq, single.submitted_ms, single.mark, single.value, single.seconds, single.ended_ms)
-    head = (event.run, event.plan, SUCCESS if ended else RUNNING, not ended, EMPTY, EMPTY)
+    head = (event.run, event.plan, SUCCESS if ended else RUNNING, not ended, EMPTY, EMPTY, ())
     return _encoder.encode((*head, (event, single.tables.plan.flow, rest)))
 
 
@@ -115,16 +125,16 @@ def unpack_single(data: bytes, tables: Tables | None) -> Single | Run:
     return run
 
 
-def unpack_run(data: bytes, tables: Tables | None) -> Run:
+def unpack_run(data: bytes, tables: Tables | None, others: Mapping[str, Tables]) -> Run:
     """The run. `tables` are those of its plan; None: the plan cannot be had, and of a run that ended only its own
-    outcome is known, not that of its steps."""
-    name, plan, state, _, timers, _, fields, scopes = _decoder.decode(data)
+    outcome is known, not that of its steps. `others`: at least those of its other plans."""
+    name, plan, state, _, timers, _, foreign, fields, scopes = _decoder.decode(data)
     run = Run(name, b"", tables, plan, 0, 0)
-    run.state, run.timers = state, timers
+    run.state, run.timers, run.plans = state, timers, foreign
     for field, value in zip(_RUN_FIELDS, fields, strict=True):
         setattr(run, field, value)
-    for flow, block, *values in scopes if tables is not None else ():
-        scope = Scope(run, run.graph(flow, block), *values)
+    for other, flow, block, *values in scopes if tables is not None else ():
+        scope = Scope(run, others[other].graph(flow, block) if other else run.graph(flow, block), *values)
         if scope.parent < 0:
             run.body = scope
         if not run.ended:

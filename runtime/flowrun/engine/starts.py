@@ -21,6 +21,7 @@ from flowc.plan import (
 from . import fanout, joins, repeat, tasks, waits
 from .core import Core, fail, inputs_of, store
 from .evaluate import ExpressionError, compute
+from .replace import spliced
 from .state import DELAYED, Scope
 
 __all__ = ["delay_over", "start"]
@@ -46,7 +47,9 @@ def _start_expression(core: Core, scope: Scope, node: int) -> None:
     assert isinstance(definition, ValueNode | BranchNode)
     expr = definition.value if isinstance(definition, ValueNode) else definition.selector
     try:
-        value = compute(scope.graph, node, expr, inputs_of(scope, node))
+        value = spliced(core, scope, node, expr) if scope.added else None
+        if value is None:
+            value = compute(scope.graph, node, expr, inputs_of(scope, node))
     except ExpressionError as error:
         fail(core, scope, node, "ExpressionError", str(error))
         return

@@ -38,7 +38,7 @@ from .opening import Gates
 
 __all__ = [
     "Attempt", "Blocks", "Decided", "Fan", "FlowState", "Loop", "Marked", "Outcome", "Run", "Scope", "ScopeKind",
-    "Timer", "Undos",
+    "Timer", "Undos", "Wait",
     "EMPTY", "aside_rows", "attempt_of", "entered", "number_of", "put_seconds", "seconds_of",
     "BAD", "CLASS", "NAMES", "NULL",
     "WAITING", "DELAYED", "QUEUED", "GRANTED", "RETRYING", "RUNNING",
@@ -200,6 +200,15 @@ class Marked(msgspec.Struct, array_like=True, frozen=True, gc=False):
     error: Failure | None = None
 
 
+class Wait(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A node that waits for the world."""
+
+    #: of what it waits for (see `waits`)
+    key: str
+    #: milliseconds since 1970
+    since_ms: int
+
+
 class Decided(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What became of an approval."""
 
@@ -279,6 +288,8 @@ class FlowState(_Part, gc=False):
     reason: str = ""
     #: of a flow that compensates, once something in it may have to be undone
     undos: Undos | None = None
+    #: of one that adds members to a group: the value of the one that asked for that
+    own: bytes | None = None
 
 
 #: why a scope exists
@@ -341,8 +352,10 @@ class Scope(msgspec.Struct, eq=False):
     marks: dict[int, Marked] = EMPTY
     #: scopes of `on retry` that run -> the node; each counts in `open`
     asides: dict[int, int] = EMPTY
-    #: WaitNode that waits -> the key of what it waits for (see `waits`)
-    waits: dict[int, str] = EMPTY
+    #: WaitNodes that wait
+    waits: dict[int, Wait] = EMPTY
+    #: member of a group -> what it added: how many values, and these one after another (see `replace`)
+    added: dict[int, tuple[int, bytes]] = EMPTY
 
 
 def attempt_of(scope: Scope, node: int) -> Attempt:
@@ -444,12 +457,14 @@ class Run(msgspec.Struct, eq=False):
     audit: tuple[AuditEntry, ...] = ()
     #: how many calls ended so far that may have to be undone
     undoable: int = 0
-    #: what its steps wait for -> which of them (as `waits.place_of` numbers them), and since when, in order
-    awaits: dict[str, dict[int, int]] = EMPTY
+    #: what its steps wait for -> which of them (see `awaiting`)
+    awaits: dict[str, int | dict[int, None]] = EMPTY
     #: signals that no step has waited for yet, by name and in order
     signals: dict[str, list[bytes]] = EMPTY
     #: what became of the approvals of its steps, the last one of each
     decided: dict[str, Decided] = EMPTY
+    #: other plans that scopes of it are of: content hashes
+    plans: tuple[str, ...] = ()
 
     @property
     def ended(self) -> bool:

@@ -20,6 +20,7 @@ from flowrun import wire
 from flowrun.messages import Failure, StepRecord
 
 from .core import Core
+from .graph import Tables
 from .scopes import open_scope
 from .state import (
     ASIDE,
@@ -53,6 +54,8 @@ class _Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):
     #: positions in each `each` around
     prefix: str
     index: tuple[int, ...]
+    #: content hash of the plan, if it is not the run's own
+    plan: str = ""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -74,7 +77,10 @@ def remember(scope: Scope, node: int, value: bytes) -> None:
     given = [value if i == node else old for i, old in zip(attached.captures, given, strict=True)]
     prefix, index = _place(scope, root)
     scope.run.undoable += 1
-    entry = _Entry(scope.graph.flow, attached.block, tuple(given), prefix, index)
+    plan = scope.graph.tables.digest
+    entry = _Entry(
+        scope.graph.flow, attached.block, tuple(given), prefix, index, "" if plan == scope.run.plan else plan
+    )
     _undos(root).add(scope.run.undoable, _encoder.encode(entry))
 
 
@@ -143,11 +149,15 @@ def _next(core: Core, body: Scope, undos: Undos) -> bool:
     if not data:
         return False
     entry = _decoder.decode(data)
-    graph = body.run.graph(entry.flow, entry.block)
+    graph = _tables(core, body, entry).graph(entry.flow, entry.block)
     label = None if body.label is None else body.label + entry.prefix
     opened = open_scope(core, body.run, graph, UNDO, entry.given, parent=body.id, label=label)
     undos.scope, undos.prefix, undos.place = opened.id, entry.prefix, entry.index
     return True
+
+
+def _tables(core: Core, body: Scope, entry: _Entry) -> Tables:
+    return core.tables[entry.plan or body.run.plan]
 
 
 def closed(core: Core, body: Scope, outcome: Outcome, rows: bytes) -> bool:

@@ -19,9 +19,9 @@ __all__ = ["NOTHING_RETURNED", "Blobs", "Ended", "ended_by", "stored", "success"
 class Ended(msgspec.Struct, frozen=True, gc=False):
     """How a unit ended."""
 
-    #: as `shared` has them: SUCCESS, FAILED, SKIPPED, EXPIRED, NOT_RUN
+    #: as `shared` has them: SUCCESS, FAILED, SKIPPED, EXPIRED, NOT_RUN, REPLACED
     state: int
-    #: the value's bytes; FAILED: a packed Failure
+    #: the value's bytes; FAILED: a packed Failure; REPLACED: what replaces it
     payload: bytes
 
 

@@ -19,6 +19,7 @@ from flowc.types import Optional, Type
 
 from flowrun import expr, values, wire
 from flowrun.messages import WorkItem
+from flowrun.operator import DYNAMIC
 
 from .arguments import Inputs
 from .ended import NOTHING_RETURNED, Blobs, Ended, ended_by, stored, success
@@ -283,6 +284,8 @@ class _Call:
         return self._task.call(self._inputs, self._item, index)
 
     def end(self, value: Any) -> Ended:
+        if type(value) in DYNAMIC:
+            return self._task.replaced(value, self._blobs)
         if self._task.returns is None:
             return NOTHING_RETURNED
         return success(self._task.checked(value), self._blobs)

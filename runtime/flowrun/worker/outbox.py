@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from flowrun.errors import ValueTooLarge
-from flowrun.messages import Event, Failure, Outcome, Results, pack_events
+from flowrun.messages import Event, Failure, Outcome, Replacement, Results, pack_events
 from flowrun.transport import Transport
 
 from .job import FULL, Job
@@ -26,6 +26,9 @@ __all__ = ["Outbox"]
 FLUSH_AFTER = 0.03
 #: messages to one partition that are under way at the same time
 MOST_UNDER_WAY = 4
+
+
+_replacement = msgspec.msgpack.Decoder(Replacement)
 
 
 class _Box:
@@ -116,7 +119,7 @@ class Outbox:
                 size += job.size
                 outcomes = job.take_outcomes()
                 if outcomes:
-                    events.append(Results(job.bundle.id, self._worker, outcomes))
+                    events.append(_results(job.bundle.id, self._worker, outcomes))
                 jobs.append(job)
             if not jobs and not events:
                 break
@@ -161,6 +164,12 @@ class Outbox:
                 await self._append(partition, part, f"{key}/{number}")
 
 
+def _results(bundle: str, worker: str, outcomes: tuple[Outcome, ...]) -> Results:
+    """With the plans that replace tasks: the coordinator loads them before it decides."""
+    replaced = [_replacement.decode(outcome.value).plan for outcome in outcomes if outcome.state == "replaced"]
+    return Results(bundle, worker, outcomes, tuple(dict.fromkeys(replaced)) if replaced else ())
+
+
 def _parts(events: Sequence[Event], error: ValueTooLarge) -> list[Sequence[Event]]:
     """The same, in smaller messages. A single outcome that is too large fails."""
     if len(events) > 1:
@@ -172,7 +181,7 @@ def _parts(events: Sequence[Event], error: ValueTooLarge) -> list[Sequence[Event
     outcomes = event.outcomes
     if len(outcomes) > 1:
         half = len(outcomes) // 2
-        return [[Results(event.bundle, event.worker, part)] for part in (outcomes[:half], outcomes[half:])]
+        return [[_results(event.bundle, event.worker, part)] for part in (outcomes[:half], outcomes[half:])]
     (outcome,) = outcomes
     if outcome.error is not None and outcome.error.type == "ResultTooLarge":
         raise error

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from flowrun import values
+from flowrun.operator import DYNAMIC
 from flowrun.wire import INLINE_LIMIT
 
 from .arguments import PassedInput
@@ -26,15 +27,21 @@ _READY = frozenset({int, str, float, bool, bytes, type(None), list, dict, tuple}
 class QuickCall:
     """A step, for all its attempts. `write` gives the bytes of a result; None: it is dropped."""
 
-    __slots__ = ("_arguments", "_call", "_convert", "_wanted", "_write")
+    __slots__ = ("_arguments", "_call", "_convert", "_replaced", "_wanted", "_write")
 
     def __init__(
-        self, function: Function, arguments: Sequence[PassedInput], write: Callable[[Any], bytes] | None
+        self,
+        function: Function,
+        arguments: Sequence[PassedInput],
+        write: Callable[[Any], bytes] | None,
+        replaced: Callable[[Any, Blobs], Ended],
     ) -> None:
         self._call, self._convert = function.call, function.convert
         #: with the class whose objects need no conversion; None: no object does
         self._arguments = [(one.name, one.at, one.read, function.wanted.get(one.name), one) for one in arguments]
         self._write = write
+        #: the end of a unit that gives what replaces it
+        self._replaced = replaced
 
     def run(self, inputs: Sequence[bytes], blobs: Blobs, wait: Callable[[Any], Any]) -> Ended:
         """A unit from begin to end; `wait` gives the result of an awaitable. Whatever is raised is its end."""
@@ -49,8 +56,11 @@ class QuickCall:
                     value = self._convert(name, value)
                 arguments[name] = value
             value = self._call(**arguments)
-            if type(value) not in _READY and hasattr(value, "__await__"):
-                value = wait(value)
+            if type(value) not in _READY:
+                if hasattr(value, "__await__"):
+                    value = wait(value)
+                if type(value) in DYNAMIC:
+                    return self._replaced(value, blobs)
             if self._write is None:
                 return NOTHING_RETURNED
             data = self._write(value)

@@ -21,10 +21,10 @@ import msgspec
 
 from .memory_file import CAPACITY, CELLS, START
 
-__all__ = ["EXPIRED", "FAILED", "NOT_RUN", "SKIPPED", "SUCCESS", "SharedMemory", "UnitResult"]
+__all__ = ["EXPIRED", "FAILED", "NOT_RUN", "REPLACED", "SKIPPED", "SUCCESS", "SharedMemory", "UnitResult"]
 
-#: NOT_RUN: the agent asked for that
-SUCCESS, FAILED, SKIPPED, EXPIRED, NOT_RUN = range(5)
+#: NOT_RUN: the agent asked for that; REPLACED: a canvas takes its place
+SUCCESS, FAILED, SKIPPED, EXPIRED, NOT_RUN, REPLACED = range(6)
 
 _RUNNING = struct.Struct("=Qd")
 #: token, state, started (seconds since 1970), how long (seconds), length of the payload
@@ -41,12 +41,12 @@ class UnitResult(msgspec.Struct, frozen=True, gc=False):
     """How one unit ended."""
 
     token: int
-    #: SUCCESS, FAILED, SKIPPED, EXPIRED or NOT_RUN
+    #: SUCCESS, FAILED, SKIPPED, EXPIRED, NOT_RUN or REPLACED
     state: int
     #: seconds since 1970
     started: float
     seconds: float
-    #: the value; FAILED: a packed Failure
+    #: the value; FAILED: a packed Failure; REPLACED: what replaces it
     payload: bytes
 
 

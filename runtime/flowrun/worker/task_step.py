@@ -13,10 +13,11 @@ from flowc.types import JSON, Type
 
 from flowrun import values
 from flowrun.messages import Failure, WorkItem
-from flowrun.operator import Context
+from flowrun.operator import Context, Extend, Replace
 
 from .arguments import Getter, Inputs, argument_getters, passed_inputs
 from .connections import connect_all
+from .ended import Blobs, Ended
 from .failures import MAX_MESSAGE, TaskFailed, cut, mismatch
 from .functions import Functions
 from .operators import Operate, operator_of, plain_function
@@ -46,11 +47,20 @@ class TaskStep(msgspec.Struct, frozen=True, kw_only=True):
     soft: bool
     #: the result as bytes, as `values.check` gives them
     write: Callable[[Any], bytes]
+    #: those that this process has imported
+    functions: Functions
 
     def call(self, inputs: Inputs, item: WorkItem, index: int) -> Any:
         """Runs one unit (its position in a range, or -1). Raises whatever the task does."""
         arguments = {name: get(inputs) for name, get in self.arguments}
         return self.operate(arguments, lambda: self._context(item, index))
+
+    def replaced(self, value: Replace | Extend, blobs: Blobs) -> Ended:
+        """The end of a unit that gave no value, but what replaces it, or adds members to its group. Raises TaskFailed
+        where that cannot be."""
+        from .replacing import replaced  # few tasks do; the compiler is loaded for it
+
+        return replaced(value, self, blobs)
 
     def checked(self, value: Any) -> bytes:
         """A result as bytes. Raises TaskFailed when it does not have its type or cannot be stored."""
@@ -96,6 +106,7 @@ def task_step(plan: Plan, block: int, at: int, functions: Functions, root: Path)
         blocks=blocks,
         soft=settings.soft_timeout_ms is not None,
         write=writer(JSON if returns is None else returns),
+        functions=functions,
     )
 
 
@@ -109,4 +120,4 @@ def quick_call(step: TaskStep, plan: Plan, block: int, at: int, functions: Funct
     if function is None or arguments is None or step.env:
         return None
     write = None if step.returns is None else writer(step.returns, step.checked)
-    return QuickCall(function, arguments, write)
+    return QuickCall(function, arguments, write, step.replaced)

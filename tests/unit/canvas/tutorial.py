@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flowrun.canvas import Celery, Ignore, Task
+from flowrun.canvas import Celery, Extend, Ignore, Replace, Task, group, signature
 
 app = Celery("tutorial", broker="pyamqp://guest@localhost//", backend="rpc://")
 
@@ -99,3 +99,58 @@ doubled = app.register_task(Doubled())
 
 def plain(x: int, y: int = 1) -> int:
     return x - y
+
+
+@app.task
+def deep(n):  # type: ignore[no-untyped-def]
+    return Replace(deep.s(n - 1) | add.s(1)) if n else 0
+
+
+@app.task(bind=True)
+def bound_deep(self, n):  # type: ignore[no-untyped-def]
+    if n == 0:
+        return 1
+    raise self.replace(group(bound_deep.s(n - 1) for _ in range(2)) | xsum.s())
+
+
+@app.task
+def endless(n):  # type: ignore[no-untyped-def]
+    return Replace(endless.s(n + 1))
+
+
+@app.task
+def cyclic():  # type: ignore[no-untyped-def]
+    found = group([add.s(1, 1)])
+    found.tasks = (found,)
+    return Replace(found)
+
+
+@app.task
+def unknown():  # type: ignore[no-untyped-def]
+    return Replace(signature("nowhere:at_all", (1,)) | add.s(1))
+
+
+@app.task
+def misfit():  # type: ignore[no-untyped-def]
+    return Replace(add.s(1, 2, 3))
+
+
+@app.task
+def wrong_type() -> int:
+    return Replace(note.si("text"))  # type: ignore[return-value]
+
+
+@app.task
+def extending(x):  # type: ignore[no-untyped-def]
+    return Extend(x, [add.s(x, i) for i in range(x)])
+
+
+@app.task(bind=True)
+def chording(self, x):  # type: ignore[no-untyped-def]
+    self.add_to_chord(add.s(x, 10))
+    return x
+
+
+@app.task
+def failing_replace(x):  # type: ignore[no-untyped-def]
+    return Replace(fail.s(x) | add.s(1))
