@@ -16,14 +16,14 @@ from .output import say
 from .remote import place_of, with_place
 from .screen.style import seconds_text
 
-__all__ = ["decide", "emit", "send_signal", "show_approvals"]
+__all__ = ["decide", "emit", "json_value", "send_signal", "show_approvals"]
 
 #: what is shown of a value in a table
 _SHOWN = 60
 
 
 def send_signal(run: str, name: str, text: str | None, url: str | None, env: str | None, as_json: bool) -> int:
-    value, (run, place) = _value(text), place_of(run, url, env)
+    value, (run, place) = json_value(text), place_of(run, url, env)
 
     async def work(client: Client) -> int:
         await client.signal(run, name, value)
@@ -34,7 +34,7 @@ def send_signal(run: str, name: str, text: str | None, url: str | None, env: str
 
 
 def emit(subject: str, key: str, text: str | None, url: str | None, env: str | None, as_json: bool) -> int:
-    value, (_, place) = _value(text), place_of("", url, env)
+    value, (_, place) = json_value(text), place_of("", url, env)
 
     async def work(client: Client) -> int:
         await client.emit(subject, value, key=key)
@@ -86,7 +86,7 @@ def _told(answer: msgspec.Struct, text: str, as_json: bool) -> None:
     say(msgspec.json.encode(answer) if as_json else text)
 
 
-def _value(text: str | None) -> object:
+def json_value(text: str | None) -> object:
     """What was typed as JSON, or as `@file`. Raises InputError."""
     if text is None:
         return None

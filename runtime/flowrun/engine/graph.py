@@ -172,11 +172,11 @@ class Graph:
 
     def _lone(self) -> int:
         plan, node = self.plan, self.params
-        of_flow = (plan.timeout_ms, plan.concurrency, plan.max_active_runs)
+        of_flow = (plan.timeout_ms, plan.concurrency, plan.max_active_runs, plan.debounce, plan.keep_ms)
         is_all = self.block == 0 and self.size == node + 1 and self.opened.start == (node,) and self.result == node
         if not is_all or not self.plain[node] or self.opened.propagate or self.reads_run or plan.handlers:
             return -1
-        return node if of_flow == (None, None, None) and all(i < node for i in self.inputs[node]) else -1
+        return node if not any(one is not None for one in of_flow) and all(i < node for i in self.inputs[node]) else -1
 
     def _watch(self, i: int, rule: str, nodes: tuple[int, ...], n: int = 0) -> int:
         gate = self._gate(i, rule, len(nodes), n)

@@ -18,11 +18,12 @@ from flowc.types import JSON, Type, text
 from flowrun.messages import Decision, Raised, Signal
 from flowrun.wire import may_hold_blobs
 
+from . import awaiting
 from .core import Core
 from .graph import Tables
 from .listeners import APPROVAL, event_key
 from .state import NULL, Run, entered
-from .waits import decide, node_at, problem_of, signal_key, take
+from .waits import decide, problem_of, signal_key, take
 
 __all__ = ["MOST_KEPT", "deliver_early", "hear", "listening", "take_event"]
 
@@ -70,9 +71,9 @@ def _living(core: Core, name: str) -> Run | str:
 
 def _signal(core: Core, run: Run, name: str, value: bytes) -> str:
     """Gives a signal to the step that has waited for it longest, or keeps it; else why not."""
-    places = run.awaits.get(signal_key(name))
-    if places:
-        scope, node = node_at(next(iter(places)))
+    place = awaiting.first(run, signal_key(name))
+    if place is not None:
+        scope, node = awaiting.node_at(place)
         graph = run.scopes[scope].graph
         problem = _wrong(name, graph.plan.types[graph.nodes[node].type], value)
         if not problem:
@@ -157,8 +158,8 @@ def take_event(core: Core, name: str, event: Raised) -> None:
     if run is None:
         core.ignore(f"event {event.subject} for run {name}, whose plan cannot be had")
         return
-    for place in list(run.awaits.get(event_key(event.subject, event.key), ())):
-        scope, node = node_at(place)
+    for place in list(awaiting.places(run, event_key(event.subject, event.key))):
+        scope, node = awaiting.node_at(place)
         take(core, run.scopes[scope], node, event.value)
 
 
@@ -167,11 +168,11 @@ def take_event(core: Core, name: str, event: Raised) -> None:
 
 def _decision(core: Core, run: Run, event: Decision) -> None:
     step = event.step or _only_step(run)
-    places = run.awaits.get(f"{APPROVAL}/{step}") if step else None
-    if not places:
+    place = awaiting.first(run, f"{APPROVAL}/{step}") if step else None
+    if place is None:
         core.answer(event, False, _no_question(run, event.step))
         return
-    scope, node = node_at(next(iter(places)))
+    scope, node = awaiting.node_at(place)
     decide(core, run.scopes[scope], node, event.approved, event.by or "somebody", event.note)
     core.answer(event, True, "", msgspec.msgpack.encode(step))
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 from flowrun.messages import Approval, RunSummary, StepNote
 
+from . import awaiting
 from .core import Core
 from .listeners import APPROVAL
 from .state import NAMES, NULL, Run, Scope, number_of, seconds_of
-from .waits import argument, node_at, step_path, told
+from .waits import argument, step_path, told
 
 __all__ = ["approvals", "steps_of", "summaries"]
 
@@ -30,7 +31,7 @@ def _steps(scope: Scope) -> Iterator[StepNote]:
             step=scope.label + scope.graph.nodes[node].name,
             index=None,
             state=NAMES[scope.states[node]],
-            attempt=number_of(scope, node),
+            attempt=0 if node in scope.attempts and scope.attempts[node].spared else number_of(scope, node),
             seconds=fan.took if fan else seconds_of(scope, node),
             message=f"{error.type}: {error.message}" if error else told(scope, node) if node in scope.waits else "",
             total=fan.total if fan else 0,
@@ -77,15 +78,15 @@ def approvals(core: Core, run: str = "", limit: int = 100) -> list[Approval]:
 
 
 def _approvals(run: Run) -> Iterator[Approval]:
-    for key, places in run.awaits.items():
+    for key in run.awaits:
         if key.startswith(APPROVAL):
-            for place, since_ms in places.items():
-                number, node = node_at(place)
-                yield _approval(run.scopes[number], node, since_ms)
+            for place in awaiting.places(run, key):
+                number, node = awaiting.node_at(place)
+                yield _approval(run.scopes[number], node)
 
 
-def _approval(scope: Scope, node: int, since_ms: int) -> Approval:
-    run, step = scope.run, step_path(scope, node)
+def _approval(scope: Scope, node: int) -> Approval:
+    run, step, since_ms = scope.run, step_path(scope, node), scope.waits[node].since_ms
     group, title, show = (argument(scope, node, name) or NULL for name in ("group", "title", "show"))
     limit = run.timers.get(f"patience/{scope.id}/{node}")
     return Approval(run.id, run.flow, step, group, title, show, since_ms, limit.at_ms if limit else 0)

@@ -13,6 +13,7 @@ Such a step needs no worker. It is DELAYED while it waits, and `Scope.waits` has
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import struct
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -24,26 +25,25 @@ from flowc.types import DATETIME, DURATION, JSON, Type, text
 from flowrun import values
 from flowrun.messages import Failure
 
-from . import tasks
+from . import awaiting, tasks
 from .core import Core, fail, finish, inputs_of, note, store
 from .evaluate import ExpressionError, compute
 from .listeners import APPROVAL, event_key, outer_key
 from .scopes import index_of
-from .state import DELAYED, FAILED, FLOW, GRANTED, NULL, SUCCESS, Decided, Scope, entered, put_seconds
+from .state import DELAYED, FAILED, FLOW, GRANTED, NULL, SUCCESS, Decided, Scope, Wait, entered, put_seconds
 
 __all__ = [
-    "argument", "decide", "node_at", "open_wait", "out_of_time", "place_of", "problem_of", "signal_key", "start",
-    "step_path", "take", "told", "wake", "withdraw",
+    "argument", "decide", "out_of_time", "problem_of", "signal_key", "start", "step_path", "take", "told", "wake",
+    "withdraw",
 ]  # fmt: skip
 
-#: nodes of a scope are fewer
-_NODES = 1 << 24
 #: a timer is never set later than this, in milliseconds since 1970: the year 9999
 _LAST_MS = 253_370_764_800_000
 _TYPES: dict[str, Type] = {"for": DURATION, "at": DATETIME}
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 #: what is only looked at by eyes
 _SHOWN = "show"
+_NO_SECONDS = struct.pack("<f", 0.0)
 Arguments = dict[str, Any]
 
 
@@ -51,13 +51,8 @@ Arguments = dict[str, Any]
 
 
 def start(core: Core, scope: Scope, node: int) -> None:
-    """Nothing holds it back any more: it waits from now on, or ends at once."""
-    scope.began = entered(scope.began, node, core.now)
-    open_wait(core, scope, node)
-
-
-def open_wait(core: Core, scope: Scope, node: int) -> None:
-    """The same, once a worker has evaluated the arguments, if one had to."""
+    """Nothing holds it back any more, and a worker has evaluated its arguments, if one had to: it waits from now on, or
+    ends at once."""
     definition = _definition(scope, node)
     try:
         args = _arguments(scope, node, definition)
@@ -179,6 +174,7 @@ _BEGIN: dict[str, Callable[[Core, Scope, int, Arguments], None]] = {
 }
 
 
+@functools.lru_cache(maxsize=1_024)  # many runs wait for the same: they share the text
 def signal_key(name: str) -> str:
     """What waits for a signal."""
     return f"signal/{name}"
@@ -187,30 +183,14 @@ def signal_key(name: str) -> str:
 def _wait(core: Core, scope: Scope, node: int, key: str) -> None:
     run = scope.run
     scope.states[node] = DELAYED
-    scope.waits = entered(scope.waits, node, key)
-    if key:
-        places = run.awaits.get(key)
-        if places is None:
-            run.awaits = entered(run.awaits, key, {place_of(scope, node): core.now})
-            if outer := outer_key(key):
-                core.listeners.add(outer, run.id)
-        else:
-            places[place_of(scope, node)] = core.now
+    scope.waits = entered(scope.waits, node, Wait(key, core.now))
+    if key and awaiting.add(run, key, awaiting.place_of(scope, node)) and (outer := outer_key(key)):
+        core.listeners.add(outer, run.id)
     limit = scope.graph.settings[node].timeout_ms
     if limit is not None:
         core.set_timer(run, "patience", scope, node, limit)
     if core.watched is None or run.id in core.watched:
         note(core, scope, node, told(scope, node))
-
-
-def place_of(scope: Scope, node: int) -> int:
-    """A step of a run, as `Run.awaits` has it."""
-    return scope.id * _NODES + node
-
-
-def node_at(place: int) -> tuple[int, int]:
-    """The scope and the node of a place."""
-    return divmod(place, _NODES)
 
 
 # ---- end ------------------------------------------------------------------------------------------------------------
@@ -230,18 +210,16 @@ def take(core: Core, scope: Scope, node: int, value: bytes) -> None:
 def _close(core: Core, scope: Scope, node: int) -> None:
     """It waits no more."""
     scope.values[node] = None
-    put_seconds(scope, node, struct.pack("<f", (core.now - scope.began[node]) / 1000))
-    key, run = scope.waits.pop(node, None) if scope.waits else None, scope.run
-    if key is None:
+    wait, run = scope.waits.pop(node, None) if scope.waits else None, scope.run
+    if wait is None:  # it ended at once
+        put_seconds(scope, node, _NO_SECONDS)
         return
+    put_seconds(scope, node, struct.pack("<f", (core.now - wait.since_ms) / 1000))
     if run.timers:
         core.clear_timer(run, "wake", scope, node)
         core.clear_timer(run, "patience", scope, node)
-    places = run.awaits.get(key)
-    if places is not None and places.pop(place_of(scope, node), None) is not None and not places:
-        del run.awaits[key]
-        if outer := outer_key(key):
-            core.listeners.drop(outer, run.id)
+    if awaiting.drop(run, wait.key, awaiting.place_of(scope, node)) and (outer := outer_key(wait.key)):
+        core.listeners.drop(outer, run.id)
 
 
 def withdraw(core: Core, scope: Scope, node: int, state: int) -> None:
@@ -334,10 +312,10 @@ def step_path(scope: Scope, node: int) -> str:
 
 def told(scope: Scope, node: int) -> str:
     """What a step waits for, in words; "" if it does not wait for the world."""
-    key = scope.waits.get(node)
-    if key is None:
+    wait = scope.waits.get(node)
+    if wait is None:
         return ""
-    kind, _, rest = key.partition("/")
+    kind, _, rest = wait.key.partition("/")
     if kind == "signal":
         return f"waits for the signal `{rest}`"
     if kind == "event":
