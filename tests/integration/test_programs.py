@@ -1,7 +1,7 @@
-"""Random programs give the naive interpreter's result on the engine, on both transports.
+"""Random programs give the naive interpreter's result on the engine, on both transports, whatever dies meanwhile.
 
-`FLOW_PROGRAMS` says how many (2,000 by default; a longer run is a separate command, see CONTRIBUTING). A program that
-fails is shown as it is; `FLOW_SHRINK=1` looks for a smaller one, which takes minutes where a run did not end.
+`FLOW_PROGRAMS` says how many (2,000 by default; for longer runs see CONTRIBUTING). A program that fails is shown as it
+is; `FLOW_SHRINK=1` looks for a smaller one, which takes minutes where a run did not end.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -139,3 +141,25 @@ def test_random_programs_give_the_interpreters_result(root: Path, nats: OnNats) 
             assert not wrong, f"{name}: {wrong}\n{source.text}\n# {source.args}"
 
     check()
+
+
+def crashed(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Random programs while processes die; in a process of its own, with which goes what those leave behind."""
+    command = [sys.executable, "-m", "tests.reference", "--crashes", *arguments]
+    return subprocess.run(command, cwd=Path(__file__).parents[2], text=True, capture_output=True, check=False)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(max(300, PROGRAMS // 4))
+def test_random_programs_survive_random_crashes() -> None:
+    done = crashed("--programs", str(PROGRAMS))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{PROGRAMS} programs, 0 wrong" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_random_programs_survive_random_crashes_over_nats() -> None:
+    done = crashed("--nats", "--programs", "300")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "300 programs, 0 wrong" in done.stdout

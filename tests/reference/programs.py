@@ -98,6 +98,8 @@ class Writer:
     left: int = 14
     #: flows that can be called
     children: list[str] = field(default_factory=list)
+    #: numbers of attempts, which crashes change, may make a difference
+    counts: bool = True
     _count: int = 0
 
     # ---- choices
@@ -110,6 +112,14 @@ class Writer:
 
     def chance(self, percent: int) -> bool:
         return self.number(1, 100) > 100 - percent
+
+    def attempts_of(self, failure: str) -> str:
+        """A number that tells something of a failure."""
+        return f"{failure}.attempts" if self.counts else f"len({failure}.step)"
+
+    def counted(self, code: str) -> str:
+        """The code, or the like that counts no attempts."""
+        return code if self.counts else code.replace("flaky", "moody")
 
     def fresh(self) -> str:
         self._count += 1
@@ -183,7 +193,7 @@ class Writer:
         options = list(_CALLS[kind])
         if kind == "int":
             options += [f"{child}(i)" for child in self.children] * 2
-        template = self.one_of(options)
+        template = self.counted(self.one_of(options))
         head, _, rest = template.partition("(")
         args = [self._argument(part.strip(), names, depth) for part in rest[:-1].split(",")]
         return f"{head}({', '.join(args)})"
@@ -208,7 +218,8 @@ class Writer:
     def chain(self, names: Names) -> str:
         stages = [self.call("int", names)]
         for _ in range(self.number(1, 3)):
-            stages.append(self.one_of(_STAGES).replace("i)", f"{self.int(names, 1)})").replace("(i,", "(1,"))
+            stage = self.counted(self.one_of(_STAGES))
+            stages.append(stage.replace("i)", f"{self.int(names, 1)})").replace("(i,", "(1,"))
         return " -> ".join(stages)
 
     def group(self, names: Names) -> str:
@@ -230,7 +241,7 @@ class Writer:
             found.append(self.catch(names, indent))
         elif self.chance(10):
             event = self.one_of(["failure(e)", "success", "skip"])
-            argument = "e.attempts" if event == "failure(e)" else self.int(names, 1)
+            argument = self.attempts_of("e") if event == "failure(e)" else self.int(names, 1)
             found.append(f"on {event} {{ {self.one_of(['note', 'risky', 'inc'])}({argument}) }}")
         return "".join(f" {part}" for part in found)
 
@@ -251,7 +262,7 @@ class Writer:
         error = self.fresh()
         deeper = indent + "  "
         lines = self.statements(inner, deeper, self.number(0, 1))
-        value = self.one_of([f"{error}.attempts", self.int(inner), self.call("int", inner)])
+        value = self.one_of([self.attempts_of(error), self.int(inner), self.call("int", inner)])
         return "\n".join([f"catch({error}) {{", *lines, f"{deeper}return {value}", f"{indent}}}"])
 
     # ---- statements
@@ -429,7 +440,7 @@ class Writer:
         lines = self.statements(names, "  ", count)
         handlers = []
         if self.chance(40):
-            used = self.one_of(["e.attempts", "n", "len(e.step)"])
+            used = self.one_of([self.attempts_of("e"), "n", "len(e.step)"])
             handlers.append(f"  on failure(e) {{ {self.one_of(['note', 'risky', 'moody'])}({used}) }}")
         if self.chance(30):
             handlers.append(f"  on success(r) {{ note({self.one_of(['n', '1'])}) }}")
@@ -437,7 +448,7 @@ class Writer:
             shown = [seen for seen in names.visible[1:] if self.chance(40)][:6]
             result = f"{{ {', '.join(f'{seen.name}: {seen.name}' for seen in [names.visible[0], *shown])} }}"
         else:
-            result = self.one_of([*names.of("int"), "n + 1", "risky(n)", "flaky(n)", "moody(n)"])
+            result = self.counted(self.one_of([*names.of("int"), "n + 1", "risky(n)", "flaky(n)", "moody(n)"]))
         returns = "json" if name == "main" else "int"
         body = "\n".join([*handlers, *lines, f"  return {result}"])
         return f"\nflow {name}(n: int) returns {returns} {{\n{body}\n}}\n"
@@ -449,9 +460,10 @@ def programs(draw: st.DrawFn) -> Source:
     return write_program(lambda low, high: draw(st.integers(low, high)))
 
 
-def write_program(integer: Callable[[int, int], int], most: int = 14) -> Source:
-    """The same from any source of integers, both bounds included; `main` has at most so many statements."""
-    writer = Writer(integer)
+def write_program(integer: Callable[[int, int], int], most: int = 14, *, counts: bool = True) -> Source:
+    """The same from any source of integers, both bounds included; `main` has at most so many statements. Unless it
+    `counts`, nothing in it depends on numbers of attempts."""
+    writer = Writer(integer, counts=counts)
     flows: list[str] = []
     for number in range(writer.number(0, 2)):
         writer.left = 4

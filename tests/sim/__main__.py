@@ -19,9 +19,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from .broken import MUTANTS, broken
-from .world import Ending, simulate
+from .world import Ending, World, simulate
 
-__all__ = ["main"]
+__all__ = ["main", "quiet"]
 
 
 def _one(job: tuple[int, str | None, bool]) -> Ending:
@@ -30,7 +30,7 @@ def _one(job: tuple[int, str | None, bool]) -> Ending:
     gc.collect()
     gc.disable()
     with broken(mutant):
-        ending = simulate(seed)
+        ending = simulate(World(seed))
     return ending.portable(verbose)
 
 
@@ -40,11 +40,11 @@ def _endings(seeds: range, mutant: str | None, jobs: int, verbose: bool) -> Iter
         yield from map(_one, work)
         return
     # what a simulation leaves behind, half-finished coroutines most of all, goes with its process
-    with multiprocessing.get_context("fork").Pool(jobs, _quiet, maxtasksperchild=25) as pool:
+    with multiprocessing.get_context("fork").Pool(jobs, quiet, maxtasksperchild=25) as pool:
         yield from pool.imap(_one, work, chunksize=4)
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """Dead processes' coroutines are thrown away as they are, which Python finds worth telling."""
     gc.freeze()
     sys.unraisablehook = lambda unraisable: None
@@ -96,7 +96,7 @@ def main() -> int:
     parser.add_argument("--verbose", action="store_true", help="tell all that happened")
     parser.add_argument("--break", dest="mutant", choices=sorted(MUTANTS), help="an engine with this defect")
     args = parser.parse_args()
-    _quiet()
+    quiet()
     return _run(args)
 
 

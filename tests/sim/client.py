@@ -23,9 +23,9 @@ from flowrun.settings import Settings
 
 from .history import History
 from .invariants import Violation
-from .programs import Program, program
+from .programs import Program
 
-__all__ = ["SimClient", "Submission"]
+__all__ = ["SimClient", "Submission", "draw_submission"]
 
 #: the last submission is made by then, in seconds
 _LAST = 12.0
@@ -46,24 +46,40 @@ class Submission:
     cancel: float
 
 
+def draw_submission(chance: random.Random, client: str, number: int, one: Program) -> Submission:
+    """The client's submission of this number, of that program."""
+    key = f"key {client} {number}" if chance.random() < 0.2 else ""
+    run = run_id_of_key(one.plan.flow, key) if key else f"r{client}{number}"
+    return Submission(
+        run=run,
+        program=one,
+        at=chance.uniform(0, _LAST),
+        delay=chance.uniform(0.1, 5.0) if chance.random() < 0.15 else 0.0,
+        expires=chance.uniform(0.5, 20.0) if chance.random() < 0.1 else 0.0,
+        key=key,
+        cancel=chance.uniform(0.01, 6.0) if chance.random() < 0.15 else 0.0,
+    )
+
+
 class SimClient:
-    """Lives longer than its process: what was acknowledged is known, whoever dies then. `numbers`: of programs."""
+    """Lives longer than its process: what was acknowledged is known, whoever dies then."""
 
     def __init__(
-        self, name: str, settings: Settings, chance: random.Random, plans: dict[str, Plan], numbers: Sequence[int]
-    ) -> None:
+        self, name: str, settings: Settings, chance: random.Random, plans: dict[str, Plan],
+        submissions: Sequence[Submission],
+    ) -> None:  # fmt: skip
         self.name = name
         self._settings, self._partitions = settings, settings.partitions
-        self._chance, self._numbers = chance, numbers
+        self._chance = chance
         #: it is the product's own client, and waits for the ends of its runs
         self._real = random.Random(f"{chance.random()} real").random() < 0.3
         #: runs whose end it was told
         self._told: dict[str, RunRecord] = {}
         #: runs that may have no end
         self.doubtful: set[str] = set()
-        self._todo = [self._draw(number) for number in range(chance.choice((1, 2, 4, 8)))]
+        self._todo = list(submissions)
         #: all that it submits
-        self.drawn = tuple(self._todo)
+        self.drawn = tuple(submissions)
         for submission in self._todo:
             plans[submission.program.digest] = submission.program.plan
         self.accepted: dict[str, Submission] = {}
@@ -75,21 +91,6 @@ class SimClient:
     def done(self) -> bool:
         waits = self._real and any(run not in self._told and run not in self.doubtful for run in self.accepted)
         return not self._todo and not self._cancels and not waits
-
-    def _draw(self, number: int) -> Submission:
-        chance = self._chance
-        one = program(chance.choice(self._numbers))
-        key = f"key {self.name} {number}" if chance.random() < 0.2 else ""
-        run = run_id_of_key(one.plan.flow, key) if key else f"r{self.name}{number}"
-        return Submission(
-            run=run,
-            program=one,
-            at=chance.uniform(0, _LAST),
-            delay=chance.uniform(0.1, 5.0) if chance.random() < 0.15 else 0.0,
-            expires=chance.uniform(0.5, 20.0) if chance.random() < 0.1 else 0.0,
-            key=key,
-            cancel=chance.uniform(0.01, 6.0) if chance.random() < 0.15 else 0.0,
-        )
 
     async def run(self, transport: MemoryTransport, history: History) -> None:
         """Until all is submitted; goes on where a process before it stopped."""

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Trouble", "draw_faults"]
 
-#: things go wrong for so long, in seconds
-_SECONDS = 20.0
-
 
 def draw_faults(chance: random.Random) -> Faults:
     """Of the server and the connections to it."""
@@ -39,13 +36,19 @@ def draw_faults(chance: random.Random) -> Faults:
 class Trouble:
     """Disturbs the world from `make` to `end`."""
 
+    #: things go wrong for so long, and so long lies between two of them, in seconds
+    seconds = 20.0
+    pause = (0.1, 8.0)
+    #: chance that the server loses what it acknowledged
+    disasters = 0.1
+
     def __init__(self, world: World, seed: int) -> None:
         self._world, self._chance = world, world.chance
         #: what went wrong: kind -> how often
         self.counts: dict[str, int] = {}
         chance = random.Random(f"{seed} disaster")
         #: "power", "store", or "" in most simulations
-        self.disaster = chance.choice(("power", "store")) if chance.random() < 0.1 else ""
+        self.disaster = chance.choice(("power", "store")) if chance.random() < self.disasters else ""
         self._disasters_chance = chance
         #: runs whose submission survived it
         self._kept: set[str] = set()
@@ -53,24 +56,20 @@ class Trouble:
 
     async def make(self) -> None:
         """Until the time of trouble is over."""
-        chance, end = self._chance, self._world.loop.time() + _SECONDS
-        kinds = [
-            self._kill_later,
-            self._kill_later,
-            self._pause,
-            self._pause,
-            self._cut,
-            self._crash_server,
-            self._stop,
-        ]
-        kinds = chance.sample(kinds, chance.randint(0, len(kinds)))
+        chance, end = self._chance, self._world.loop.time() + self.seconds
+        kinds = self.kinds()
         while kinds and self._world.loop.time() < end:
-            await asyncio.sleep(chance.uniform(0.1, 8.0))
+            await asyncio.sleep(chance.uniform(*self.pause))
             trouble = chance.choice(kinds)
-            name = trouble.__name__.strip("_")
+            name = trouble.__name__
             self.counts[name] = self.counts.get(name, 0) + 1
             trouble()
         await asyncio.sleep(max(end - self._world.loop.time(), 0))
+
+    def kinds(self) -> list[Callable[[], None]]:
+        """What may go wrong, the likely ones more than once."""
+        kinds = [self.kill, self.kill, self.halt, self.halt, self.cut, self.crash_server, self.stop]
+        return self._chance.sample(kinds, self._chance.randint(0, len(kinds)))
 
     def _later(self, seconds: float, act: Callable[..., None], *args: object) -> None:
         """Outside of all processes."""
@@ -79,7 +78,7 @@ class Trouble:
     def _victim(self) -> Machine:
         return self._chance.choice(self._world.machines)
 
-    def _kill_later(self) -> None:
+    def kill(self) -> None:
         """After some more steps of the victim: so it dies at any await."""
         victim, steps = self._victim(), self._chance.choice((0, 3, 30, 300))
         process = victim.process
@@ -92,7 +91,7 @@ class Trouble:
 
         process.steps_left, process.on_fatal_step = self._chance.randint(0, steps), die
 
-    def _pause(self) -> None:
+    def halt(self) -> None:
         process = self._victim().process
         if process.paused or not process.alive:
             return
@@ -104,7 +103,7 @@ class Trouble:
         self._world.history.note(process.name, "wakes")
         process.wake()
 
-    def _cut(self) -> None:
+    def cut(self) -> None:
         transport = self._victim().transport
         if transport is None or transport.connection.is_cut:
             return
@@ -117,7 +116,7 @@ class Trouble:
             self._world.history.note(transport.name, "is back")
             transport.connection.restore()
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
         """A node or a worker is asked to end; it is started again soon."""
         victim = self._victim()
         if not victim.process.alive or victim.process.paused:
@@ -162,7 +161,7 @@ class Trouble:
         for client in self._world.clients:
             client.doubtful |= {one.run for one in client.drawn if one.at <= until and one.run not in kept}
 
-    def _crash_server(self) -> None:
+    def crash_server(self) -> None:
         if not self._world.server.up:
             return
         self._world.history.note("server", "crashes")

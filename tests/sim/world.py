@@ -27,11 +27,11 @@ from flowrun.worker.agent import Agent
 
 from .agent import make_agent, run_agent
 from .checker import Checker
-from .client import SimClient
+from .client import SimClient, Submission, draw_submission
 from .history import Happening, History
 from .invariants import Violation, every_accepted_run_ends_right
 from .loop import Process, SimLoop, Stuck
-from .programs import COUNT
+from .programs import COUNT, program
 from .stage import staged
 from .trouble import Trouble, draw_faults
 from .worker import GROUP, Habits, SimWorker
@@ -85,6 +85,9 @@ class Machine:
 
 
 class World:
+    #: what disturbs it
+    troubles: type[Trouble] = Trouble
+
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.chance = random.Random(seed)
@@ -95,7 +98,7 @@ class World:
         self.calm = False
         #: leader -> the message after which its state was checked last
         self._compared: dict[Coordinator, int] = {}
-        self.trouble = Trouble(self, seed)
+        self.trouble = self.troubles(self, seed)
         self._by_pid: dict[int, Process] = {}
         #: all processes run on the same one, and can see whether others live
         self._one_host = self.chance.random() < 0.3
@@ -138,14 +141,21 @@ class World:
                 real=chance.random() < 0.3,
             )
             self._add(f"worker{number}", self._run_worker(habits))
-        # few, so that runs of the same flow meet, or many
-        numbers = chance.sample(range(COUNT), chance.choice((1, 2, 4, 16)))
         self.clients: list[SimClient] = []
-        for number in range(chance.choice((1, 2))):
-            its_chance = random.Random(chance.random())
-            client = SimClient(f"client{number}", self.settings, its_chance, self.plans, numbers)
+        for name, its_chance, submissions in self.draw_clients():
+            client = SimClient(name, self.settings, its_chance, self.plans, submissions)
             self.clients.append(client)
             self._add(client.name, self._run_client(client))
+
+    def draw_clients(self) -> Iterator[tuple[str, random.Random, list[Submission]]]:
+        """Their names, their chance, and what they submit."""
+        chance = self.chance
+        # some simulations are about few programs, so that runs meet others of their flow; others about many
+        numbers = chance.sample(range(COUNT), chance.choice((1, 2, 4, 16)))
+        for client in range(chance.choice((1, 2))):
+            its, name = random.Random(chance.random()), f"client{client}"
+            drawn = (program(its.choice(numbers)) for _ in range(its.choice((1, 2, 4, 8))))
+            yield name, its, [draw_submission(its, name, number, one) for number, one in enumerate(drawn)]
 
     def _add(self, name: str, main: Callable[[Machine, MemoryTransport], Awaitable[None]]) -> None:
         self.machines.append(Machine(name, main, Process(name, self.loop)))
@@ -293,7 +303,7 @@ class World:
             for partition, coordinator in machine.leading._coordinators.items() if machine.leading else ():
                 leads = self.checker.leads(machine.process.name, partition) and coordinator.ready.is_set()
                 if leads and coordinator._settled:
-                    yield partition, coordinator._audit._position, coordinator
+                    yield partition, coordinator._audit.position, coordinator
 
     def _check_state(self) -> None:
         """The leaders' states are the folds of their inboxes."""
@@ -308,10 +318,9 @@ class World:
             self.checker.check_work(partition, seq, coordinator._engine.outstanding(), coordinator._dispatcher)
 
 
-def simulate(seed: int) -> Ending:
-    """Runs the simulation of a seed: the same every time, with the same hash seed of Python."""
-    world = World(seed)
-    with staged(seed, world.loop, world.history, world.lives, world.fail):
+def simulate(world: World) -> Ending:
+    """Runs a simulation: the same every time, with the same hash seed of Python."""
+    with staged(world.seed, world.loop, world.history, world.lives, world.fail):
         try:
             world.loop.run(world.main())
         except Stuck as error:
@@ -322,6 +331,6 @@ def simulate(seed: int) -> Ending:
         violation = Violation(f"an exception that nobody handled: {context}")
         violation.__cause__ = context.get("exception")
     return Ending(
-        seed, violation, world.history.happenings, world.loop.time(),
+        world.seed, violation, world.history.happenings, world.loop.time(),
         world.loop.steps, sum(len(client.accepted) for client in world.clients), world.trouble.counts,
     )  # fmt: skip
