@@ -160,7 +160,7 @@ async def sync(tenant: str, x: int) -> int:
     return x
 
 
-# ---- what needs a process of its own -----------------------------------------------------------------------------------
+# ---- what needs a process of its own ---------------------------------------------------------------------------------
 
 
 def leave(code: int) -> int:

@@ -231,7 +231,7 @@ class Nats:
         return self._loop.run_until_complete(self._all(plans, specs, wanted))
 
     async def _all(self, plans: Plans, specs: list[Spec], wanted: Callable[[Case], bool]) -> dict[str, Any]:
-        together = asyncio.Semaphore(6)
+        together = asyncio.Semaphore(10)
         found: dict[str, Any] = {}
 
         async def file(spec: Spec) -> None:
