@@ -8,11 +8,21 @@ from typing import Any, Literal
 
 import msgspec
 from flowrun.client import Approval, RunList, RunStatus
-from flowrun.messages import LogNote, Presence, RunRecord, RunSummary, StepNote, StepRecord, StepState
+from flowrun.messages import (
+    AuditEntry,
+    FlowPause,
+    LogNote,
+    Presence,
+    RunRecord,
+    RunSummary,
+    StepNote,
+    StepRecord,
+    StepState,
+)
 
 __all__ = [
-    "Approvals", "Cancelled", "Decided", "Emitted", "LogLine", "Node", "Nodes", "RunState", "Runs", "Signalled",
-    "StepNow", "Submitted",
+    "Approvals", "Audited", "Cancelled", "Decided", "Emitted", "LogLine", "Marked", "Node", "Nodes", "Paused",
+    "Rerunning", "RunState", "Runs", "Signalled", "StepNow", "Submitted",
     "approvals_of", "log_line", "nodes_of", "runs_of", "state_of",
 ]  # fmt: skip
 
@@ -76,6 +86,59 @@ class Approvals(msgspec.Struct, frozen=True, kw_only=True):
     approvals: tuple[WaitingApproval, ...]
 
 
+class Paused(msgspec.Struct, frozen=True, kw_only=True):
+    """`flowc pause` and `flowc resume`: of a run, or of a flow."""
+
+    run: str | None
+    flow: str | None
+    paused: bool
+
+
+class Marked(msgspec.Struct, frozen=True, kw_only=True):
+    """`flowc mark`: a step ends by hand."""
+
+    run: str
+    step: str
+    state: Literal["success", "skipped", "failed"]
+
+
+class Rerunning(msgspec.Struct, frozen=True, kw_only=True):
+    """`flowc rerun`, without `--wait`."""
+
+    #: the new run; null: it was only asked what would be (`--dry-run`)
+    run: str | None
+    #: the run that it goes on with
+    of: str
+    flow: str
+    #: steps that keep their end, steps that run, and `each`es whose items run that did not end well
+    kept: tuple[str, ...]
+    runs: tuple[str, ...]
+    items: tuple[str, ...]
+    #: with another plan: why steps are not the same work as before
+    changed: dict[str, str]
+
+
+class Audited(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody did to a run by hand."""
+
+    at: dt.datetime
+    #: "pause", "resume", "mark success", "rerun", …
+    action: str
+    #: the step that it is about, or null
+    step: str | None
+    by: str | None
+    note: str | None
+
+
+class PausedFlow(msgspec.Struct, frozen=True, kw_only=True):
+    """All runs of a flow are paused."""
+
+    flow: str
+    since: dt.datetime
+    by: str | None
+    note: str | None
+
+
 class ListedRun(msgspec.Struct, frozen=True, kw_only=True):
     """A run that has not ended."""
 
@@ -85,6 +148,8 @@ class ListedRun(msgspec.Struct, frozen=True, kw_only=True):
     submitted: dt.datetime
     #: number of steps by state
     steps: dict[str, int]
+    #: nothing new of it is started
+    paused: bool = False
 
 
 class Runs(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +161,8 @@ class Runs(msgspec.Struct, frozen=True, kw_only=True):
     total: int
     #: partitions of which nothing is known: no coordinator answered
     silent: tuple[str, ...]
+    #: flows that are paused
+    paused: tuple[PausedFlow, ...] = ()
 
 
 class StepNow(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,6 +204,12 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     ended: dt.datetime | None
     error: WhyFailed | None
     steps: tuple[StepNow, ...]
+    #: what triggered it: "manual", "rerun:…" of another run
+    trigger: str | None = None
+    #: nothing new of it is started
+    paused: bool = False
+    #: what was done to it by hand, in order
+    audit: tuple[Audited, ...] = ()
 
 
 class LogLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,13 +246,21 @@ class Nodes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def runs_of(listed: RunList) -> Runs:
-    return Runs(runs=tuple(map(_listed, listed.runs)), total=listed.total, silent=listed.silent)
+    return Runs(
+        runs=tuple(map(_listed, listed.runs)), total=listed.total, silent=listed.silent,
+        paused=tuple(map(_paused, listed.paused)),
+    )  # fmt: skip
+
+
+def _paused(pause: FlowPause) -> PausedFlow:
+    return PausedFlow(flow=pause.flow, since=_time(pause.at_ms), by=pause.by or None, note=pause.note or None)
 
 
 def _listed(run: RunSummary) -> ListedRun:
     return ListedRun(
-        run=run.run, flow=run.flow, trigger=run.trigger, submitted=_time(run.submitted_ms), steps=dict(run.steps)
-    )
+        run=run.run, flow=run.flow, trigger=run.trigger, submitted=_time(run.submitted_ms), steps=dict(run.steps),
+        paused=run.paused,
+    )  # fmt: skip
 
 
 def state_of(status: RunStatus, steps: tuple[StepNote, ...]) -> RunState:
@@ -196,6 +277,9 @@ def state_of(status: RunStatus, steps: tuple[StepNote, ...]) -> RunState:
         ended=None,
         error=None,
         steps=tuple(map(_step, steps)),
+        trigger=summary.trigger if summary else None,
+        paused=summary is not None and summary.paused,
+        audit=tuple(map(_audited, summary.audit)) if summary else (),
     )
 
 
@@ -210,7 +294,16 @@ def _ended(record: RunRecord) -> RunState:
         ended=_time(record.ended_ms),
         error=WhyFailed(type=error.type, message=error.message, step=record.failed_step) if error else None,
         steps=tuple(map(_ended_step, record.steps)),
+        trigger=record.trigger,
+        audit=tuple(map(_audited, record.audit)),
     )
+
+
+def _audited(entry: AuditEntry) -> Audited:
+    return Audited(
+        at=_time(entry.at_ms), action=entry.action, step=entry.step or None, by=entry.by or None,
+        note=entry.note or None,
+    )  # fmt: skip
 
 
 def _step(note: StepNote) -> StepNow:

@@ -14,7 +14,7 @@ from flowrun.messages import StateNote, StepNote
 from rich.console import Console
 from rich.table import Table
 
-from .answers import Cancelled, Node, Runs, RunState, StepNow, log_line, nodes_of, runs_of, state_of
+from .answers import Audited, Cancelled, Node, Runs, RunState, StepNow, log_line, nodes_of, runs_of, state_of
 from .errors import EXIT_OK, InputError
 from .output import say
 from .remote import place_of, with_client, with_place
@@ -43,9 +43,20 @@ def show_runs(flow: str, limit: int, url: str | None, env: str | None, as_json: 
 
 
 def _show_runs(found: Runs) -> None:
+    for pause in found.paused:
+        who = f" by {pause.by}" if pause.by else ""
+        why = f": {pause.note}" if pause.note else ""
+        say(f"flow {pause.flow} is paused since {pause.since.astimezone():%Y-%m-%d %H:%M:%S}{who}{why}")
     if found.runs:
         rows = (
-            (run.run, run.flow, ago(run.submitted.timestamp()), _counts(run.steps), run.trigger) for run in found.runs
+            (
+                run.run,
+                run.flow,
+                ago(run.submitted.timestamp()),
+                ("paused; " if run.paused else "") + _counts(run.steps),
+                run.trigger,
+            )
+            for run in found.runs
         )
         print_table(("RUN", "FLOW", "SUBMITTED", "STEPS", "TRIGGER"), rows)
     elif not found.silent:
@@ -88,7 +99,12 @@ def _show_state(state: RunState) -> None:
     if state.ended is not None and state.submitted is not None:
         ends = f" after {seconds_text((state.ended - state.submitted).total_seconds())}"
     at = f" until {state.at.astimezone():%Y-%m-%d %H:%M:%S}" if state.at is not None else ""
-    say(f"run {state.run}{f': {state.flow}' if state.flow else ''}: {state.state}{at}{ends}")
+    paused = ", paused" if state.paused else ""
+    say(f"run {state.run}{f': {state.flow}' if state.flow else ''}: {state.state}{paused}{at}{ends}")
+    if state.trigger is not None and state.trigger.startswith("rerun:"):
+        say(f"it goes on with run {state.trigger.removeprefix('rerun:')}")
+    for entry in state.audit:
+        say(_audit_line(entry))
     if state.error is not None:
         step = f" (step {state.error.step})" if state.error.step else ""
         say(f"error: {state.error.type}: {state.error.message}{step}")
@@ -98,15 +114,27 @@ def _show_state(state: RunState) -> None:
         print_table(("STEP", "STATE", "ATTEMPTS", "TIME", "MESSAGE"), map(_step_row, state.steps))
 
 
+def _audit_line(entry: Audited) -> str:
+    who = f" by {entry.by}" if entry.by else ""
+    about = f" {entry.step}" if entry.step else ""
+    why = f": {entry.note}" if entry.note else ""
+    return f"{entry.at.astimezone():%Y-%m-%d %H:%M:%S} {entry.action}{about}{who}{why}"
+
+
 def _step_row(step: StepNow) -> tuple[str, ...]:
     name = shown_name(step.step, tuple(step.index) if isinstance(step.index, list) else step.index)
     return (
         f"{ICONS[step.state]} {name}",
-        step.state + (f" {step.done + step.failed}/{step.total}" if step.total else ""),
+        step.state + (f" {step.done + step.failed}/{step.total}" if step.total else "") + _kept(step),
         str(step.attempts) if step.attempts > 1 else "",
         "" if step.seconds is None else seconds_text(step.seconds),
         (step.message or "").partition("\n")[0],
     )
+
+
+def _kept(step: StepNow) -> str:
+    """Whether its end was not its own doing."""
+    return " (kept)" if not step.attempts and step.state in ("success", "failed") else ""
 
 
 def show_log(run: str, follow: bool, url: str | None, env: str | None, as_json: bool) -> int:

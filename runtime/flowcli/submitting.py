@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from .screen.view import Output, make_view
 from .server import server_of
 from .targets import find_root, load_target
 
-__all__ = ["Submission", "submit"]
+__all__ = ["Submission", "submit", "watched"]
 
 #: between two looks at the clock for the screen, in seconds
 _TICK_SECONDS = 0.06
@@ -62,9 +63,12 @@ def submit(submission: Submission) -> int:
         options["run"] = new_run_id()
 
     async def work(client: Client) -> int:
+        async def start() -> Run:
+            return await client.submit(plan, given, **options)
+
         if submission.wait:
-            return await _watched(client, plan, given, options, submission.output)
-        run = await client.submit(plan, given, **options)
+            return await watched(client, plan, start, options.get("run"), submission.output)
+        run = await start()
         _show_submitted(run, plan, submission.output)
         return EXIT_OK
 
@@ -89,15 +93,15 @@ def _show_submitted(run: Run, plan: Plan, output: Output) -> None:
         say(f"run {run.id}: {plan.flow} submitted; `flowc ps {run.id}` shows it")
 
 
-async def _watched(
-    client: Client, plan: Plan, given: dict[str, object], options: dict[str, Any], output: Output
+async def watched(
+    client: Client, plan: Plan, start: Callable[[], Awaitable[Run]], id: str | None, output: Output
 ) -> int:
-    """Submits, and shows the run until it ends."""
+    """Starts a run of a plan, and shows it until it ends; `id`: of the run, if it is known before."""
     view = make_view(output, plan)
-    notes = client.events(options["run"]) if "run" in options else None
+    notes = client.events(id) if id is not None else None
     if notes is not None:
         await notes.open()  # nothing of the beginning is missed
-    run = await client.submit(plan, given, **options)
+    run = await start()
     view.start(run.id, False)
 
     async def show(notes: RunEvents) -> None:

@@ -15,7 +15,10 @@ from flowcli.answers import (
     Decided,
     Emitted,
     LogLine,
+    Marked,
     Nodes,
+    Paused,
+    Rerunning,
     Runs,
     RunState,
     Signalled,
@@ -30,7 +33,8 @@ def schemas() -> dict[str, dict[str, Any]]:
     """Every schema, by the name of its file."""
     ir = Program.model_json_schema()
     answers = [
-        Submitted, Runs, RunState, LogLine, Cancelled, Nodes, Signalled, Emitted, Decided, Approvals, ErrorReport,
+        Submitted, Runs, RunState, LogLine, Cancelled, Nodes, Signalled, Emitted, Decided, Approvals, Paused, Marked,
+        Rerunning, ErrorReport,
     ]  # fmt: skip
     return {
         "answers.schema.json": _any_of(answers, "What the commands print that speak to nodes"),

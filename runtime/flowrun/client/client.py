@@ -53,14 +53,14 @@ from .questions import Questions
 from .requests import Requests
 from .results import plain_value
 from .run import Run
-from .status import Approval, RunList, RunStatus
+from .status import Approval, Rerun, RunList, RunStatus
 from .stored import Blobs, Stored
 from .tasks import TaskSpec, spec_of
 from .waits import Waits
 from .world import World, user_name
 
 if TYPE_CHECKING:
-    from .reruns import Prepared, Rerun
+    from .reruns import Prepared
 
 __all__ = ["Client", "TaskCall", "read_plan"]
 
@@ -442,6 +442,7 @@ class Client:
     async def rerun(
         self,
         run: Run | str,
+        /,
         from_steps: Sequence[str] = (),
         args: Mapping[str, object] | None = None,
         *,
@@ -466,6 +467,7 @@ class Client:
     async def preview_rerun(
         self,
         run: Run | str,
+        /,
         from_steps: Sequence[str] = (),
         args: Mapping[str, object] | None = None,
         *,

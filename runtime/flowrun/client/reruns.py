@@ -25,27 +25,12 @@ from flowrun.transport import Transport
 from flowrun.values import NULL
 
 from .errors import Refused
+from .status import Rerun
 from .stored import Blobs
 
-__all__ = ["Prepared", "Rerun", "plan_of", "prepare"]
+__all__ = ["Prepared", "plan_of", "prepare"]
 
 _args_decoder = msgspec.msgpack.Decoder(dict[str, msgspec.Raw])
-
-
-class Rerun(msgspec.Struct, frozen=True, kw_only=True):
-    """What a rerun does."""
-
-    #: the run whose results are taken over
-    of: str
-    flow: str
-    #: steps that keep their end
-    kept: tuple[str, ...]
-    #: steps that run again, as a whole
-    runs: tuple[str, ...]
-    #: `each`es of which those items run again that did not end well
-    items: tuple[str, ...]
-    #: with a new plan: step -> why it is not the same work as before
-    changed: dict[str, str]
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ import msgspec
 
 from flowrun.messages import FlowPause, RunRecord, RunSummary
 
-__all__ = ["Approval", "RunList", "RunStatus"]
+__all__ = ["Approval", "Rerun", "RunList", "RunStatus"]
 
 
 class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +40,22 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     #: when it began to wait, and when its time is over (None: never), milliseconds since 1970
     since_ms: int
     until_ms: int | None = None
+
+
+class Rerun(msgspec.Struct, frozen=True, kw_only=True):
+    """What a rerun does."""
+
+    #: the run whose results are taken over
+    of: str
+    flow: str
+    #: steps that keep their end
+    kept: tuple[str, ...]
+    #: steps that run again, as a whole
+    runs: tuple[str, ...]
+    #: `each`es of which those items run again that did not end well
+    items: tuple[str, ...]
+    #: with a new plan: step -> why it is not the same work as before
+    changed: dict[str, str]
 
 
 class RunList(msgspec.Struct, frozen=True, kw_only=True):

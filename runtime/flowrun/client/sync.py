@@ -14,7 +14,7 @@ import os
 import threading
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from flowc.plan import Plan
 
@@ -26,10 +26,7 @@ from .by_hand import StepEnd
 from .client import Client, TaskCall
 from .prepared import Canvas
 from .run import Run
-from .status import Approval, RunList, RunStatus
-
-if TYPE_CHECKING:
-    from .reruns import Rerun
+from .status import Approval, Rerun, RunList, RunStatus
 
 __all__ = ["SyncClient", "SyncRun", "SyncTaskCall"]
 
@@ -157,12 +154,12 @@ class SyncClient:
         self._now().call(lambda client: client.mark(run, step, end, value, note=note, by=by))
 
     def rerun(
-        self, run: str, from_steps: Sequence[str] = (), args: Mapping[str, object] | None = None, **more: Any
+        self, run: str, /, from_steps: Sequence[str] = (), args: Mapping[str, object] | None = None, **more: Any
     ) -> SyncRun:
         return SyncRun(self, self._now().call(lambda client: client.rerun(run, from_steps, args, **more)))
 
     def preview_rerun(
-        self, run: str, from_steps: Sequence[str] = (), args: Mapping[str, object] | None = None, **more: Any
+        self, run: str, /, from_steps: Sequence[str] = (), args: Mapping[str, object] | None = None, **more: Any
     ) -> Rerun:
         return self._now().call(lambda client: client.preview_rerun(run, from_steps, args, **more))
 
