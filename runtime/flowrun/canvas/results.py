@@ -256,7 +256,9 @@ class AsyncResult(Result):
     def traceback(self) -> str | None:
         """Of what the task raised, as text."""
         failure = self._failure() if self.ready() and not self.successful() else None
-        return None if failure is None else failure.detail
+        if failure is None:
+            return None
+        return f"Traceback (most recent call last):\n{failure.detail}{failure.type}: {failure.message}"
 
     @property
     def retries(self) -> int:
