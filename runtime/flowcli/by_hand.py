@@ -10,7 +10,6 @@ import msgspec
 from flowc.plan import Plan
 from flowrun.client import Client, Rerun
 from flowrun.client.by_hand import StepEnd
-from flowrun.client.client import read_plan
 from flowrun.parameters import parse_argument
 from flowrun.run_ids import new_run_id
 
@@ -23,7 +22,7 @@ from .saying import json_value
 from .screen.view import Output
 from .server import server_of
 from .submitting import watched
-from .targets import find_root
+from .targets import find_root, load_target
 
 __all__ = ["Again", "mark", "pause", "rerun", "resume"]
 
@@ -100,10 +99,10 @@ class Again(msgspec.Struct, frozen=True, kw_only=True):
 def rerun(again: Again) -> int:
     """Gives the exit code. Raises InputError."""
     texts = argument_texts(again.params)
-    plan = None if again.plan is None else read_plan(again.plan)
     run, place = place_of(again.run, again.url, again.env)
 
     async def work(client: Client) -> int:
+        plan = None if again.plan is None else await _new_plan(client, run, again.plan)
         found = plan if plan is not None or not (texts or again.wait) else await client.plan_of(run)
         what: dict[str, Any] = {"plan": plan, "whole": again.whole}
         given = _arguments(found, texts) if found is not None else {}
@@ -124,6 +123,13 @@ def rerun(again: Again) -> int:
         return EXIT_OK
 
     return with_place(place, work)
+
+
+async def _new_plan(client: Client, run: str, file: Path) -> Plan:
+    """The plan in a file; of a source, that of the run's flow. Raises InputError, FindingsError, UnknownRun."""
+    record = (await client.status(run)).record
+    flow = record.flow if record is not None and file.suffix != ".flowplan" else None
+    return load_target(file, flow, find_root(file)).plan
 
 
 def _arguments(plan: Plan, texts: dict[str, str]) -> dict[str, object]:

@@ -18,8 +18,9 @@ __all__ = ["command"]
 @click.option("--all", "whole", is_flag=True, help="Run all steps again.")
 @click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE",
               help="Another value for a parameter: what depends on it runs again.")  # fmt: skip
-@click.option("--plan", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE.flowplan",
-              help="Go on with another plan of the flow: what is not the same work there runs, too.")  # fmt: skip
+@click.option("--plan", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
+              help="Go on with another plan of the flow, of a .flow or a .flowplan: what is not the same work there "
+              "runs, too.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Only show what would keep its result, and what would run.")
 @click.option("--note", default="", metavar="TEXT", help="Why; it stands in the record.")
 @click.option("--by", default="", metavar="NAME", help="Who does it. [default: the user of this process]")

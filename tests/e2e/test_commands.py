@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -93,9 +94,13 @@ def wait_until(holds: Callable[[], object], seconds: float = 20) -> None:
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
-    folder = tmp_path_factory.mktemp("environment")
+    yield from running_node(tmp_path_factory.mktemp("environment"), FLOWS, WORK)
+
+
+def running_node(folder: Path, flows: str, work: str) -> Iterator[Environment]:
+    """An environment with one node, until the iterator goes on."""
     environment = Environment(folder)
-    environment.write(flows_flow=FLOWS, work_py=WORK)
+    environment.write(flows_flow=flows, work_py=work)
     assert environment.flowc("compile", "flows.flow").code == 0
     log = folder / "node.log"
     with log.open("w") as output:
