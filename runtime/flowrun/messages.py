@@ -262,6 +262,9 @@ class Raised(_Wire, frozen=True, tag="raised"):
     id: str
     #: who wants an answer; "": nobody
     client: str = ""
+    #: of an event that many wait for, the rest: runs behind this one, that have waited since then or longer
+    after: str = ""
+    at_ms: int = 0
 
 
 class Control(_Wire, frozen=True, tag="control"):
@@ -456,6 +459,8 @@ class RunRecord(_Wire, frozen=True):
     #: where the plan keeps them: msgpack map from step to value. An `each` that failed has one, too, which holds
     #: records of its failures; the step whose value is the result has none here
     values: bytes = b""
+    #: it is kept so long from its end, as its flow says; 0: as long as the environment says
+    keep_ms: int = 0
 
 
 # ---- live notes -----------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from flowc.pipeline import compile_paths
 from flowc.plan import Plan, decode
 from flowc.project import find_project
 from flowc.types import Type
+from flowrun.client import Run as Handle
 from flowrun.errors import FlowError
 from flowrun.memory import run_virtual
 from flowrun.messages import RunRecord, WorkItem
@@ -52,8 +53,8 @@ class Outcome:
     starts: tuple[Start, ...]
     #: seconds from the first submission to the end, as the client saw it
     ended: float
-    #: what refused an act: its text, by its place
-    refused: dict[int, str] = field(default_factory=dict)
+    #: what refused each act; "": nothing
+    refused: tuple[str, ...] = ()
 
 
 class Plans:
@@ -137,24 +138,35 @@ class _SeeingNode(Node):
 async def _play(node: _SeeingNode, plans: Plans, case: Case) -> list[Outcome]:
     """All runs of a case, together."""
     begun = asyncio.get_running_loop().time()
-    return list(await asyncio.gather(*(_one(node, plans, case.path, run, begun) for run in case.runs)))
+    first: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    return list(await asyncio.gather(*(_one(node, plans, case, run, begun, first) for run in case.runs)))
 
 
-async def _one(node: _SeeingNode, plans: Plans, path: Path, run: Run, begun: float) -> Outcome:
-    loop = asyncio.get_running_loop()
-    plan = plans.get(path, run.flow)
+async def _submit(node: _SeeingNode, plans: Plans, case: Case, run: Run, first: asyncio.Future[str]) -> Handle:
+    again = run.flow == "rerun"
+    plan = plans.get(case.path, case.runs[0].flow if again else run.flow)
     params = {param.name: param for param in plan.params}
-    args = {name: _argument(name, value, plan.types[params[name].type]) for name, value in run.args.items()}
+    args = {name: _argument(name, value, plan.types[params[name].type]) for name, value in run.args.items() if
+            name in params}  # fmt: skip
+    if not again:
+        return await node.client.submit(plan, args, **run.options)
+    old = await first
+    await node.client.wait(old)
+    return await node.client.rerun(old, run.args.get("from", ()), args)
+
+
+async def _one(
+    node: _SeeingNode, plans: Plans, case: Case, run: Run, begun: float, first: asyncio.Future[str]
+) -> Outcome:
+    loop = asyncio.get_running_loop()
     await _until(begun + run.at)
-    handle = await node.client.submit(plan, args, **run.options)
+    handle = await _submit(node, plans, case, run, first)
+    if run is case.runs[0]:
+        first.set_result(handle.id)
     acting = [asyncio.create_task(_act(node, handle.id, act, begun)) for act in run.acts]
     record = await handle.wait()
     ended = loop.time() - begun
-    refused = {}
-    for i, acted in enumerate(acting):
-        await acted
-        if acted.result():
-            refused[i] = acted.result()
+    refused = tuple(await asyncio.gather(*acting))
     starts = tuple(
         Start(step=step, index=index, at=at - begun) for at, step, index in node.seen.starts.get(handle.id, ())
     )
@@ -180,6 +192,14 @@ async def _act(node: _SeeingNode, run: str, act: Act, begun: float) -> str:
     try:
         if act.what == "cancel":
             await node.client.cancel(run, act.name)
+        elif act.what == "signal":
+            await node.client.signal(run, act.name, act.value)
+        elif act.what == "emit":
+            subject, _, key = act.name.partition("/")
+            await node.client.emit(subject, act.value, key=key)
+        elif act.what in ("approve", "reject"):
+            decide = node.client.approve if act.what == "approve" else node.client.reject
+            await decide(run, act.name, note=act.value, by="ada")
         else:
             raise AssertionError(f"nobody can do `{act.what}`")
     except FlowError as error:

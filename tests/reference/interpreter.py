@@ -436,12 +436,15 @@ class _Run:
         members = [place.env[member] for member in step.members]
         parts = [found for part in step.parts for id in part for found in place.scope.parts.get(id, ())]
         inside = [found for found in place.frame if found.id in step.members or found in parts]
-        good = [member.value for member in members if member.state == SUCCESS][: step.n]
+        winners = [i for i, member in enumerate(members) if member.state == SUCCESS][: step.n]
+        good: Any = [members[i].value for i in winners]
         state = self.verdict((), step.after, place)
         if state != RUN:
             outcome = Outcome(state)
         elif len(good) == step.n:
-            outcome = Outcome(SUCCESS, good[0] if step.first else good)
+            if step.names:
+                good = {name: members[i].value if i in winners else None for i, name in enumerate(step.names)}
+            outcome = Outcome(SUCCESS, good[0] if step.first and not step.names else good)
             for found in inside:
                 found.is_handled = True
             if step.cancel_rest:

@@ -9,7 +9,6 @@ plan's table of signals.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
 
 import msgspec
 from flowc.plan import Plan
@@ -19,6 +18,7 @@ from flowrun.messages import Decision, Raised, Signal
 from flowrun.wire import may_hold_blobs
 
 from . import awaiting
+from .commands import Send
 from .core import Core
 from .graph import Tables
 from .listeners import APPROVAL, event_key
@@ -31,6 +31,8 @@ __all__ = ["MOST_KEPT", "deliver_early", "hear", "listening", "take_event"]
 MOST_KEPT = 1_000
 #: the answer's value where there is no such run: its submission may be delayed
 _UNKNOWN = msgspec.msgpack.encode("unknown")
+#: runs that take an event at once
+_AT_ONCE = 1_000
 #: names in a message
 _LISTED = 5
 
@@ -144,23 +146,32 @@ def deliver_early(core: Core, name: str) -> None:
 # ---- events ---------------------------------------------------------------------------------------------------------
 
 
-def listening(core: Core, event: Raised) -> Iterator[str]:
-    """The runs that wait for an event. The same event again changes nothing."""
+def listening(core: Core, event: Raised) -> list[str]:
+    """The runs that wait for an event; of very many the first, and the others when the rest of the event comes: so
+    nobody else waits long for their turn. The same event again changes nothing."""
     if core.was_answered(event):
-        return
+        return []
     core.answer(event, True)
-    yield from core.listeners.runs(event_key(event.subject, event.key))
+    found = core.listeners.runs(event_key(event.subject, event.key), event.after, _AT_ONCE + 1)
+    if len(found) > _AT_ONCE:
+        last, at_ms = found[_AT_ONCE - 1], event.at_ms or core.now
+        number = f"{event.id.partition('/')[0]}/{last}"
+        rest = Raised(event.subject, event.key, event.value, number, "", last, at_ms)
+        core.commands.append(Send(core.partition, rest, f"raised/{number}"))
+    return found[:_AT_ONCE]
 
 
 def take_event(core: Core, name: str, event: Raised) -> None:
-    """All steps of a run that wait for the event go on."""
+    """All steps of a run that wait for the event go on; not those that began to when it had come."""
     run = core.find(name)
     if run is None:
         core.ignore(f"event {event.subject} for run {name}, whose plan cannot be had")
         return
     for place in list(awaiting.places(run, event_key(event.subject, event.key))):
-        scope, node = awaiting.node_at(place)
-        take(core, run.scopes[scope], node, event.value)
+        number, node = awaiting.node_at(place)
+        scope = run.scopes[number]
+        if not event.at_ms or scope.waits[node].since_ms <= event.at_ms:
+            take(core, scope, node, event.value)
 
 
 # ---- decisions ------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ wait for (`Run.awaits`); of a packed run its head tells. Most keys have one run,
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Mapping
 
 __all__ = ["APPROVAL", "Listeners", "event_key", "heard_of", "outer_key"]
@@ -56,12 +57,14 @@ class Listeners:
             if not found:
                 del self._of[key]
 
-    def runs(self, key: str) -> list[str]:
-        """The runs that wait for it, in an order that does not depend on when they began to."""
+    def runs(self, key: str, after: str = "", most: int | None = None) -> list[str]:
+        """The runs that wait for it, behind `after` in the order of their ids: that does not depend on when they began
+        to."""
         found = self._of.get(key)
         if found is None:
             return []
-        return [found] if isinstance(found, str) else sorted(found)
+        runs = [run for run in ((found,) if isinstance(found, str) else found) if run > after]
+        return sorted(runs) if most is None else heapq.nsmallest(most, runs)
 
     def add_run(self, run: str, heard: Mapping[str, int]) -> None:
         """A run that was packed: as its head tells."""

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 from flowrun import messages as m
-from flowrun.engine.commands import Answer
+from flowrun.engine.commands import Answer, Send
+from flowrun.engine.view import approvals, steps_of
 
 from tests.unit.engine.driver import START, Driver, states
 from tests.unit.engine.test_snapshot import Freezing, Restoring
@@ -308,6 +309,42 @@ def test_a_large_value_may_tell_what_is_waited_for() -> None:
     assert talk.result() == "done"
 
 
+def test_an_event_for_very_many_is_taken_in_parts() -> None:
+    text = 'flow main() returns json { a = event("x")\n b = event("x") after a\n return [a, b] }'
+    talk = Talk(text)
+    runs = [f"r{number:04d}" for number in range(2_500)]
+    for run in runs:
+        talk.begin(run)
+    sends = [one for one in talk.emit("x", "", 1) if isinstance(one, Send)]
+    assert [send.id for send in sends] == ["raised/i1/r0999"]
+    talk.begin("z")  # it waits for the next one
+    talk.driver.now += 1
+    talk.begin("zz")
+    while sends:
+        assert len(sends) == 1
+        sends = [one for one in talk.driver.post(sends[0].event) if isinstance(one, Send)]
+    waits = {run: (known := talk.driver.engine.peek(run)) and len(known.awaits) for run in (*runs, "z", "zz")}
+    assert set(waits.values()) == {1}
+    first = {run for run in waits if run not in ("z", "zz")}
+    for run in [*sorted(first)[::500], "zz"]:
+        known = talk.driver.engine.peek(run)
+        assert known is not None
+        assert (known.body is not None and known.body.values[1] == b"\x01") == (run in first)
+
+
+def test_an_event_of_another_type_fails_who_waits() -> None:
+    text = """type Paid = { by: string }
+    task paid(subject: string = "paid") returns Paid { run: wait("event") }
+    flow main() returns string { return paid().by }"""
+    talk = Talk(text).begin()
+    talk.emit("paid", "", {"by": 1})
+    error = talk.record().error
+    assert error is not None
+    assert (error.type, error.message) == (
+        "TypeMismatch", "{ by: string } was waited for: `what came.by`: expected string, got int"
+    )  # fmt: skip
+
+
 # ---- approvals ------------------------------------------------------------------------------------------------------
 
 
@@ -451,8 +488,6 @@ def test_waits_in_a_repeat_and_a_using(kind: type[Driver]) -> None:
 
 
 def test_what_a_step_waits_for_is_told() -> None:
-    from flowrun.engine.view import steps_of
-
     text = """flow main() {
       a = signal(go)
       b = sleep(1h)
@@ -467,6 +502,59 @@ def test_what_a_step_waits_for_is_told() -> None:
         "c": ("waiting", "waits for the event `x` about `y`"),
         "d": ("waiting", "waits for an approval of `finance`"),
     }
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_approvals_are_listed_wherever_they_stand(packed: bool) -> None:
+    text = """flow inner(n: int) { ask = approval(group: "g", title: "n is ${n}", show: [n]) with { timeout: 1m } }
+    flow main() {
+      inner(7)
+      each i in range(2) with { max: 2 } { each j in range(2) with { max: 2 } { deep = approval() } }
+    }"""
+    talk = Talk(text).begin("b")
+    talk.driver.now += 5
+    talk.begin("a")
+    for _ in range(2 * packed):
+        talk.driver.engine.freeze()
+    assert bool(talk.driver.engine.frozen) == packed
+    found = approvals(talk.driver.engine)
+    steps = ["deep[0][0]", "deep[0][1]", "deep[1][0]", "deep[1][1]", "inner.ask"]
+    assert [(one.run, one.step, one.since_ms) for one in found] == [
+        (run, step, since) for run, since in (("b", START), ("a", START + 5)) for step in steps
+    ]
+    asked = found[4]
+    assert [msgspec.msgpack.decode(data) for data in (asked.group, asked.title, asked.show)] == ["g", "n is 7", [7]]
+    assert (asked.until_ms, found[0].until_ms) == (START + 60_000, 0)
+    assert [one.run for one in approvals(talk.driver.engine, "a", 2)] == ["a", "a"]
+    for step in steps:
+        assert talk.decide(True, step, run="a").ok
+    assert talk.record("a").state == "success"
+    assert {one.run for one in approvals(talk.driver.engine)} == {"b"}
+    talk.driver.post(m.Cancel("b"))
+    assert approvals(talk.driver.engine) == []
+
+
+@kinds
+def test_a_step_that_waits_is_marked_by_hand(kind: type[Driver]) -> None:
+    talk = Talk("flow main() returns int { a = signal(go) with { timeout: 1h }\n return a }", kind).begin()
+    event = m.Control("mark", "r", step="a", value=b"\x05", by="ada", id="x", client="c")
+    talk.driver.post(event)
+    assert talk.result() == 5
+    assert is_tidy(talk)
+
+
+@kinds
+def test_a_paused_run_keeps_what_comes(kind: type[Driver]) -> None:
+    text = "flow main() returns json { a = signal(go)\n b = signal(go) after a\n c = sleep(1h)\n return [a, b] }"
+    talk = Talk(text, kind).begin()
+    talk.driver.post(m.Control("pause", "r", id="p", client="c"))
+    talk.signal("go", 1)
+    talk.signal("go", 2)
+    assert talk.is_open()
+    talk.driver.fire()
+    assert talk.is_open()
+    talk.driver.post(m.Control("resume", "r", id="q", client="c"))
+    assert talk.result() == [1, 2]
 
 
 # ---- milestones -----------------------------------------------------------------------------------------------------
