@@ -98,6 +98,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     #: the same for every execution of this attempt, and no other: an idempotency key
     attempt_id: str
     connections: Mapping[str, Connection]
+    #: what `idempotency_key` says; else the same for all attempts of this step (of this item), and no other
+    idempotency_key: str = ""
 
     @property
     def log(self) -> logging.Logger:

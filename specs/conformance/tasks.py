@@ -142,6 +142,22 @@ def facts(ctx: Context) -> str:
     return f"{ctx.flow} {ctx.step} {ctx.index} {ctx.attempt}"
 
 
+def key_of(x: int, ctx: Context) -> str:
+    """The idempotency key of the step."""
+    return ctx.idempotency_key
+
+
+def key_of_two(who: str, n: int, ctx: Context) -> str:
+    return ctx.idempotency_key
+
+
+async def flaky_key(ctx: Context) -> bool:
+    """Fails at first; then says whether the key is the same."""
+    if ctx.attempt == 1:
+        raise ConnectionError(ctx.idempotency_key)
+    return ctx.idempotency_key == ctx.attempt_id.rpartition("/")[0]
+
+
 # ---- secrets ---------------------------------------------------------------------------------------------------------
 
 

@@ -80,7 +80,7 @@ def post(
     url: str, value: Any, headers: dict[str, str], token: str | None, within: timedelta, context: Context
 ) -> Response:
     """Sends a value as JSON."""
-    headers = {"Idempotency-Key": context.attempt_id, **headers}
+    headers = {"Idempotency-Key": context.idempotency_key, **headers}
     with _answer("POST", url, headers, token, within, json=value) as answer:
         answer.read()
         return _response(answer)

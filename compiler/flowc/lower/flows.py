@@ -32,6 +32,8 @@ _LOWER: dict[type, Callable[[Block, Any, Place], None]] = {
     ir.RepeatStep: lower_repeat,
 }
 
+#: a record without its value is kept for who waits for the end of the run
+_KEEP_WITHOUT_RESULT_MS = 60_000
 #: the id of `run`
 _RUN_ID = 0
 
@@ -123,7 +125,7 @@ def _lower_flow(program: ir.Program, flow: ir.Flow, children: dict[str, plan.Pla
         version=plan.FORMAT,
         compensates=flow.on_failure is not None,
         max_depth=flow.max_depth,
-        keep_ms=flow.keep_ms,
+        keep_ms=_KEEP_WITHOUT_RESULT_MS if flow.ignore_result else flow.keep_ms,
         drops_result=flow.ignore_result,
         idempotency_key=_over_all_params(body, flow.idempotency_key),
         debounce=None if flow.debounce is None else _debounce(body, flow.debounce),

@@ -46,7 +46,7 @@ from .clock import Clock
 from .errors import Refused, UnknownRun
 from .events import RunEvents, run_lines
 from .mailbox import Mailbox
-from .options import OPTIONS, Options
+from .options import OPTIONS, Options, with_flow_key
 from .outbox import Outbox
 from .prepared import Canvas
 from .questions import Questions
@@ -163,6 +163,8 @@ class Client:
     def _submit_flow(self, flow: Plan | str | Path, args: Mapping[str, object], options: Options | None) -> Run:
         plan, digest, data = self._plan(flow)
         encoded, blobs = encode_arguments(plan, args)
+        if plan.idempotency_key is not None:
+            options = with_flow_key(options, plan, encoded)
         if options is not None:
             return self._submit_with(options, plan.flow, digest, data, encoded, blobs, None)
         return self._submit(digest, data, encoded, blobs, None)

@@ -6,14 +6,16 @@ import datetime as dt
 from typing import Any
 
 import msgspec
+from flowc.plan import Plan
 
+from flowrun.engine.flow_keys import ExpressionError, flow_key
 from flowrun.messages import Submit
 from flowrun.parameters import ArgumentError
 from flowrun.run_ids import RunIds, run_id_of_key
 
 from .task_settings import milliseconds
 
-__all__ = ["OPTIONS", "Options", "When"]
+__all__ = ["OPTIONS", "Options", "When", "with_flow_key"]
 
 OPTIONS = ("key", "at", "delay", "expires", "priority", "run")
 
@@ -71,6 +73,19 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(
             submit, expires_ms=self.expires_ms(from_ms), priority=self.priority, key=self.key or ""
         )
+
+
+def with_flow_key(options: Options | None, plan: Plan, args: bytes) -> Options:
+    """The options with the key that the flow makes of the encoded arguments, unless they name a key or a run. Raises
+    ArgumentError."""
+    options = options or Options()
+    if options.key is not None or options.run is not None:
+        return options
+    try:
+        key = flow_key(plan, args)
+    except ExpressionError as error:
+        raise ArgumentError(f"the `idempotency_key` of the flow `{plan.flow}` has no value: {error}") from error
+    return msgspec.structs.replace(options, key=key) if key else options
 
 
 def _moment(name: str, value: Any) -> int:

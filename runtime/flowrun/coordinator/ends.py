@@ -47,6 +47,8 @@ class _Batch:
         self.slow: list[RunRecord] = []
         #: (record, encoded image), of those that can be run again from a step
         self.images: list[tuple[RunRecord, bytes]] = []
+        #: of what is not kept as long as all else, by its key
+        self.keep_ms: dict[str, int] = {}
         #: client -> what it is told at once, and of which runs it is told that their records can be read
         self.told: dict[str, list[RunRecord]] = {}
         self.named: dict[str, list[str]] = {}
@@ -66,6 +68,8 @@ class Ends:
         """A run ended; these are told. `image`: what is left of it, encoded; b"": nothing."""
         batch, run = self._batch, record.run
         batch.runs.append(run)
+        if record.keep_ms:
+            batch.keep_ms |= {run: record.keep_ms, image_key(run): record.keep_ms}
         if image:
             batch.images.append((record, image))
         small = len(record.result) + len(record.values) <= _TOLD_BYTES and len(record.steps) <= _TOLD_STEPS
@@ -102,13 +106,26 @@ class Ends:
             try:
                 large = await asyncio.gather(*(self._stored_form(record) for record in batch.slow))
                 images = await asyncio.gather(*(self._stored_image(*entry) for entry in batch.images))
-                await self._transport.put_results([*images, *batch.small, *large], self._settings.keep_results)
+                for keep_seconds, records in self._by_time([*images, *batch.small, *large], batch.keep_ms).items():
+                    await self._transport.put_results(records, keep_seconds)
                 return
             except (StoreError, ValueTooLarge) as error:
                 count = len(batch.runs)
                 log.error("the records of %d ended runs cannot be stored, and are tried again: %s", count, error)
             await asyncio.sleep(wait)
             wait = min(2 * wait, _LONGEST_WAIT)
+
+    def _by_time(
+        self, records: list[tuple[str, bytes]], keep_ms: dict[str, int]
+    ) -> dict[float, list[tuple[str, bytes]]]:
+        """What is kept equally long, in seconds."""
+        usual = self._settings.keep_results
+        if not keep_ms:
+            return {usual: records}
+        found: dict[float, list[tuple[str, bytes]]] = {}
+        for key, data in records:
+            found.setdefault(keep_ms[key] / 1000 if key in keep_ms else usual, []).append((key, data))
+        return found
 
     def _is_old(self, record: RunRecord) -> bool:
         """What its result refers to may have been put long ago."""

@@ -18,6 +18,7 @@ from flowrun.run_ids import run_id_of_key
 from . import tasks
 from .commands import PutBlob, Send
 from .core import Core
+from .flow_keys import flow_key
 from .graph import Tables, settings_of
 from .state import Scope, number_of
 
@@ -33,9 +34,11 @@ def submit(core: Core, scope: Scope, node: int, child: ChildNode, args: bytes) -
     tables = scope.graph.tables
     plan, data = _packed(tables, child.flow)
     key = f"detached/{run.id}/{scope.id}/{node}/{number_of(scope, node)}"
-    name = run_id_of_key(tables.flow(child.flow).flow, key)
+    called = tables.flow(child.flow)
+    own_key = flow_key(called, args)
+    name = run_id_of_key(called.flow, own_key or key)
     priority = run.priority if settings.priority == _PLAIN_PRIORITY else settings.priority
-    event = Submit(name, plan, args, f"run {run.id}", priority=priority, key=key)
+    event = Submit(name, plan, args, f"run {run.id}", priority=priority, key=own_key or key)
     partition = partition_of(name, core.partitions) if core.partitions > 1 else core.partition
     core.commands += (PutBlob(plan, data), Send(partition, event, key))
     tasks.succeed(core, scope, node, values.encode(name))

@@ -13,7 +13,7 @@ from .evaluate import ExpressionError
 from .flows import ArgumentError, cancel_flow, open_flow, parameters
 from .past import digest_of
 from .pauses import BY_FLOW
-from .state import CANCELLED, EXPIRED, FAILED, Outcome, Run, Timer, entered
+from .state import CANCELLED, EXPIRED, FAILED, NULL, Outcome, Run, Timer, entered
 
 __all__ = ["admit", "cancel", "end", "expire", "new_run", "permitted", "stand_back", "submit"]
 
@@ -161,6 +161,8 @@ def _refuse(core: Core, run: Run, kind: str, message: str) -> None:
 def end(core: Core, run: Run, outcome: Outcome) -> None:
     """Nothing of the run is left to do: its record can be stored. From now on its id is remembered for a while."""
     run.state, run.result, run.args, run.image = outcome.state, outcome.value, b"", b""
+    if run.tables is not None and run.tables.plan.drops_result:
+        run.result = NULL
     run.error, run.failed_step = outcome.error, outcome.step
     run.ended_ms = core.now
     run.scopes.clear()

@@ -8,10 +8,10 @@ from types import GeneratorType
 from typing import Any
 
 import msgspec
-from flowc.plan import ConnectionDef, Plan, TaskNode
+from flowc.plan import ConnectionDef, Expr, Plan, TaskNode
 from flowc.types import JSON, Type
 
-from flowrun import values
+from flowrun import expr, values
 from flowrun.messages import Failure, WorkItem
 from flowrun.operator import Context, Extend, Replace
 
@@ -47,13 +47,15 @@ class TaskStep(msgspec.Struct, frozen=True, kw_only=True):
     soft: bool
     #: the result as bytes, as `values.check` gives them
     write: Callable[[Any], bytes]
+    #: what the setting gives; None: the id of the step
+    idempotency_key: Callable[[Inputs], Any] | None
     #: those that this process has imported
     functions: Functions
 
     def call(self, inputs: Inputs, item: WorkItem, index: int) -> Any:
         """Runs one unit (its position in a range, or -1). Raises whatever the task does."""
         arguments = {name: get(inputs) for name, get in self.arguments}
-        return self.operate(arguments, lambda: self._context(item, index))
+        return self.operate(arguments, lambda: self._context(item, index, inputs))
 
     def replaced(self, value: Replace | Extend, blobs: Blobs) -> Ended:
         """The end of a unit that gave no value, but what replaces it, or adds members to its group. Raises TaskFailed
@@ -74,7 +76,11 @@ class TaskStep(msgspec.Struct, frozen=True, kw_only=True):
             message = cut(f"the result of `{self.name}`: {error}", MAX_MESSAGE)
             raise TaskFailed(Failure("NotSerialisable", message, retryable=False)) from None
 
-    def _context(self, item: WorkItem, index: int) -> Context:
+    def _context(self, item: WorkItem, index: int, inputs: Inputs) -> Context:
+        if self.idempotency_key is not None:
+            key = str(self.idempotency_key(inputs))
+        else:
+            key = f"{item.run}/{item.scope}/{item.node}" + (f"/{index}" if index >= 0 else "")
         return Context(
             run=item.run,
             flow=self.flow,
@@ -83,6 +89,7 @@ class TaskStep(msgspec.Struct, frozen=True, kw_only=True):
             attempt=item.attempt,
             attempt_id=item.id if index < 0 else f"{item.id}/{index}",
             connections=connect_all(self.connections),
+            idempotency_key=key,
         )
 
 
@@ -107,7 +114,13 @@ def task_step(plan: Plan, block: int, at: int, functions: Functions, root: Path)
         soft=settings.soft_timeout_ms is not None,
         write=writer(JSON if returns is None else returns),
         functions=functions,
+        idempotency_key=None if settings.idempotency_key is None else _evaluated(settings.idempotency_key),
     )
+
+
+def _evaluated(value: Expr) -> Callable[[Inputs], Any]:
+    compute = expr.compile_expr(value)
+    return lambda inputs: compute(expr.Env(inputs))
 
 
 def quick_call(step: TaskStep, plan: Plan, block: int, at: int, functions: Functions) -> QuickCall | None:

@@ -67,7 +67,7 @@ def url() -> Iterator[str]:
 
 
 def context() -> Context:
-    return Context(run="r", flow="f", step="s", index=None, attempt=1, attempt_id="r/0/1/1", connections={})
+    return Context(run="r", flow="f", step="s", index=None, attempt=1, attempt_id="r/0/1/1", connections={}, idempotency_key="r/0/1")
 
 
 def test_get(url: str) -> None:
@@ -86,7 +86,7 @@ def test_get_json(url: str) -> None:
 def test_post_and_request(url: str) -> None:
     answer = http.post(url, {"a": 1}, {"X-A": "x"}, None, WITHIN, context())
     assert answer["status"] == 201
-    assert json.loads(answer["body"]) == ['{"a":1}', "r/0/1/1", "x"]
+    assert json.loads(answer["body"]) == ['{"a":1}', "r/0/1", "x"]
     answer = http.request("put", url, "text", {}, None, WITHIN)
     assert json.loads(answer["body"]) == ["text", None, None]
 
