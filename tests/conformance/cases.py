@@ -18,7 +18,13 @@ Lines that stand deeper say more about the run above:
     #>   starts: a 0s, b 0s, b 2s                      every attempt that a worker began, and when
     #>   order: a, b, c                                the same without times
     #>   took: 2s
-    #>   do 1s: signal go {"ok": true}                 what the world does meanwhile
+    #>   do 1s: signal go {"ok": true}                 what the world does meanwhile: signal NAME VALUE,
+                                                       emit SUBJECT/KEY VALUE, approve STEP, reject STEP, mark STEP,
+                                                       cancel STEP, pause, resume; more for the client as an object
+    #>   do 1s: signal go 1 refused "no such signal"   … and is refused, with this text
+
+`rerun(from: ["b"], x: 2)`, joined to a run by `and`, is that run again once it has ended, from these steps on and with
+these arguments.
 
 In a program that is refused, `# E: name` (`# W: name` for a warning) stands at the end of each line with a finding.
 A step without a value reads `null`; the value of a run is compared as JSON, numbers with decimals as they are written.
@@ -44,7 +50,10 @@ _NAME = r"(?P<step>(?:[^\s,\[\]]*\bundo )?[^\s,\[\]]+)"
 _STEP = re.compile(_NAME + r"(?:\[(?P<index>[\d, ]+)\])? (?P<state>[a-z_]+)(?: (?P<attempts>\d+))?")
 _START = re.compile(_NAME + r"(?:\[(?P<index>[\d, ]+)\])?(?: (?P<time>\S+))?")
 _COMMA = re.compile(r", ?(?![^\[]*\])")
-_ACT = re.compile(r"do (?P<time>\S+): (?P<what>\w+)(?: (?P<name>[^\s{\"\[]+))?(?: (?P<value>.+))?")
+_ACT = re.compile(
+    r"do (?P<time>\S+): (?P<what>\w+)(?: (?P<name>(?!refused)[^\s{\"\[]+))?(?: (?P<value>(?!refused).+?))?"
+    r'(?: refused "(?P<refused>.*)")?'
+)
 
 
 class SpecError(Exception):
@@ -81,6 +90,8 @@ class Act:
     #: of the signal, the step, …; "": none
     name: str
     value: Any
+    #: text of what refuses it; None: nobody does
+    refused: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,7 +224,8 @@ def _run(text: str, more: list[str]) -> Run:
     for line in more:
         if act := _ACT.fullmatch(line):
             value = None if act["value"] is None else json.loads(act["value"])
-            acts.append(Act(at=_seconds(act["time"]), what=act["what"], name=act["name"] or "", value=value))
+            when, name = _seconds(act["time"]), act["name"] or ""
+            acts.append(Act(at=when, what=act["what"], name=name, value=value, refused=act["refused"]))
             continue
         name, _, rest = line.partition(":")
         if name == "took":

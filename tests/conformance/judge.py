@@ -9,7 +9,7 @@ from flowc.diagnostic import Diagnostic
 from flowc.pipeline import compile_paths
 from flowc.project import find_project
 
-from .cases import Case, Expected, Spec, Start
+from .cases import Case, Expected, Run, Spec, Start
 from .world import Outcome
 
 __all__ = ["differences", "findings"]
@@ -43,7 +43,7 @@ def differences(case: Case, outcomes: list[Outcome], *, exact: bool) -> list[str
     come too early."""
     found: list[str] = []
     for run, outcome in zip(case.runs, outcomes, strict=True):
-        wrong = _differences(run.expected, outcome, run.at, exact)
+        wrong = _differences(run.expected, outcome, run.at, exact) + _refusals(run, outcome)
         found += [f"{run.flow}: {one}" for one in wrong]
     return found
 
@@ -53,7 +53,7 @@ def _differences(expected: Expected, outcome: Outcome, at: float, exact: bool) -
     if record.state != expected.state:
         return [f"it is {record.state} ({error and error.type}: {error and error.message}), not {expected.state}; "
                 f"value {outcome.value!r}; {_rows(outcome)}"]  # fmt: skip
-    found = [f"nobody could do {i}: {text}" for i, text in outcome.refused.items()]
+    found = []
     if expected.value and not _same(outcome.value, expected.value[0]):
         found.append(f"the value is {outcome.value!r}, not {expected.value[0]!r}")
     if expected.state == "failed":
@@ -69,6 +69,15 @@ def _differences(expected: Expected, outcome: Outcome, at: float, exact: bool) -
         took = outcome.ended - at
         if took < expected.took - EARLY or (exact and took > expected.took + EXACT):
             found.append(f"it took {took:.3f} s, not {expected.took:g} s")
+    return found
+
+
+def _refusals(run: Run, outcome: Outcome) -> list[str]:
+    """Acts that were refused and should not be, or the other way round."""
+    found = []
+    for act, text in zip(run.acts, outcome.refused, strict=True):
+        if bool(text) != (act.refused is not None) or (act.refused or "") not in text:
+            found.append(f"`{act.what} {act.name}` was {f'refused: {text}' if text else 'taken'}")
     return found
 
 

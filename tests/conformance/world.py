@@ -189,19 +189,28 @@ async def _until(time: float) -> None:
 async def _act(node: _SeeingNode, run: str, act: Act, begun: float) -> str:
     """What refused it, or ""."""
     await _until(begun + act.at)
+    client, more = node.client, act.value if isinstance(act.value, dict) else {}
     try:
-        if act.what == "cancel":
-            await node.client.cancel(run, act.name)
-        elif act.what == "signal":
-            await node.client.signal(run, act.name, act.value)
-        elif act.what == "emit":
-            subject, _, key = act.name.partition("/")
-            await node.client.emit(subject, act.value, key=key)
-        elif act.what in ("approve", "reject"):
-            decide = node.client.approve if act.what == "approve" else node.client.reject
-            await decide(run, act.name, note=act.value, by="ada")
-        else:
-            raise AssertionError(f"nobody can do `{act.what}`")
+        match act.what:
+            case "signal":
+                await client.signal(run, act.name, act.value)
+            case "emit":
+                subject, _, key = act.name.partition("/")
+                await client.emit(subject, act.value, key=key)
+            case "approve":
+                await client.approve(run, act.name, **{"by": "ada", **more})
+            case "reject":
+                await client.reject(run, act.name, **{"by": "ada", **more})
+            case "cancel":
+                await client.cancel(run, act.name)
+            case "pause":
+                await client.pause(run, **more)
+            case "resume":
+                await client.resume(run, **more)
+            case "mark":
+                await client.mark(run, act.name, **more)
+            case _:
+                raise AssertionError(f"nobody can do `{act.what}`")
     except FlowError as error:
         return str(error)
     return ""
