@@ -16,7 +16,8 @@ from flowc.source import Span
 from flowc.suggest import did_you_mean
 from flowc.types import BOOL, DATETIME, DURATION, ERROR, JSON, STRING, Literals, Optional, Record, Type
 
-from .context import Context, Row, Value, With
+from .context import BROKEN, Context, Row, Value, With
+from .names import is_broken
 from .signatures import Signature
 from .types import assignable, shown
 
@@ -113,12 +114,25 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def signal_name(cx: Context, callee: Symbol, node: syntax.Expression) -> Value | None:
-    """The value of a declared signal that a wait names, as `signal(review)`; None for any other argument."""
-    if cx.shared.waits.get(callee) != SIGNAL or not isinstance(node, syntax.Name) or not is_signal(cx, node):
+    """The value of a declared signal that a wait names, as `signal(review)`; None for any other argument. Reports a
+    name that is nothing."""
+    if cx.shared.waits.get(callee) != SIGNAL or not isinstance(node, syntax.Name):
         return None
+    if not is_signal(cx, node):
+        return _no_signal(cx, node)
     symbol = cx.module.names[node.id]
     cx.shared.used.add(symbol.key)
     return Value(["lit", symbol.name], Literals((symbol.name,)))
+
+
+def _no_signal(cx: Context, node: syntax.Name) -> Value | None:
+    name = node.id
+    if name in cx.module.names or cx.scope.find(name) is not None or name in ("_", "run") or is_broken(cx, name):
+        return None
+    signals = [known for known, symbol in cx.module.names.items() if symbol.kind == "signal"]
+    hint = did_you_mean(name, signals, f"declare `signal {name}: …`, or write its name as a text")
+    cx.report("unknown-name", node, name=name, kind="signal", hint=hint)
+    return BROKEN
 
 
 def is_signal(cx: Context, node: syntax.Expression) -> bool:
