@@ -16,7 +16,7 @@ from flowrun.engine import ClearTimer, EndRun, Engine, PutBlob, Ready, Revoke, S
 from flowrun.expr import Env, evaluate
 from flowrun.sequences import of_values
 
-__all__ = ["Driver", "Fail", "Skip"]
+__all__ = ["Driver", "Fail", "Replaced", "Skip"]
 
 Function = Callable[..., object]
 START = 1_700_000_000_000
@@ -33,6 +33,14 @@ class Skip(Exception):
     """The task ends as skipped."""
 
 
+class Replaced(Exception):
+    """A run of this plan takes the task's place, or adds members behind its `own` value."""
+
+    def __init__(self, plan: str, args: dict[str, Any] | None = None, own: Any = ...) -> None:
+        packed = None if own is ... else values.encode(own)
+        self.value = msgspec.msgpack.encode(m.Replacement(plan, values.encode(args or {}), packed))
+
+
 class Driver:
     """`functions` by step name. `cut` is the largest range that is executed at once."""
 
@@ -44,10 +52,14 @@ class Driver:
         seed: int = 0,
         cut: int = 7,
         max_fused: int = 100,
+        others: dict[str, Plan] | None = None,
     ) -> None:
         self.engine = Engine(max_fused=max_fused)
-        self.engine.add_plan("plan", plan)
         self.plan = plan
+        #: by digest; `others` are those that functions replace their tasks by
+        self.plans = {"plan": plan, **(others or {})}
+        for digest, known in self.plans.items():
+            self.engine.add_plan(digest, known)
         self.functions = functions or {}
         self.random = random.Random(seed)
         self.cut = cut
@@ -179,8 +191,11 @@ class Driver:
         return function(*found) if function else name
 
     def _node(self, work: Ready) -> Any:
-        plan = self.plan.children[work.flow] if work.flow else self.plan
-        return plan.blocks[work.block].nodes[work.node]
+        return self._plan(work).blocks[work.block].nodes[work.node]
+
+    def _plan(self, work: Ready) -> Plan:
+        plan = self.plans[work.plan]
+        return plan.children[work.flow] if work.flow else plan
 
     def _outcome(self, work: Ready, make: Callable[[], object], first: int = -1, last: int = -1) -> m.Outcome:
         head = (work.run, work.scope, work.node, work.attempt)
@@ -191,14 +206,15 @@ class Driver:
             return m.Outcome(*head, "failed", error=error.failure, first=first, last=last)
         except Skip:
             return m.Outcome(*head, "skipped", first=first, last=last)
+        except Replaced as replaced:
+            return m.Outcome(*head, "replaced", replaced.value, first=first, last=last)
         if blob:
             self.blobs[blob[0]] = blob[1]
         seconds = array("f", [0.5]).tobytes()
         return m.Outcome(*head, "success", value, seconds=seconds, first=first, last=last)
 
     def _items(self, work: Ready, node: EachNode, given: list[Any]) -> list[m.Outcome]:
-        plan = self.plan.children[work.flow] if work.flow else self.plan
-        body = plan.blocks[node.body]
+        body = self._plan(work).blocks[node.body]
         inner = body.nodes[body.params]
         assert isinstance(inner, TaskNode)
         source = of_values(node.source, given)
@@ -231,7 +247,8 @@ class Driver:
     def replayed(self) -> Engine:
         """Another engine that saw the same events."""
         engine = Engine()
-        engine.add_plan("plan", self.plan)
+        for digest, plan in self.plans.items():
+            engine.add_plan(digest, plan)
         for event, now, seq in self.log:
             engine.decide(event, now, seq)
         return engine

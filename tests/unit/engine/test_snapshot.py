@@ -24,8 +24,9 @@ def restored(driver: Driver, packed: dict[str, bytes] | None = None) -> Engine:
     packed.update((name, engine.pack_run(name)) for name in names)
     found = Engine()
     plans = found.restore(engine.pack_rest(), packed.items())
-    assert plans <= {"plan"}
-    found.add_plan("plan", driver.plan)
+    assert plans <= driver.plans.keys()
+    for digest, plan in driver.plans.items():
+        found.add_plan(digest, plan)
     return found
 
 
