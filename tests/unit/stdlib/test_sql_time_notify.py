@@ -116,7 +116,20 @@ def test_email(monkeypatch: pytest.MonkeyPatch) -> None:
         notify.email("owner@example.org", "x", "")
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.flow")), ids=lambda path: path.stem)
+#: what they declare waits, and runs nowhere
+WAITING = ("human", "wait")
+
+
+@pytest.mark.parametrize("name", WAITING)
+def test_what_waits_has_no_function(name: str) -> None:
+    text = (FOLDER / f"{name}.flow").read_text()
+    assert len(re.findall(r"^task ", text, re.MULTILINE)) == len(re.findall(r'run: wait\("\w+"\)', text))
+    assert not (FOLDER / f"{name}.py").exists()
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in sorted(FOLDER.glob("*.flow")) if path.stem not in WAITING], ids=lambda path: path.stem
+)
 def test_every_task_of_an_interface_has_its_function(path: Path) -> None:
     module = import_module(f"flowstd.{path.stem}")
     text = path.read_text()
