@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import struct
 from collections.abc import Iterable, Sequence
 
 from flowc.plan import digest
@@ -20,13 +21,16 @@ from .transport import Transport
 from .values import references
 
 __all__ = [
-    "image_key", "read_image", "read_record", "renew_blobs", "renew_result", "stored_form", "stored_image",
+    "image_key", "joined_form", "packed_record", "read_image", "read_record", "renew_blobs", "renew_result",
+    "stored_form", "stored_image",
 ]  # fmt: skip
 
 log = logging.getLogger("flow.records")
 
 #: what stands before the digest of a record that is a blob; a packed message begins with another byte
 _REFERENCE = b"\x00blob:"
+#: what stands before a record and the image of its run, stored as one; then the size of the record
+_BOTH, _SIZE = b"\x01", struct.Struct("<I")
 #: how a reference to a blob looks like in bytes that hold values, with the digest in it (see `wire.Blob`)
 _BLOB = re.compile(rb"\x01\x94\xd9\x20([0-9a-f]{32})")
 #: more is compressed beside the event loop, in bytes
@@ -44,8 +48,27 @@ async def stored_form(transport: Transport, record: RunRecord, inline: int) -> b
     return data
 
 
+def joined_form(record: bytes, image: bytes) -> bytes:
+    """What is stored of a packed record and an encoded image that are both small."""
+    return b"".join((_BOTH, _SIZE.pack(len(record)), record, compressed(image)))
+
+
+def _parts(data: bytes) -> tuple[bytes, bytes | None]:
+    """The record, and the image that is stored with it."""
+    if not data.startswith(_BOTH):
+        return data, None
+    start = len(_BOTH) + _SIZE.size
+    end = start + _SIZE.unpack_from(data, len(_BOTH))[0]
+    return data[start:end], data[end:]
+
+
+def packed_record(data: bytes) -> bytes:
+    """Of what is stored under a run, the record (or the reference to it)."""
+    return _parts(data)[0]
+
+
 def image_key(run: str) -> str:
-    """Under which the image of an ended run is stored, beside its record."""
+    """Under which the image of an ended run is stored that is not stored with its record."""
     return f"{run}/image"
 
 
@@ -61,7 +84,9 @@ async def stored_image(transport: Transport, run: str, encoded: bytes, inline: i
 
 async def read_image(transport: Transport, run: str) -> bytes | None:
     """The stored form of the image of an ended run; None if there is none (any more). Raises StoreError."""
-    data = await transport.get_result(image_key(run))
+    stored = await transport.get_result(run)
+    image = None if stored is None else _parts(stored)[1]
+    data = await transport.get_result(image_key(run)) if image is None else image
     if data is None or not data.startswith(_REFERENCE):
         return data
     return await transport.get_blob(data.removeprefix(_REFERENCE).decode())
@@ -93,7 +118,7 @@ async def read_record(transport: Transport, data: bytes) -> RunRecord:
     """The record behind what is stored under a run. Raises StoreError, MessageError."""
     if data.startswith(_REFERENCE):
         data = await transport.get_blob(data.removeprefix(_REFERENCE).decode())
-    return unpack(data, RunRecord)
+    return unpack(_parts(data)[0], RunRecord)
 
 
 async def renew_result(transport: Transport, record: RunRecord) -> None:

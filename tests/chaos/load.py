@@ -24,6 +24,7 @@ from flowrun.client import Client
 from flowrun.client.run import Run
 from flowrun.errors import FlowError
 from flowrun.messages import RunRecord, pack, unpack
+from flowrun.records import packed_record
 from flowrun.transport import Transport
 from msgspec.structs import replace
 
@@ -217,6 +218,7 @@ class Load:
             stored = await transport.get_result(run)
         if stored is None:
             return
+        stored = packed_record(stored)
         known = self.ends.get(run)
         if known is None:
             record = unpack(stored, RunRecord)

@@ -12,11 +12,10 @@ import logging
 from collections.abc import Iterable
 
 from flowrun.background import Background
-from flowrun.compression import compressed
 from flowrun.engine.image import plan_of
 from flowrun.errors import StoreError, ValueTooLarge
 from flowrun.messages import Ended, RunRecord, pack
-from flowrun.records import image_key, renew_blobs, renew_result, stored_form, stored_image
+from flowrun.records import image_key, joined_form, renew_blobs, renew_result, stored_form, stored_image
 from flowrun.settings import Settings
 from flowrun.transport import Transport
 
@@ -41,7 +40,7 @@ class _Batch:
 
     def __init__(self) -> None:
         self.runs: list[str] = []
-        #: run -> packed record, of those that are one small message
+        #: run -> packed record, with its image, of those that are one small message
         self.small: list[tuple[str, bytes]] = []
         #: those whose record is large, or whose result's blobs must be put again
         self.slow: list[RunRecord] = []
@@ -70,13 +69,15 @@ class Ends:
         batch.runs.append(run)
         if record.keep_ms:
             batch.keep_ms |= {run: record.keep_ms, image_key(run): record.keep_ms}
-        if image:
-            batch.images.append((record, image))
         small = len(record.result) + len(record.values) <= _TOLD_BYTES and len(record.steps) <= _TOLD_STEPS
         if small and not self._is_old(record):
             batch.small.append((run, pack(record)))
         else:
             batch.slow.append(record)
+        if image and small and len(image) <= _TOLD_BYTES and not self._is_old(record):
+            batch.small[-1] = (run, joined_form(batch.small[-1][1], image))
+        elif image:
+            batch.images.append((record, image))
         for client in clients:
             if small:
                 batch.told.setdefault(client, []).append(record)
@@ -138,8 +139,6 @@ class Ends:
             return record.run, await stored_form(self._transport, record, self._settings.record_inline)
 
     async def _stored_image(self, record: RunRecord, image: bytes) -> tuple[str, bytes]:
-        if not self._is_old(record) and len(image) <= self._settings.record_inline:
-            return image_key(record.run), compressed(image)
         async with self._stores:
             if self._is_old(record):
                 await renew_blobs(self._transport, record.run, [image], [plan_of(image)])

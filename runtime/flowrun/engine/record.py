@@ -17,7 +17,7 @@ from flowrun.messages import RunRecord, RunState, StepRecord
 from flowrun.wire import make_map
 
 from .fan import each_node
-from .state import CANCELLED, EXPIRED, FAILED, FLOW, NAMES, SUCCESS, UNDONE, Fan, Run, Scope, aside_rows, seconds_of
+from .state import CANCELLED, EXPIRED, FAILED, FLOW, NAMES, SUCCESS, UNDONE, Run, Scope, aside_rows, seconds_of
 
 __all__ = ["pack_rows", "run_record"]
 
@@ -97,11 +97,12 @@ def _row(scope: Scope, node: int, name: str) -> StepRecord:
 
 def _item_rows(scope: Scope, node: int) -> Iterator[StepRecord]:
     each, fan = each_node(scope, node), scope.fans[node]
+    kept = fan.kept  # of an earlier run
     if not each.simple:
         for index in sorted(fan.rows):
-            kept = _was_kept(fan, index)
+            was_kept = bool(kept) and kept[index] >= SUCCESS
             for row in _decoder.decode(fan.rows[index]):
-                attempts = 0 if kept else row.attempts
+                attempts = 0 if was_kept else row.attempts
                 yield msgspec.structs.replace(row, index=_inside(index, row.index), attempts=attempts)
         return
     block = scope.graph.plan.blocks[each.body]
@@ -111,16 +112,11 @@ def _item_rows(scope: Scope, node: int) -> Iterator[StepRecord]:
     took = memoryview(fan.seconds).cast("f")
     for index, state in enumerate(fan.states):
         started = state not in (CANCELLED, EXPIRED)
-        number = 0 if _was_kept(fan, index) else numbers.get(index, int(started))
+        number = 0 if kept and kept[index] >= SUCCESS else numbers.get(index, int(started))
         seconds = round(took[index], 6) if started else None
         yield StepRecord(task.name, index, NAMES[state], number, seconds, failures.get(index))
         for row in _decoder.decode(fan.rows[index]) if index in fan.rows else ():  # of what replaced it
             yield msgspec.structs.replace(row, step=f"{task.name}.{row.step}", index=_inside(index, row.index))
-
-
-def _was_kept(fan: Fan, index: int) -> bool:
-    """The item ended in an earlier run."""
-    return bool(fan.kept) and fan.kept[index] >= SUCCESS
 
 
 def _inside(index: int, inner: int | tuple[int, ...] | None) -> int | tuple[int, ...]:
