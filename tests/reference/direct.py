@@ -12,6 +12,7 @@ import msgspec
 from flowc.plan import Plan, digest, encode
 from flowrun import messages as m
 from flowrun import values
+from flowrun.compression import compressed
 from flowrun.engine import ClearTimer, EndRun, Engine, PutBlob, Ready, SetTimer
 from flowrun.worker.execute import Executions, Prepared, run
 from flowrun.worker.failures import unpack_failure
@@ -43,10 +44,21 @@ class Direct:
 
     def run(self, args: dict[str, Any] | None = None) -> m.RunRecord:
         """The record of a run with these arguments."""
-        self._post(m.Submit("r", self._plan, values.encode(args or {})))
+        return self._ends(m.Submit("r", self._plan, values.encode(args or {})))
+
+    def rerun(self, *steps: str) -> m.RunRecord:
+        """The record of a rerun of that run, from these steps; of "r" itself, if there is nothing to run."""
+        self._engine.add_image("image", compressed(self._engine.image("r")))
+        self._ended = False
+        record = self._ends(m.Submit("s", self._plan, values.encode({}), again=m.Again("r", "image", steps)))
+        is_refused = record.error is not None and record.error.message.startswith("nothing of run r failed")
+        return self._engine.record("r") if is_refused else record
+
+    def _ends(self, submission: m.Submit) -> m.RunRecord:
+        self._post(submission)
         for _ in range(100_000):
             if self._ended:
-                return self._engine.record("r")
+                return self._engine.record(submission.run)
             self._step()
         raise AssertionError("the run does not end")
 
