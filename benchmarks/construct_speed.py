@@ -42,6 +42,8 @@ flow child(x: int) returns int {
 pool narrow { slots: 1_000 }
 """
 
+_WAITS = "use std.wait { event, signal, sleep }\nuse std.human { approval }"
+
 #: name -> (what stands at the top, one piece of the flow, steps in it); `{i}` is its number, `{p}` the one before
 CASES: dict[str, tuple[str, str, int]] = {
     "chain": ("", "v{i} = ok(v{p})", 1),
@@ -70,6 +72,17 @@ CASES: dict[str, tuple[str, str, int]] = {
         "v{i} = each x in range(8) with {{ max: 8 }} {{\n    a = ok(x)\n    return ok(a)\n  }}",
         1,
     ),
+    "signal": (_WAITS, 'v{i} = signal("s{i}")', 1),
+    "signals of one name": (_WAITS, 'v{i} = signal("s")', 1),
+    "event": (_WAITS, 'v{i} = event("e", key: "{i}")', 1),
+    "approval": (_WAITS, "v{i} = approval()", 1),
+    "sleep": (_WAITS, "v{i} = sleep(1ms)", 1),
+    "first of a signal and a time": (
+        _WAITS,
+        'v{i} = {{ a: signal("s{i}"), b: sleep(1h) }} with {{ join: "first", cancel_rest: true }}',
+        2,
+    ),
+    "milestone": (_WAITS, 'm{i} = signal("s{i}")\n  v{i} = signal("never") after not_yet(m{i})', 2),
 }
 
 
@@ -113,13 +126,27 @@ class Worker:
                 work = self.ready.popleft()
                 if self.engine.wants(work):
                     self.post(m.Results("b", "w", (self._outcome(work),)))
+            elif said := self._said(name):
+                self.post(said)
             elif self.timers:
-                (run, name), at = min(self.timers.items(), key=lambda entry: entry[1])
-                del self.timers[run, name]
+                (run, timer), at = min(self.timers.items(), key=lambda entry: entry[1])
+                del self.timers[run, timer]
                 self.now = max(self.now, at)
-                self.post(m.TimerFired(run, name))
+                self.post(m.TimerFired(run, timer))
             else:
                 raise SystemExit("nothing is ready, and no timer is set")
+
+    def _said(self, run: str) -> m.Event | None:
+        """What a step of the run waits for next; None if none waits for the world."""
+        known = self.engine.peek(run)
+        keys = known.awaits if known else ()
+        kind, _, rest = next((key for key in keys if key != "signal/never"), "").partition("/")
+        id = str(len(self.spent)) + run
+        if kind == "signal":
+            return m.Signal(run, rest, b"\x01", id, "c")
+        if kind == "event":
+            return m.Raised(*rest.split("\0"), b"\x01", id)
+        return m.Decision(run, rest, True, None, id, "c", "ada") if kind == "approval" else None
 
     def _outcome(self, work: Ready) -> m.Outcome:
         plan = self.plan.children[work.flow] if work.flow else self.plan
