@@ -37,7 +37,8 @@ def place_of(run: str, url: str | None, env: str | None) -> tuple[str, Place]:
     known = Runs(root).find(run or "last")
     if run == "last" and known is None:
         raise InputError("no run was started in this folder yet", place=str(root), help="name the run by its id")
-    if known is not None and known.state in (SUBMITTING, RUNNING) and (run or url is None):
+    is_meant = known is not None and (run or (url is None and known.url is None))
+    if known is not None and is_meant and known.state in (SUBMITTING, RUNNING):
         found = known.url or EmbeddedServer(root / ".flow").running_url()
         if found is not None:
             return run and known.run, Place(ServerChoice(found, known.env), known.partition)

@@ -18,7 +18,7 @@ __all__ = ["Answers", "Asking"]
 
 #: clients send an event again for half as long
 _KEEP_MS = 60_000
-_MOST = 50_000
+_MOST = 200_000
 
 
 class Asking(Protocol):
@@ -46,14 +46,17 @@ class Answers:
     """Event id -> what was answered; the oldest first. A part of the state."""
 
     def __init__(self) -> None:
-        self._given: dict[str, _Given] = {}
+        #: most are taken, and there is no more to say: of these only the time is kept
+        self._given: dict[str, int | _Given] = {}
         #: the ids in their order
         self._order: deque[str] = deque()
 
     def again(self, event: Asking) -> Answer | None:
         """What was answered to this event before; None: it is new."""
         given = self._given.get(event.id) if event.id else None
-        return None if given is None else Answer(event.client, event.id, given.ok, given.message, given.value)
+        if isinstance(given, _Given):
+            return Answer(event.client, event.id, given.ok, given.message, given.value)
+        return None if given is None else Answer(event.client, event.id, True)
 
     def give(self, event: Asking, now: int, ok: bool, message: str = "", value: bytes = NULL) -> Answer:
         """The answer, which is remembered from now on."""
@@ -61,13 +64,14 @@ class Answers:
             self._forget(now)
             if event.id not in self._given:
                 self._order.append(event.id)
-            self._given[event.id] = _Given(now, ok, message, value)
+            plain = ok and not message and value == NULL
+            self._given[event.id] = now if plain else _Given(now, ok, message, value)
         return Answer(event.client, event.id, ok, message, value)
 
     def _forget(self, now: int) -> None:
         """Whose time is over: each event pays for at most a few others."""
         given, order = self._given, self._order
-        while order and (len(order) >= _MOST or given[order[0]].at_ms + _KEEP_MS < now):
+        while order and (len(order) >= _MOST or _time_of(given[order[0]]) + _KEEP_MS < now):
             del given[order.popleft()]
 
     def pack(self) -> bytes:
@@ -78,4 +82,8 @@ class Answers:
         self._order = deque(self._given)
 
 
-_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(dict[str, _Given])
+def _time_of(given: int | _Given) -> int:
+    return given if isinstance(given, int) else given.at_ms
+
+
+_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(dict[str, int | _Given])

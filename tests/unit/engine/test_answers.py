@@ -37,6 +37,13 @@ def test_answers_are_forgotten_after_a_minute() -> None:
     assert answers.again(signal("b")) is not None
 
 
+def test_most_answers_are_short() -> None:
+    answers = Answers()
+    answers.give(signal("a"), 1_000, True)
+    assert answers.again(signal("a", "d")) == Answer("d", "a", True)
+    assert answers.pack() == b"\x81\xa1a\xcd\x03\xe8"
+
+
 def test_they_survive_a_snapshot() -> None:
     answers, restored = Answers(), Answers()
     answers.give(signal("a"), 1_000, True, "kept", b"\x05")

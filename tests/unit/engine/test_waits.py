@@ -487,6 +487,35 @@ def test_waits_in_a_repeat_and_a_using(kind: type[Driver]) -> None:
     assert talk.result() == 1
 
 
+@kinds
+def test_waits_in_chains_handlers_and_branches(kind: type[Driver]) -> None:
+    text = """flow inner(n: int) returns int {
+      x = signal(go) on success(r) { work(r) }
+      return match n { 1: x, else: signal("never") ?? 0 }
+    }
+    flow main() returns int {
+      on failure(e) { approval(title: e.message) }
+      a = signal(go) -> inner
+      b = (signal(review) with { timeout: 1s }) catch(e) { return { ok: false, note: e.type } }
+      c = approval(title: b.note ?? "")
+      return a
+    }"""
+    talk = Talk(text, kind, work=lambda x: x).begin()
+    talk.signal("go", 1)
+    talk.signal("go", 2)
+    talk.work()
+    talk.driver.fire()
+    talk.work()
+    talk.decide(False, "c")
+    talk.work()
+    assert talk.is_open()
+    assert [one.step for one in approvals(talk.driver.engine)] == ["approval"]
+    talk.decide(True)
+    record = talk.record()
+    assert (record.state, record.failed_step) == ("failed", "c")
+    assert states(record)["a.x"] == states(record)["b"] == "success"
+
+
 def test_what_a_step_waits_for_is_told() -> None:
     text = """flow main() {
       a = signal(go)
