@@ -378,6 +378,8 @@ class Grant(_Wire, frozen=True, tag="grant"):
     granted: int
     #: "cancel", "skip": the holder ends so, by the `on_conflict` of the one or the other
     answer: Literal["granted", "cancel", "skip"] = "granted"
+    #: the run that took the holder's place; "": none did
+    by: str = ""
 
     @property
     def run(self) -> str:

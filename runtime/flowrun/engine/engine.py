@@ -313,6 +313,8 @@ class Engine(Core):
 
     def act(self, run: Run, timer: state.Timer) -> None:
         scope, node = run.scopes.get(timer.scope), timer.node
+        if timer.kind == "debounce":
+            runs.debounced(self, run)
         if timer.kind == "begin":
             runs.expire(self, run)
         if scope is None:

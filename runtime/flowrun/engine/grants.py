@@ -19,7 +19,7 @@ from flowc.plan import EachNode
 from flowrun.messages import Ask, AskHolders, Event, Failure, Grant, Holder, Holds, Release
 from flowrun.partitions import owner_of
 
-from . import ranges, runs, tasks
+from . import permits, ranges, runs, tasks
 from .commands import Send, SetTimer
 from .core import CANCEL, Core
 from .state import CANCELLED, Scope, entered
@@ -125,6 +125,8 @@ def _conflict(core: Core, grant: Grant) -> None:
     what = "run" if holder.scope < 0 else "step"
     message = f"{'skipped' if skips else 'cancelled'}: another {what} with the same concurrency key took its place"
     failure = Failure(type="Conflict", message=message, retryable=False)
+    if permits.is_debounce(grant.quota):
+        failure = Failure(type="Replaced", message=f"replaced by run {grant.by}", retryable=False)
     run = core.find(holder.run)
     if run is None:
         return

@@ -4,6 +4,7 @@ Permits are taken one quota after the other in the order of their names, each ke
 two holders never wait for each other. The names begin with the kind, and the kinds are in this order on purpose: a
 rate's tokens are gone once they are granted, so they come last, when nothing else holds the step back.
 
+    debounce/FLOW[/KEY]    runs of a flow that were just submitted, with the same key: the newest
     flow/FLOW[/KEY]        runs of a flow with the same concurrency key
     key/step/…[/KEY]       steps, or calls of a task, with the same concurrency key
     pool/NAME              slots of a pool
@@ -28,7 +29,8 @@ from .evaluate import compute_key, kinds_of
 from .state import Attempt, Run, Scope
 
 __all__ = [
-    "Need", "ask", "ask_run", "close_items", "for_items", "give_back_items", "is_limited", "is_limited_flow", "release",
+    "Need", "ask", "ask_run", "close_debounce", "close_items", "for_items", "give_back_items", "is_debounce",
+    "is_limited", "is_limited_flow", "release",
     "run_needs", "step_needs",
 ]  # fmt: skip
 
@@ -36,6 +38,7 @@ __all__ = [
 _KEY_BYTES = 80
 #: of a run that says none
 _PRIORITY = 5
+_DEBOUNCE = "debounce/"
 #: (name of a quota, the terms)
 Need = tuple[str, Terms]
 
@@ -162,24 +165,40 @@ def _items(scope: Scope, node: int) -> Holder:
 
 def is_limited_flow(plan: Plan) -> bool:
     """Runs of this flow need permits before they begin."""
-    return plan.concurrency is not None or plan.max_active_runs is not None
+    return plan.concurrency is not None or plan.max_active_runs is not None or plan.debounce is not None
 
 
 def run_needs(run: Run, plan: Plan, given: list[bytes]) -> list[Need]:
     """What a run needs before it begins, in order; `given` are its parameters. Raises ExpressionError from the key."""
     priority = _PRIORITY if run.priority is None else run.priority
     needs: list[Need] = []
+    nodes = plan.blocks[0].nodes
+    kinds = [plan.types[nodes[i].type] for i in range(len(given))]
+    if plan.debounce is not None:
+        written = plan.debounce.key
+        newest = ConcurrencyDef(limit=1, key=written, on_conflict="cancel_running")
+        name, _ = _keyed(f"{_DEBOUNCE}{plan.flow}", newest, written and compute_key(written, given, kinds))
+        needs.append((name, _keyed_terms(run, newest, priority, "")))
     if plan.concurrency is not None:
         written = plan.concurrency.key
-        nodes = plan.blocks[0].nodes
-        kinds = [plan.types[nodes[i].type] for i in range(len(given))]
-        key = None if written is None else compute_key(written, given, kinds)
-        name, _ = _keyed(f"flow/{plan.flow}", plan.concurrency, key)
+        name, _ = _keyed(f"flow/{plan.flow}", plan.concurrency, written and compute_key(written, given, kinds))
         needs.append((name, _keyed_terms(run, plan.concurrency, priority, "")))
     if plan.max_active_runs is not None:
         definition = QuotaDef(run.submitted_ms, plan.max_active_runs)
         needs.append((f"runs/{plan.flow}", Terms(definition, 1, priority, "", run.submitted_ms)))
     return needs
+
+
+def is_debounce(quota: str) -> bool:
+    """The quota of those that wait to be replaced by newer ones."""
+    return quota.startswith(_DEBOUNCE)
+
+
+def close_debounce(core: Core, run: Run) -> None:
+    """The run was not replaced while it could be: a newer one runs beside it."""
+    for quota, _ in run.needs:
+        if is_debounce(quota):
+            core.claims.close(Holder(run.id), quota)
 
 
 def ask_run(core: Core, run: Run) -> bool:

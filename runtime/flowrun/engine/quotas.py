@@ -55,6 +55,8 @@ class Entry(msgspec.Struct):
     evicted: bool = False
     #: when it said something last, milliseconds since 1970
     heard_ms: int = 0
+    #: the run that took its place
+    by: str = ""
 
     @property
     def waiting(self) -> int:
@@ -133,6 +135,11 @@ class Quota(msgspec.Struct):
         one = -(-(per_ms - self.level) // rate)
         full = -(-(self.definition.limit * per_ms - self.level) // rate)
         return self.filled_ms + max(one, min(full, _PACE_MS), 1)
+
+
+def _age(one: Entry | Ask) -> tuple[int, str]:
+    """Of a run: the later it was submitted, the larger."""
+    return one.terms.order, one.holder.run
 
 
 class Quotas:
@@ -245,13 +252,23 @@ class Quotas:
         if refusal is not None:
             self.answers.append((ask.partition, Grant(ask.quota, ask.holder, ask.granted, refusal)))
             return True
-        for entry in sorted(there, key=lambda entry: entry.place)[:excess]:
-            entry.evicted = True
+        if ask.holder.scope < 0:
+            # the newest runs stay, in whichever order they ask; an ask that comes again late is of none of them
+            newer = [entry for entry in there if _age(entry) > _age(ask)]
+            if len(newer) >= quota.definition.limit:
+                by = max(newer, key=_age).holder.run
+                self.answers.append((ask.partition, Grant(ask.quota, ask.holder, ask.granted, "cancel", by)))
+                return True
+            there.sort(key=_age)
+        else:
+            there.sort(key=lambda entry: entry.place)
+        for entry in there[:excess]:
+            entry.evicted, entry.by = True, ask.holder.run
             self._answer(quota, entry, "cancel")
         return False
 
     def _answer(self, quota: Quota, entry: Entry, answer: Literal["granted", "cancel"] = "granted") -> None:
-        self.answers.append((entry.partition, Grant(quota.name, entry.holder, entry.granted, answer)))
+        self.answers.append((entry.partition, Grant(quota.name, entry.holder, entry.granted, answer, entry.by)))
 
     # ---- serving ----------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
+from flowc.plan import Plan
+
 from flowrun.messages import Failure, Submit
 
 from . import again, permits
@@ -15,7 +17,7 @@ from .past import digest_of
 from .pauses import BY_FLOW
 from .state import CANCELLED, EXPIRED, FAILED, NULL, Outcome, Run, Timer, entered
 
-__all__ = ["admit", "cancel", "end", "expire", "new_run", "permitted", "stand_back", "submit"]
+__all__ = ["admit", "cancel", "debounced", "end", "expire", "new_run", "permitted", "stand_back", "submit"]
 
 _CANCELLED = Failure(type="Cancelled", message="it was cancelled before it began", retryable=False)
 _EXPIRED = Failure(type="Expired", message="it had not begun by the time at which it expires", retryable=False)
@@ -72,6 +74,8 @@ def stand_back(core: Core, run: Run) -> None:
     """A run that has not begun waits for no permits until it goes on: then it is admitted anew."""
     core.claims.close_run(run.id)
     run.needs, run.held = (), 0
+    if "debounce" in run.timers:
+        core.drop_timer(run, "debounce")
 
 
 def admit(core: Core, run: Run) -> None:
@@ -85,7 +89,7 @@ def admit(core: Core, run: Run) -> None:
     try:
         run.needs = permits.run_needs(run, run.tables.plan, given)
     except ExpressionError as error:
-        _refuse(core, run, "ExpressionError", f"the key of `concurrency`: {error}")
+        _refuse(core, run, "ExpressionError", f"the key of {_keyed(run.tables.plan)}: {error}")
         return
     if permits.ask_run(core, run):
         _hold(core, run)
@@ -93,9 +97,30 @@ def admit(core: Core, run: Run) -> None:
         _begin(core, run, given)
 
 
+def _keyed(plan: Plan) -> str:
+    """The settings of a flow that have keys."""
+    return " or ".join(f"`{name}`" for name in ("debounce", "concurrency") if getattr(plan, name) is not None)
+
+
 def permitted(core: Core, run: Run) -> None:
-    """The run has one permit more: asks for the next one, or begins."""
+    """The run has one permit more: waits to be replaced by a newer one, asks for the next permit, or begins."""
     run.held += 1
+    debounce = run.tables.plan.debounce if run.tables is not None else None
+    if debounce is not None and run.held == 1:
+        at_ms = max(run.submitted_ms + debounce.wait_ms, core.now)
+        run.timers = entered(run.timers, "debounce", Timer("debounce", -1, -1, -1, at_ms))
+        core.commands.append(SetTimer(run.id, "debounce", at_ms))
+    else:
+        _go_on(core, run)
+
+
+def debounced(core: Core, run: Run) -> None:
+    """No newer one came in time."""
+    permits.close_debounce(core, run)
+    _go_on(core, run)
+
+
+def _go_on(core: Core, run: Run) -> None:
     if not permits.ask_run(core, run):
         given = _given(core, run)
         if given is not None:

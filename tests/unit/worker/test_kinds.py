@@ -176,3 +176,12 @@ async def test_values_and_failures(tmp_path: Path, kind: str) -> None:
         outcome = await running.call("tasks:wrong", x="no")
         assert outcome.error is not None
         assert (outcome.error.type, outcome.error.message) == ("Fail", "no")
+
+
+async def test_what_is_to_run_at_most_once_does_not_begin_anew_after_a_neighbour_ended_its_process(
+    tmp_path: Path,
+) -> None:
+    once = plans.StepSettings(at_most_once=True)
+    async with worker(tmp_path, TASKS, kind="async", width=10) as running:
+        outcomes = await running.run(each_of("tasks:some_kill", INT, INT, RANGE, once), [item(3, 7)])
+    assert by_index(outcomes) == dict.fromkeys(range(3, 7), "WorkerDied")
