@@ -11,7 +11,7 @@ first part, other options to all.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -605,17 +605,12 @@ def _shown(signature: Signature) -> str:
         case FlowCall():
             return "flow"
         case chord():
-            return f"chord({_shown(signature.header)}, {'' if signature.body is None else _shown(signature.body)})"
+            return _shown(signature.as_chain())
         case chain():
-            return f"chain({_joined(signature.tasks)})"
-        case group():
-            return f"group({_joined(signature.tasks)})"
+            return f"chain({', '.join(map(_shown, signature.tasks))})"
+        case group():  # of members that are alike, one stands for all: their number is no part of the shape
+            return f"group({', '.join(dict.fromkeys(map(_shown, signature.tasks[:10])))})"
         case Items():
             task = signature.task
             return f"{task if isinstance(task, str) else task.name}.{type(signature).__name__.removeprefix('x')}"
     return ""
-
-
-def _joined(tasks: Sequence[Signature]) -> str:
-    names = list(dict.fromkeys(map(_shown, tasks[:10])))
-    return ", ".join(names) + (", …" if len(tasks) > 10 else "")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+
+from flowrun import task
 from flowrun.canvas import Celery, Extend, Ignore, Replace, Task, group, signature
 
 app = Celery("tutorial", broker="pyamqp://guest@localhost//", backend="rpc://")
@@ -154,3 +157,78 @@ def chording(self, x):  # type: ignore[no-untyped-def]
 @app.task
 def failing_replace(x):  # type: ignore[no-untyped-def]
     return Replace(fail.s(x) | add.s(1))
+
+
+@app.task
+def not_a_canvas():  # type: ignore[no-untyped-def]
+    return Replace(3)
+
+
+@app.task
+async def slow(x):  # type: ignore[no-untyped-def]
+    await asyncio.sleep(1.0)
+    return Replace(pausing.s(x) | add.s(1))
+
+
+@app.task
+async def pausing(x):  # type: ignore[no-untyped-def]
+    await asyncio.sleep(1.0)
+    return x
+
+
+@app.task
+def odd(x):  # type: ignore[no-untyped-def]
+    if x % 2 == 0:
+        raise ValueError(f"even: {x}")
+    return x
+
+
+@app.task
+def tagged_handler(request, exc, traceback, tag, more=1):  # type: ignore[no-untyped-def]
+    told.append((request.task, tag, more))
+
+
+def plain_handler(request, exc, traceback):  # type: ignore[no-untyped-def]
+    told.append(("plain", type(exc).__name__))
+
+
+@app.task(bind=True, max_retries=2, default_retry_delay=0.01)
+def never(self):  # type: ignore[no-untyped-def]
+    told.append(1)
+    try:
+        raise KeyError("never")
+    except KeyError as error:
+        raise self.retry(exc=error) from None
+
+
+class Hooked(Task):
+    def before_start(self, task_id, args, kwargs):  # type: ignore[no-untyped-def]
+        told.append("before_start")
+
+    def on_retry(self, exc, task_id, args, kwargs, einfo):  # type: ignore[no-untyped-def]
+        told.append(("on_retry", str(exc)))
+
+    def on_failure(self, exc, task_id, args, kwargs, einfo):  # type: ignore[no-untyped-def]
+        told.append(("on_failure", str(exc)))
+
+    def after_return(self, status, retval, task_id, args, kwargs, einfo):  # type: ignore[no-untyped-def]
+        told.append(status)
+
+
+@app.task(base=Hooked, autoretry_for=(ValueError,), max_retries=1, default_retry_delay=0.01)
+def hooked(x):  # type: ignore[no-untyped-def]
+    raise ValueError("no")
+
+
+@app.task(bind=True)
+def facts(self, given=None, y=0):  # type: ignore[no-untyped-def]
+    request = self.request
+    return {
+        "id": request.id, "root": request.root_id, "retries": request.retries, "task": request.task,
+        "args": len(request.args) + len(request.kwargs),
+    }  # fmt: skip
+
+
+@task(retry=2, timeout="1m")
+def marked(x: int) -> int:
+    return x + 1
