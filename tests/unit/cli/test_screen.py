@@ -119,6 +119,15 @@ def plain() -> tuple[PlainView, list[str]]:
     return PlainView(Tree(PLAN), lines.append), lines
 
 
+def test_plain_lines_say_once_what_a_step_waits_for() -> None:
+    view, lines = plain()
+    for _ in range(2):
+        view.state(note(StepNote("first", None, "waiting", message="waits for the signal `go`")), 0.0)
+    view.state(note(StepNote("left", None, "waiting")), 0.0)
+    view.state(note(StepNote("first", None, "success", seconds=1.5)), 1.0)
+    assert lines == ["first: waits for the signal `go`", "first: success (1.50 s)"]
+
+
 def test_plain_lines_one_per_change() -> None:
     view, lines = plain()
     view.start("r1", resumed=False)
