@@ -26,7 +26,7 @@ from .marks import Marks
 from .past import Past
 from .pauses import Pauses
 from .quotas import Quotas
-from .snapshot import head_of, is_single, pack_run, unpack_run, unpack_single
+from .snapshot import has_work, head_of, is_single, pack_run, unpack_run, unpack_single
 from .state import FAILED, NAMES, NULL, SUCCESS, Run, Scope, Single, Timer, entered, number_of, seconds_of
 
 __all__ = [
@@ -211,21 +211,30 @@ class Core(ABC):
 
     def freeze(self) -> None:
         """Packs the runs that nothing happened to since the call before the last. O(runs that something did)."""
-        self._cool()
-        for name in self._cooling - self._warm:
-            run = self.runs.pop(name, None)
-            if run is not None:
-                self.frozen[name] = pack_run(run)
-                run.scopes.clear()
-                run.body = None  # see drop_run
-        self._cooling, self._warm = self._warm, set()
+        self._freeze(without_work=False)
 
     def freeze_some(self) -> None:
-        """Packs what has waited longest if many runs came since the last time: so a flood of them takes no more memory
-        than what it leaves."""
+        """Packs runs that wait for no worker if many came since the last time: so a flood of runs that wait takes no
+        more memory than what it leaves."""
         if len(self.runs) >= self._crowd:
-            self.freeze()
-            self._crowd = len(self.runs) + _CROWD
+            self._freeze(without_work=True)
+            self._crowd = len(self.runs) + max(_CROWD, len(self.runs) // 2)
+
+    def _freeze(self, *, without_work: bool) -> None:
+        self._cool()
+        busy: set[str] = set()
+        for name in self._cooling - self._warm:
+            run = self.runs.get(name)
+            if run is None:
+                continue
+            if without_work and has_work(run):
+                busy.add(name)
+                continue
+            del self.runs[name]
+            self.frozen[name] = pack_run(run)
+            run.scopes.clear()
+            run.body = None  # see drop_run
+        self._cooling, self._warm = self._warm | busy, set()
 
     def take_touched(self) -> list[str]:
         """The runs that changed, came or went since the last call: what the next snapshot writes. Also the names of

@@ -21,7 +21,7 @@ from .graph import Tables
 from .listeners import heard_of
 from .state import EMPTY, GRANTED, NULL, RUNNING, SUCCESS, Run, Scope, Single, Timer
 
-__all__ = ["Head", "head_of", "is_single", "pack_run", "pack_single", "unpack_run", "unpack_single"]
+__all__ = ["Head", "has_work", "head_of", "is_single", "pack_run", "pack_single", "unpack_run", "unpack_single"]
 
 
 class Head(msgspec.Struct, array_like=True, frozen=True):
@@ -84,10 +84,9 @@ def pack_run(run: Run) -> bytes:
     """The bytes of a run: O(its size)."""
     # an ended run has no scopes but its body, which its record is made of
     scopes = list(run.scopes.values()) or ([run.body] if run.body is not None else [])
-    has_work = any(GRANTED in scope.states or scope.fans for scope in run.scopes.values())
     heard = heard_of(run.awaits) if run.awaits else EMPTY
     packed = [(_foreign(run, scope), scope.graph.flow, scope.graph.block, *_scope_fields(scope)) for scope in scopes]
-    head = (run.id, run.plan, run.state, has_work, run.timers, heard, run.plans)
+    head = (run.id, run.plan, run.state, has_work(run), run.timers, heard, run.plans)
     return _encoder.encode((*head, _run_fields(run), packed))
 
 
@@ -95,6 +94,11 @@ def _foreign(run: Run, scope: Scope) -> str:
     """The plan of a scope; "" for the run's own."""
     plan = scope.graph.tables.digest
     return "" if plan == run.plan else plan
+
+
+def has_work(run: Run) -> bool:
+    """Some of its work may be dispatched: it waits for workers, and not for the world or a time."""
+    return any(GRANTED in scope.states or scope.fans for scope in run.scopes.values())
 
 
 def pack_single(single: Single) -> bytes:

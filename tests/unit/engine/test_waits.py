@@ -624,3 +624,25 @@ def test_conditions_and_delays_must_be_over_before_the_milestone_is() -> None:
     talk.signal("go", 1)
     assert states(talk.record()) == {"closed": "success", "first": "success", "late": "skipped", "slow": "skipped"}
     assert is_tidy(talk)
+
+
+# ---- many -----------------------------------------------------------------------------------------------------------
+
+
+def test_of_many_runs_those_that_wait_for_no_worker_are_packed_at_once() -> None:
+    text = """flow main(i: int) returns int {
+      x = if i % 2 == 0 then signal(go) else number(i)
+      return x
+    }
+    task number(i: int) returns int { run: shell("echo ${i}") }"""
+    talk = Talk(text)
+    engine = talk.driver.engine
+    engine.watched = ()
+    for number in range(25_000):
+        talk.begin(f"r{number:05d}", i=number)
+        engine.freeze_some()
+    assert 5_000 <= len(engine.frozen) <= 12_500
+    assert all(not int(name[1:]) % 2 for name in engine.frozen)
+    talk.driver.ready.clear()
+    talk.signal("go", 7, run="r00000")
+    assert talk.result("r00000") == 7
