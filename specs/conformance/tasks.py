@@ -9,7 +9,8 @@ import sys
 import time
 from dataclasses import dataclass
 
-from flowrun.operator import Context, Fail, Retry, Skip, SoftTimeout
+from flowrun.canvas import signature
+from flowrun.operator import Context, Extend, Fail, Retry, Skip, SoftTimeout
 
 
 def number(x: int) -> int:
@@ -211,3 +212,11 @@ def stubborn(seconds: float) -> int:
         time.sleep(seconds)
     time.sleep(seconds)
     return 1
+
+
+# ---- members that add members ----------------------------------------------------------------------------------------
+
+
+def page(n: int) -> int:
+    """A page of a listing that knows its next ones: n, and the pages 2n and 2n + 1 up to 7."""
+    return Extend(n, [signature("tasks:page", (m,)) for m in (2 * n, 2 * n + 1) if m <= 7])  # type: ignore[return-value]
