@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from flowrun.canvas import TaskRevokedError, group
 from flowrun.client import SyncClient
 
 from tests.support.live_node import LiveNode
@@ -45,3 +46,72 @@ def test_the_example_runs_all_parts(tutorial: ModuleType, capsys: pytest.Capture
     tutorial.main()
     said = capsys.readouterr().out
     assert [part for part in PARTS if f"{part} ✓" in said] == list(PARTS)
+
+
+# ---- results --------------------------------------------------------------------------------------------------------
+
+
+def test_states_of_a_run_that_goes_on(tutorial: ModuleType) -> None:
+    later = tutorial.add.apply_async((1, 1), countdown=60)
+    assert (later.state, later.ready(), later.result) == ("PENDING", False, None)
+    with pytest.raises(TimeoutError):
+        later.get(timeout=0.2)
+    later.revoke()
+    assert (later.state, later.failed()) == ("REVOKED", True)
+    with pytest.raises(TaskRevokedError):
+        later.get(timeout=10)
+    waits = (tutorial.add.s(1, 1) | tutorial.add.s(1).set(countdown=60)).delay()
+    assert not waits.ready()
+    assert waits.parent.id == f"{waits.id}/add"
+    waits.revoke(terminate=True)
+    assert isinstance(waits.get(timeout=10, propagate=False), TaskRevokedError)
+
+
+def test_a_result_by_its_id(tutorial: ModuleType) -> None:
+    result = (tutorial.add.s(1, 1) | tutorial.add.s(1)).delay()
+    assert result.get(timeout=10) == 3
+    again = tutorial.app.AsyncResult(result.id)
+    assert (again.get(), again.state, again == result) == (3, "SUCCESS", True)
+    part = tutorial.app.AsyncResult(f"{result.id}/add")
+    assert (part.get(), part.state) == (2, "SUCCESS")
+    many = group(tutorial.add.s(i, i) for i in range(3)).delay()
+    assert many.get(timeout=10) == [0, 2, 4]
+    assert tutorial.app.AsyncResult(f"{many.id}/group/2").get() == 4
+    assert many[1].id == f"{many.id}/add/1"
+
+
+def test_an_id_of_your_own(tutorial: ModuleType) -> None:
+    result = tutorial.add.apply_async((1, 1), task_id="mine-1")
+    assert (result.id, result.get(timeout=10)) == ("mine-1", 2)
+
+
+def test_a_group_of_which_some_fail(tutorial: ModuleType) -> None:
+    result = group(tutorial.divide.s(6, i) for i in range(3)).delay()
+    found = result.get(timeout=10, propagate=False)
+    assert [type(value) for value in found] == [ZeroDivisionError, float, float]
+    assert (result.completed_count(), result.failed(), result.successful(), result.waiting()) == (2, True, False, False)
+    assert [member.state for member in result] == ["FAILURE", "SUCCESS", "SUCCESS"]
+    assert result[2].get() == 3.0
+    with pytest.raises(ZeroDivisionError):
+        result.join()
+
+
+def test_groups_within_groups(tutorial: ModuleType) -> None:
+    add, mul = tutorial.add, tutorial.mul
+    result = group(group(add.s(i, j) for j in range(2)) for i in range(2)).delay()
+    assert result.get(timeout=10) == [[0, 1], [1, 2]]
+    assert result[1][1].get() == 2
+    mixed = group(add.s(1, 1) | mul.s(2), group(mul.s(2, i) for i in range(2))).delay()
+    assert mixed.get(timeout=10) == [4, [0, 2]]
+    assert (mixed[0].parent.get(), mixed[1][1].get()) == (2, 2)
+
+
+def test_a_chord_knows_its_header(tutorial: ModuleType) -> None:
+    result = tutorial.chord([tutorial.add.s(i, i) for i in range(3)])(tutorial.xsum.s())
+    assert result.get(timeout=10) == 6
+    assert (result.parent.get(), result.parent[2].get()) == ([0, 2, 4], 4)
+
+
+def test_a_thousand_calls_and_back(tutorial: ModuleType) -> None:
+    result = tutorial.chord(tutorial.add.s(i, i) for i in range(10_000))(tutorial.xsum.s())
+    assert result.get(timeout=60) == sum(2 * i for i in range(10_000))

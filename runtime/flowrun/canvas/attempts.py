@@ -48,7 +48,8 @@ def retry(
     if request.called_directly:
         return exc or Retry("a task that was called as a function cannot be tried again")
     if most is not None and request.retries >= most:
-        return _lasting(exc or MaxRetriesExceededError(f"{task.name} was tried {request.retries + 1} times"))
+        error = exc or MaxRetriesExceededError(f"{task.name} was tried {request.retries + 1} times")
+        return error if request.is_eager else _lasting(error)
     if eta is not None:
         countdown = max(0.0, moment_ms("eta", eta) / 1000 - dt.datetime.now(dt.UTC).timestamp())
     if request.is_eager:

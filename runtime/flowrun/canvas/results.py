@@ -95,7 +95,9 @@ class Source:
         return [row for row in found if _path(row.index)[: len(path)] == path]
 
     def live(self) -> dict[str, StepNote]:
-        """How the steps stand of a run that has not ended."""
+        """How the steps stand of a run that has not ended; of one that waits for its time, nothing is told."""
+        if self.app.client.status(self.run).state != "running":
+            return {}
         with closing(self.app.client.events(self.run)) as notes:
             for note in notes:
                 if isinstance(note, StateNote):
