@@ -15,10 +15,11 @@ import warnings
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
+from .python_decorators import literal, marked, of_class
 from .python_types import Annotations
 from .types import Type
 
@@ -111,6 +112,9 @@ class PythonFile:
     def _find(self, name: str) -> PythonFunction | None:
         if name in self._functions:
             return self._signature(self._functions[name])
+        if name in self._annotations.classes and (run := of_class(self._annotations.classes[name])) is not None:
+            found = self._signature(run, is_method=True)
+            return msgspec.structs.replace(found, target=f"{self.module}:{name}", name=name)
         imported = self._follow(name, PythonFile.function)
         if imported is not None:
             return msgspec.structs.replace(imported, target=f"{self.module}:{name}", name=name)
@@ -182,17 +186,18 @@ class PythonFile:
     def _imported_type(self, name: str) -> Type | None:
         return self._follow(name, PythonFile.type)
 
-    def _signature(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> PythonFunction:
-        settings, unread = _task_settings(node)
+    def _signature(self, node: ast.FunctionDef | ast.AsyncFunctionDef, *, is_method: bool = False) -> PythonFunction:
+        said = marked(node.decorator_list, {name: module for name, (_, module, _) in self._imports.items()})
+        params = self._params(node.args)
         return PythonFunction(
             target=f"{self.module}:{node.name}",
             name=node.name,
-            params=tuple(self._params(node.args)),
+            params=tuple(params[1:] if said.is_bound or is_method else params),
             returns=self._annotations.type_of(node.returns),
             returns_text="" if node.returns is None else ast.unparse(node.returns),
             open_ended=node.args.vararg is not None or node.args.kwarg is not None,
-            settings=settings,
-            unread=unread,
+            settings=said.settings,
+            unread=said.unread,
             is_async=isinstance(node, ast.AsyncFunctionDef),
             doc=ast.get_docstring(node),
             file=self.file,
@@ -209,7 +214,7 @@ class PythonFile:
                 name=arg.arg,
                 type=self._annotations.type_of(arg.annotation),
                 has_default=default is not None,
-                default=None if default is None else _literal(default, None),
+                default=None if default is None else literal(default, None),
             )
             for arg, default in pairs
             if not _is_context(arg.annotation)
@@ -319,27 +324,3 @@ def _is_context(annotation: ast.expr | None) -> bool:
             case ast.Constant(value=str(text)) if text.rpartition(".")[2] == "Context":
                 return True
     return False
-
-
-def _task_settings(node: ast.FunctionDef | ast.AsyncFunctionDef) -> tuple[dict[str, object], tuple[str, ...]]:
-    """The literals in `@task(...)`, and the names whose values are none."""
-    settings: dict[str, object] = {}
-    unread: list[str] = []
-    for decorator in node.decorator_list:
-        match decorator:
-            case ast.Call(func=ast.Name(id="task") | ast.Attribute(attr="task"), keywords=keywords):
-                for keyword in keywords:
-                    name = keyword.arg or "**"
-                    value = _literal(keyword.value, _literal)
-                    if value is _literal:
-                        unread.append(name)
-                    else:
-                        settings[name] = value
-    return settings, tuple(unread)
-
-
-def _literal(node: ast.expr, otherwise: Any) -> Any:
-    try:
-        return ast.literal_eval(node)
-    except (ValueError, TypeError, RecursionError, MemoryError):
-        return otherwise

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import importlib
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-from flowrun.canvas import TaskRevokedError, group
+from flowrun.canvas import TaskRevokedError, chain, flow, group
 from flowrun.client import SyncClient
+from flowrun.parameters import ArgumentError
 
 from tests.support.live_node import LiveNode
 
+FLOWC = str(Path(sys.executable).with_name("flowc"))
 EXAMPLE = Path(__file__).parents[2] / "specs/examples/celery"
 PARTS = ("first_steps", "signatures", "chains", "groups", "chords", "map_and_chunks", "callbacks", "dynamic_work")
 
@@ -115,3 +118,16 @@ def test_a_chord_knows_its_header(tutorial: ModuleType) -> None:
 def test_a_thousand_calls_and_back(tutorial: ModuleType) -> None:
     result = tutorial.chord(tutorial.add.s(i, i) for i in range(10_000))(tutorial.xsum.s())
     assert result.get(timeout=60) == sum(2 * i for i in range(10_000))
+
+
+def test_a_flow_in_a_canvas(tutorial: ModuleType) -> None:
+    folder = Path(tutorial.__file__ or "").parent
+    assert subprocess.run([FLOWC, "compile", "sums.flow"], cwd=folder, capture_output=True, check=False).returncode == 0
+    sums = flow(folder / ".flow/build/sums.flowplan")
+    assert sums.s(n=4).delay().get(timeout=30)["doubled"] == 12
+    assert group(sums.s(n) for n in range(3)).delay().get(timeout=30)[2]["replaced"] == 2
+    kept = (tutorial.add.s(1, 1) | sums.s() | chain(sums.si(1))).delay()
+    assert kept.get(timeout=30)["page"]["retries"] == 2
+    assert kept.parent.get()["doubled"] == 2
+    with pytest.raises(ArgumentError, match="`sums` has no parameter `m`"):
+        sums.s(m=1).delay()

@@ -279,3 +279,45 @@ def test_a_file_by_path_and_by_name_has_two_kinds_of_targets(tmp_path: Path) -> 
     assert first is not None
     assert second is not None
     assert (first.target, second.target) == ("jobs/m.py:f", "jobs.m:f")
+
+
+# ---- tasks of the canvas --------------------------------------------------------------------------------------------
+
+
+def test_a_bound_task_has_no_parameter_for_itself(tmp_path: Path) -> None:
+    found = function(tmp_path, "@app.task(bind=True, name='shop.f')\ndef f(self, x: int): ...\n")
+    assert ([p.name for p in found.params], found.unread) == (["x"], ())
+    assert found.settings == {"retry": {"max": 3, "backoff": "fixed", "first": "180000ms"}}
+    for decorator in ("@app.task", "@shared_task", "@celery.shared_task(acks_late=True)"):
+        assert function(tmp_path, f"{decorator}\ndef f(self, x): ...\n").settings == {}
+        assert len(function(tmp_path, f"{decorator}\ndef f(self, x): ...\n").params) == 2
+
+
+def test_options_of_celery_are_settings(tmp_path: Path) -> None:
+    found = function(
+        tmp_path,
+        "@app.task(queue='math', time_limit=30, soft_time_limit=1.5, expires=None, autoretry_for=(E,), "
+        "max_retries=None, retry_backoff=True, retry_jitter=False, pool='db')\ndef f(x): ...\n",
+    )
+    retry = {"max": 1_000_000_000, "backoff": "exponential", "first": "1000ms", "cap": "600000ms", "jitter": 0.0}
+    assert found.settings == {
+        "queue": "math", "timeout": "30000ms", "soft_timeout": "1500ms", "pool": "db", "retry": retry,
+    }  # fmt: skip
+    assert found.unread == ()
+    assert function(tmp_path, "@app.task(max_retries=5)\ndef f(x): ...\n").settings == {}
+    assert function(tmp_path, "@app.task(queue=Q)\ndef f(x): ...\n").unread == ("queue",)
+
+
+def test_whose_task_a_decorator_is(tmp_path: Path) -> None:
+    source = "from flowrun.canvas import task\n@task(bind=True, max_retries=0)\ndef f(self, x): ...\n"
+    assert [p.name for p in function(tmp_path, source).params] == ["x"]
+    source = "from flowrun import task\n@task(bind=True)\ndef f(self, x): ...\n"
+    assert function(tmp_path, source).settings == {"bind": True}
+
+
+def test_task_classes(tmp_path: Path) -> None:
+    source = "class f(app.Task):\n  def run(self, x: int) -> str: ...\nclass g:\n  def run(self): ...\n"
+    found = function(tmp_path, source)
+    assert ([p.name for p in found.params], found.target.rpartition(":")[2], text(found.returns)) == (  # type: ignore[arg-type]
+        ["x"], "f", "string",
+    )  # fmt: skip
