@@ -159,6 +159,22 @@ async def flaky_key(ctx: Context) -> bool:
     return ctx.idempotency_key == ctx.attempt_id.rpartition("/")[0]
 
 
+def stamp(text: str) -> int:
+    """Gives another number each time."""
+    return time.monotonic_ns()
+
+
+_calls: dict[str, int] = {}
+
+
+def fail_once_more(text: str) -> int:
+    """Fails at its first call with a text; then gives the number of the call."""
+    _calls[text] = _calls.get(text, 0) + 1
+    if _calls[text] == 1:
+        raise ValueError(text)
+    return _calls[text]
+
+
 # ---- secrets ---------------------------------------------------------------------------------------------------------
 
 

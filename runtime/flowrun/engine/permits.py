@@ -177,11 +177,13 @@ def run_needs(run: Run, plan: Plan, given: list[bytes]) -> list[Need]:
     if plan.debounce is not None:
         written = plan.debounce.key
         newest = ConcurrencyDef(limit=1, key=written, on_conflict="cancel_running")
-        name, _ = _keyed(f"{_DEBOUNCE}{plan.flow}", newest, written and compute_key(written, given, kinds))
+        key = None if written is None else compute_key(written, given, kinds)
+        name, _ = _keyed(f"{_DEBOUNCE}{plan.flow}", newest, key)
         needs.append((name, _keyed_terms(run, newest, priority, "")))
     if plan.concurrency is not None:
         written = plan.concurrency.key
-        name, _ = _keyed(f"flow/{plan.flow}", plan.concurrency, written and compute_key(written, given, kinds))
+        key = None if written is None else compute_key(written, given, kinds)
+        name, _ = _keyed(f"flow/{plan.flow}", plan.concurrency, key)
         needs.append((name, _keyed_terms(run, plan.concurrency, priority, "")))
     if plan.max_active_runs is not None:
         definition = QuotaDef(run.submitted_ms, plan.max_active_runs)

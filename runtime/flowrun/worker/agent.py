@@ -34,6 +34,7 @@ from flowrun.messages import (
 )
 from flowrun.transport import Delivery, Transport
 
+from .cached_values import keep_value, stored_value
 from .job import Job
 from .leases import Lease, Leases
 from .outbox import Outbox
@@ -166,6 +167,12 @@ class Agent:
 
     async def put_blob(self, digest: str, data: bytes) -> None:
         await self._transport.put_blob(digest, data)
+
+    async def get_cached(self, key: str) -> bytes:
+        return await stored_value(self._transport, key)
+
+    async def put_cached(self, key: str, data: bytes, ttl_ms: int) -> None:
+        await keep_value(self._transport, key, data, ttl_ms)
 
     def log(self, note: LogNote) -> None:
         with contextlib.suppress(asyncio.QueueFull):

@@ -16,7 +16,21 @@ from flowrun.errors import StoreError
 from flowrun.messages import Bundle, WorkItem, unpack
 
 from .execute import Ended, Executions
-from .frames import Bell, BlobReply, Drop, GetBlob, Interrupt, JobFrame, Log, PlanFrame, PutBlob, ToExecutor
+from .frames import (
+    Bell,
+    BlobReply,
+    Drop,
+    GetBlob,
+    GetCached,
+    Interrupt,
+    JobFrame,
+    Log,
+    PlanFrame,
+    PutBlob,
+    PutCached,
+    Request,
+    ToExecutor,
+)
 from .link import Link
 from .logs import LogWriter
 from .shared import EXPIRED, NOT_RUN, SharedMemory
@@ -60,7 +74,7 @@ class Core:
         self.on_reply: dict[int, Callable[[BlobReply], None]] = {}
         self.on_interrupt: Callable[[Interrupt], None] = lambda frame: None
         #: gets the answer to a request, whatever it takes
-        self.ask: Callable[[GetBlob | PutBlob], BlobReply] = self._ask
+        self.ask: Callable[[Request], BlobReply] = self._ask
         self._requests = 0
         self._pid = os.getpid()
         #: since when results wait for a bell; 0: none do
@@ -149,7 +163,7 @@ class Core:
         self._requests += 1
         return self._requests
 
-    def _ask(self, frame: GetBlob | PutBlob) -> BlobReply:
+    def _ask(self, frame: Request) -> BlobReply:
         """The answer, for who reads the socket itself."""
         answers: list[BlobReply] = []
         self.on_reply[frame.request] = answers.append
@@ -178,6 +192,12 @@ class _AgentBlobs:
     def put(self, digest: str, data: bytes) -> None:
         _answer(self._core.ask(PutBlob(self._core.request_number(), digest, data)))
         self._keep(digest, data)
+
+    def cached(self, key: str) -> bytes:
+        return bytes(_answer(self._core.ask(GetCached(self._core.request_number(), key))))
+
+    def keep(self, key: str, data: bytes, ttl_ms: int) -> None:
+        _answer(self._core.ask(PutCached(self._core.request_number(), key, data, ttl_ms)))
 
     def _keep(self, digest: str, data: bytes) -> None:
         with self._lock:

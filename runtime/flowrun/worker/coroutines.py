@@ -18,9 +18,10 @@ from flowrun.messages import Bundle, WorkItem
 from flowrun.wire import may_hold_blobs
 
 from .awaiting import Awaiting
+from .cache import note_hit
 from .core import HAS_EXPIRED, WAS_DROPPED, Core, expired, speaking
 from .execute import Ended, ended_by
-from .frames import BlobReply, GetBlob, Interrupt, PutBlob
+from .frames import BlobReply, GetBlob, GetCached, Interrupt, PutBlob, PutCached, Request
 from .shared import SUCCESS
 from .unit_blobs import UnitBlobs, fetch_all
 
@@ -144,6 +145,12 @@ class _Coroutines:
         if any(map(may_hold_blobs, item.inputs)):
             await fetch_all(item.inputs, blobs, self._get)
         prepared = self._core.executions.prepare(item, digest, blobs)
+        cached = prepared.cached_as(index)
+        if cached is not None:
+            found = await self._request(GetCached(self._core.request_number(), cached.key))
+            if found:
+                note_hit(prepared.step)
+                return Ended(SUCCESS, found)
         value = await self._beside(partial(prepared.begin, index)) if prepared.blocks else prepared.begin(index)
         if hasattr(value, "__await__"):
             if prepared.soft:
@@ -152,6 +159,8 @@ class _Coroutines:
         ended = prepared.end(value)
         for key, data in blobs.stored.items():
             await self._put(key, data)
+        if cached is not None and ended.state == SUCCESS:
+            await self._request(PutCached(self._core.request_number(), cached.key, ended.payload, cached.ttl_ms))
         return ended
 
     async def _beside(self, work: Any) -> Any:
@@ -181,7 +190,7 @@ class _Coroutines:
     async def _put(self, digest: str, data: bytes) -> None:
         await self._request(PutBlob(self._core.request_number(), digest, data))
 
-    async def _request(self, frame: GetBlob | PutBlob) -> bytes:
+    async def _request(self, frame: Request) -> bytes:
         answer: asyncio.Future[BlobReply] = self._loop.create_future()
         self._core.on_reply[frame.request] = lambda reply: None if answer.done() else answer.set_result(reply)
         self._core.link.send(frame)

@@ -36,6 +36,12 @@ class Blobs(Protocol):
 
     def put(self, digest: str, data: bytes) -> None: ...
 
+    def cached(self, key: str) -> bytes:
+        """A value that was kept; b"" if there is none."""
+
+    def keep(self, key: str, data: bytes, ttl_ms: int) -> None:
+        """Keeps a value for a while."""
+
 
 def success(data: bytes, blobs: Blobs) -> Ended:
     """The end of a unit that gave this value."""

@@ -22,6 +22,7 @@ from flowrun.messages import WorkItem
 from flowrun.operator import DYNAMIC
 
 from .arguments import Inputs
+from .cache import Cached, note_hit
 from .ended import NOTHING_RETURNED, Blobs, Ended, ended_by, stored, success
 from .functions import Functions
 from .quick_call import QuickCall
@@ -47,6 +48,17 @@ class Prepared(Protocol):
     def soft(self) -> bool:
         """It has a soft time limit."""
 
+    @property
+    def step(self) -> str:
+        """The name of the step, where it calls a task."""
+
+    @property
+    def blobs(self) -> Blobs:
+        """Where large values are, and those that stand for calls."""
+
+    def cached_as(self, index: int) -> Cached | None:
+        """Where the value of the unit may be found before it runs; None: it always runs. May raise."""
+
     def begin(self, index: int) -> Any:
         """Runs the unit (its position in the range, or -1); gives its value, maybe as an awaitable. May raise."""
 
@@ -57,11 +69,18 @@ class Prepared(Protocol):
 def run(prepared: Prepared, index: int, wait: Callable[[Any], Any]) -> Ended:
     """One unit from begin to end; `wait` gives the result of an awaitable."""
     try:
+        cached = prepared.cached_as(index)
+        if cached is not None and (found := prepared.blobs.cached(cached.key)):
+            note_hit(prepared.step)
+            return Ended(SUCCESS, found)
         with _environment(prepared.env) if prepared.env else _NOTHING:
             value = prepared.begin(index)
             if hasattr(value, "__await__"):
                 value = wait(value)
-        return prepared.end(value)
+        ended = prepared.end(value)
+        if cached is not None and ended.state == SUCCESS:
+            prepared.blobs.keep(cached.key, ended.payload, cached.ttl_ms)
+        return ended
     except BaseException as error:  # user code may raise anything, SystemExit and KeyboardInterrupt included
         return ended_by(error)
 
@@ -191,6 +210,11 @@ class _Quick:
     env: Mapping[str, str] = {}
     blocks = False
     soft = False
+    step = ""
+    blobs: Any = None
+
+    def cached_as(self, index: int) -> Cached | None:
+        return None
 
 
 class _Broken(_Quick):
@@ -280,6 +304,17 @@ class _Call:
     def soft(self) -> bool:
         return self._task.soft
 
+    @property
+    def step(self) -> str:
+        return self._task.name
+
+    @property
+    def blobs(self) -> Blobs:
+        return self._blobs
+
+    def cached_as(self, index: int) -> Cached | None:
+        return None if self._task.cached_as is None else self._task.cached_as(self._inputs)
+
     def begin(self, index: int) -> Any:
         return self._task.call(self._inputs, self._item, index)
 
@@ -299,6 +334,9 @@ class _RangeCall(_Call):
     def __init__(self, task: TaskStep, item: WorkItem, inputs: Callable[[int], Inputs], blobs: Blobs) -> None:
         super().__init__(task, item, _NO_INPUTS, blobs)
         self._of = inputs
+
+    def cached_as(self, index: int) -> Cached | None:
+        return None if self._task.cached_as is None else self._task.cached_as(self._of(index))
 
     def begin(self, index: int) -> Any:
         return self._task.call(self._of(index), self._item, index)

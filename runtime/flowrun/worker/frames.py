@@ -11,8 +11,9 @@ from typing import Literal
 
 import msgspec
 
-__all__ = ["Bell", "BlobReply", "Drop", "ExecutorKind", "FrameBuffer", "FromExecutor", "GetBlob", "Interrupt",
-           "JobFrame", "Log", "PlanFrame", "PutBlob", "Ready", "Setup", "ToExecutor", "pack_frame"]  # fmt: skip
+__all__ = ["Bell", "BlobReply", "Drop", "ExecutorKind", "FrameBuffer", "FromExecutor", "GetBlob", "GetCached",
+           "Interrupt", "JobFrame", "Log", "PlanFrame", "PutBlob", "PutCached", "Ready", "Request", "Setup",
+           "ToExecutor", "pack_frame"]  # fmt: skip
 
 ExecutorKind = Literal["process", "thread", "async"]
 
@@ -55,7 +56,7 @@ class JobFrame(_Frame, frozen=True, tag="job"):
 
 
 class BlobReply(_Frame, frozen=True, tag="blob"):
-    """The answer to GetBlob or PutBlob."""
+    """The answer to a request."""
 
     request: int
     data: bytes = b""
@@ -106,8 +107,24 @@ class PutBlob(_Frame, frozen=True, tag="put"):
     data: bytes
 
 
+class GetCached(_Frame, frozen=True, tag="cached"):
+    """A value that stands for a call, if there is one: else the reply is empty."""
+
+    request: int
+    key: str
+
+
+class PutCached(_Frame, frozen=True, tag="cache"):
+    request: int
+    key: str
+    data: bytes
+    ttl_ms: int
+
+
+#: what is answered by a BlobReply
+Request = GetBlob | PutBlob | GetCached | PutCached
 ToExecutor = Setup | PlanFrame | JobFrame | BlobReply | Interrupt | Drop
-FromExecutor = Ready | Bell | Log | GetBlob | PutBlob
+FromExecutor = Ready | Bell | Log | Request
 
 _encoder = msgspec.msgpack.Encoder()
 

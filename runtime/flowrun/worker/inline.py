@@ -17,6 +17,7 @@ from flowc.plan import StepSettings
 from flowrun.messages import Failure, WorkItem
 
 from .awaiting import Awaiting
+from .cache import note_hit
 from .execute import Ended, Executions, Prepared, ended_by
 from .failures import TaskFailed
 from .frames import ExecutorKind
@@ -130,12 +131,18 @@ class InlineSlot:
         try:
             await fetch_all(item.inputs, blobs, self._services.get_blob)
             prepared: Prepared = self._executions.prepare(item, digest, blobs)
+            cached = prepared.cached_as(index)
+            if cached is not None and (found := await self._services.get_cached(cached.key)):
+                note_hit(prepared.step)
+                return Ended(SUCCESS, found)
             value: Any = prepared.begin(index)
             if hasattr(value, "__await__"):
                 value = await Awaiting(value)
             ended = prepared.end(value)
             for key, data in blobs.stored.items():
                 await self._services.put_blob(key, data)
+            if cached is not None and ended.state == SUCCESS:
+                await self._services.put_cached(cached.key, ended.payload, cached.ttl_ms)
             return ended
         except asyncio.CancelledError:
             raise

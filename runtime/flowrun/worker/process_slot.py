@@ -24,11 +24,14 @@ from .frames import (
     Drop,
     FromExecutor,
     GetBlob,
+    GetCached,
     JobFrame,
     Log,
     PlanFrame,
     PutBlob,
+    PutCached,
     Ready,
+    Request,
     Setup,
 )
 from .job import Job
@@ -458,12 +461,18 @@ class ProcessSlot:
     def _raw(self, process: ExecutorProcess, stream: Literal["out", "err"], data: bytes) -> None:
         self._output.raw(process, self.jobs, stream, data)
 
-    async def _answer(self, process: ExecutorProcess, frame: GetBlob | PutBlob) -> None:
+    async def _answer(self, process: ExecutorProcess, frame: Request) -> None:
+        data = b""
         try:
-            if isinstance(frame, GetBlob):
-                process.send(BlobReply(frame.request, await self._services.get_blob(frame.digest)))
-            else:
-                await self._services.put_blob(frame.digest, frame.data)
-                process.send(BlobReply(frame.request))
+            match frame:
+                case GetBlob(digest=digest):
+                    data = await self._services.get_blob(digest)
+                case PutBlob(digest=digest):
+                    await self._services.put_blob(digest, frame.data)
+                case GetCached(key=key):
+                    data = await self._services.get_cached(key)
+                case PutCached(key=key):
+                    await self._services.put_cached(key, frame.data, frame.ttl_ms)
+            process.send(BlobReply(frame.request, data))
         except FlowError as error:
             process.send(BlobReply(frame.request, error=str(error)))

@@ -30,6 +30,11 @@ class Services(Protocol):
 
     async def put_blob(self, digest: str, data: bytes) -> None: ...
 
+    async def get_cached(self, key: str) -> bytes:
+        """b"" if there is none."""
+
+    async def put_cached(self, key: str, data: bytes, ttl_ms: int) -> None: ...
+
     def log(self, note: LogNote) -> None: ...
 
     def freed(self, slot: Slot) -> None:

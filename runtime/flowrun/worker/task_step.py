@@ -16,6 +16,7 @@ from flowrun.messages import Failure, WorkItem
 from flowrun.operator import Context, Extend, Replace
 
 from .arguments import Getter, Inputs, argument_getters, passed_inputs
+from .cache import Cached, cached_as
 from .connections import connect_all
 from .ended import Blobs, Ended
 from .failures import MAX_MESSAGE, TaskFailed, cut, mismatch
@@ -49,6 +50,8 @@ class TaskStep(msgspec.Struct, frozen=True, kw_only=True):
     write: Callable[[Any], bytes]
     #: what the setting gives; None: the id of the step
     idempotency_key: Callable[[Inputs], Any] | None
+    #: where the value of a call may be found; None: it always runs
+    cached_as: Callable[[Inputs], Cached] | None
     #: those that this process has imported
     functions: Functions
 
@@ -102,11 +105,12 @@ def task_step(plan: Plan, block: int, at: int, functions: Functions, root: Path)
     returns = None if task.returns is None else plan.types[task.returns]
     operate, blocks = operator_of(task, returns, functions, root)
     settings = plan.settings[node.settings]
+    arguments = argument_getters(plan, node, [nodes[i.node].name for i in node.inputs])
     return TaskStep(
         flow=plan.flow,
         name=node.name or task.name,
         env=dict(settings.env),
-        arguments=argument_getters(plan, node, [nodes[i.node].name for i in node.inputs]),
+        arguments=arguments,
         returns=returns,
         connections=tuple(plan.connections[i] for i in task.uses),
         operate=operate,
@@ -115,6 +119,7 @@ def task_step(plan: Plan, block: int, at: int, functions: Functions, root: Path)
         write=writer(JSON if returns is None else returns),
         functions=functions,
         idempotency_key=None if settings.idempotency_key is None else _evaluated(settings.idempotency_key),
+        cached_as=None if settings.cache is None else cached_as(settings.cache, task, returns, arguments),
     )
 
 
@@ -130,7 +135,7 @@ def quick_call(step: TaskStep, plan: Plan, block: int, at: int, functions: Funct
     assert isinstance(node, TaskNode), node
     function = plain_function(plan.tasks[node.task], functions)
     arguments = passed_inputs(plan, node, [nodes[i.node].name for i in node.inputs])
-    if function is None or arguments is None or step.env:
+    if function is None or arguments is None or step.env or step.cached_as is not None:
         return None
     write = None if step.returns is None else writer(step.returns, step.checked)
     return QuickCall(function, arguments, write, step.replaced)

@@ -15,7 +15,7 @@ from flowrun.messages import Bundle, WorkItem
 
 from .core import HAS_EXPIRED, WAS_DROPPED, Core, expired, speaking
 from .execute import Ended, Prepared, run
-from .frames import BlobReply, GetBlob, PutBlob
+from .frames import BlobReply, Request
 from .shared import SUCCESS
 
 __all__ = ["serve_threads"]
@@ -45,7 +45,7 @@ class _Pool:
         #: held by whoever looks at what frames change; notified when they did
         self.known = threading.Condition()
 
-    def ask(self, frame: GetBlob | PutBlob) -> BlobReply:
+    def ask(self, frame: Request) -> BlobReply:
         answered = threading.Event()
         answers: list[BlobReply] = []
 

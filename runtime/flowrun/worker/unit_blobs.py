@@ -25,6 +25,12 @@ class UnitBlobs:
     def put(self, digest: str, data: bytes) -> None:
         self.stored[digest] = data
 
+    def cached(self, key: str) -> bytes:
+        raise AssertionError("who must not block looks for it before the unit runs")
+
+    def keep(self, key: str, data: bytes, ttl_ms: int) -> None:
+        raise AssertionError("who must not block keeps it after the unit has run")
+
 
 async def fetch_all(data: Iterable[bytes], blobs: UnitBlobs, get: Callable[[str], Awaitable[bytes]]) -> None:
     """Fetches all that these values refer to, and what that refers to."""
