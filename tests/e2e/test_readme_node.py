@@ -97,6 +97,20 @@ PAGE = (ROOT / "specs/reference/12-client.md").read_text(encoding="utf-8")
 _FENCE = re.compile(r"^```python ?(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
+ASKED = """use std.human { approval }
+use std.wait { event, signal }
+
+signal review: { ok: bool }
+
+flow asked() returns json {
+  d = approval(group: "ops", show: { n: 1 })
+  r = signal(review) after d
+  p = event("paid", key: "4711") after r
+  return [d.by, r.ok, p]
+}
+"""
+
+
 def examples(kind: str) -> list[str]:
     return [body for found, body in _FENCE.findall(PAGE) if found == kind]
 
@@ -107,6 +121,7 @@ def test_the_page_on_the_client(here: Here) -> None:
     (here.folder / "shop.py").write_text(shop)
     flow = 'use "tasks.py" { greet }\n\nflow hello(name: string) returns string { return greet(name) }\n'
     (here.folder / "page.flow").write_text(flow)
+    (here.folder / "asked.flow").write_text(ASKED)
     inside = textwrap.indent("\n".join(parts), " " * 8)
     program = (
         "import asyncio\nfrom flowrun import Client\nfrom shop import *\n\nasync def main():\n"
@@ -114,6 +129,7 @@ def test_the_page_on_the_client(here: Here) -> None:
     )
     (here.folder / "page.py").write_text(program)
     (here.folder / "blocking.py").write_text(f"from shop import *\n{examples('sync')[0]}")
-    lines = here.sh("flowc compile page.flow; python page.py; python blocking.py").splitlines()
+    compiled = "flowc compile page.flow; flowc compile asked.flow"
+    lines = here.sh(f"{compiled}; python page.py; python blocking.py").splitlines()
     assert "hello you" in lines
     assert any("attempt " in line for line in lines)
