@@ -79,7 +79,7 @@ def _execute(command: str, *, keep: bool) -> str:
     reader = threading.Thread(target=_pass_on, args=(process.stderr, last), daemon=True)
     reader.start()
     try:
-        output = process.stdout.read() if process.stdout is not None else b""
+        output = _read(process.stdout) if process.stdout is not None else b""
         code = process.wait()
     except BaseException:
         process.kill()
@@ -91,11 +91,17 @@ def _execute(command: str, *, keep: bool) -> str:
     return output.decode("utf-8", "replace")
 
 
+def _read(stream: IO[bytes]) -> bytes:
+    with stream:
+        return stream.read()
+
+
 def _pass_on(stream: IO[bytes], last: deque[str]) -> None:
-    for line in stream:
-        text = line.decode("utf-8", "replace")
-        last.append(text)
-        sys.stderr.write(text)
+    with stream:
+        for line in stream:
+            text = line.decode("utf-8", "replace")
+            last.append(text)
+            sys.stderr.write(text)
 
 
 def _die_with_executor() -> None:
