@@ -61,7 +61,7 @@ class Questions:
         question = Query(client=self._client, id=secrets.token_hex(8), run=run, limit=limit, approvals=True)
         answers = await self._ask(question, partition)
         found = [approval for answer in answers.values() for approval in answer.approvals]
-        found.sort(key=lambda approval: (approval.since_ms, approval.run, approval.step))
+        found.sort(key=lambda approval: (approval.since_ms, approval.run))
         return found[:limit]
 
     async def _ask(self, question: Query, partition: str = "") -> dict[str, Listing]:

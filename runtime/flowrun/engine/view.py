@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+import msgspec
+
 from flowrun.messages import Approval, RunSummary, StepNote
 
 from . import awaiting
@@ -14,6 +16,10 @@ from .state import NAMES, NULL, Run, Scope, number_of, seconds_of
 from .waits import argument, step_path, told
 
 __all__ = ["approvals", "steps_of", "summaries"]
+
+#: what the approvals of one list show, in bytes
+_SHOWN_BYTES = 256 * 1024
+_TOO_LONG = msgspec.msgpack.encode("… (too much for this list: ask for the run alone)")
 
 
 def steps_of(core: Core, run: str) -> tuple[StepNote, ...]:
@@ -73,8 +79,20 @@ def approvals(core: Core, run: str = "", limit: int = 100) -> list[Approval]:
     """What waits for somebody's decision (in this run), the oldest first. Unpacks the runs that do."""
     names = [run] if run else core.listeners.runs(APPROVAL)
     found = [approval for name in names if (known := core.peek(name)) for approval in _approvals(known)]
-    found.sort(key=lambda approval: (approval.since_ms, approval.run, approval.step))
-    return found[:limit]
+    found.sort(key=lambda approval: (approval.since_ms, approval.run))
+    return _bounded(found[:limit])
+
+
+def _bounded(found: list[Approval]) -> list[Approval]:
+    """A list is one note: what is shown beyond what fits is left out."""
+    room = _SHOWN_BYTES
+    for place, one in enumerate(found):
+        size = len(one.group) + len(one.title) + len(one.show)
+        if size > room:
+            found[place] = msgspec.structs.replace(one, title=NULL, show=_TOO_LONG)
+        else:
+            room -= size
+    return found
 
 
 def _approvals(run: Run) -> Iterator[Approval]:

@@ -547,13 +547,13 @@ def test_approvals_are_listed_wherever_they_stand(packed: bool) -> None:
         talk.driver.engine.freeze()
     assert bool(talk.driver.engine.frozen) == packed
     found = approvals(talk.driver.engine)
-    steps = ["deep[0][0]", "deep[0][1]", "deep[1][0]", "deep[1][1]", "inner.ask"]
+    steps = ["inner.ask", "deep[0][0]", "deep[0][1]", "deep[1][0]", "deep[1][1]"]
     assert [(one.run, one.step, one.since_ms) for one in found] == [
         (run, step, since) for run, since in (("b", START), ("a", START + 5)) for step in steps
     ]
-    asked = found[4]
+    asked = found[0]
     assert [msgspec.msgpack.decode(data) for data in (asked.group, asked.title, asked.show)] == ["g", "n is 7", [7]]
-    assert (asked.until_ms, found[0].until_ms) == (START + 60_000, 0)
+    assert (asked.until_ms, found[1].until_ms) == (START + 60_000, 0)
     assert [one.run for one in approvals(talk.driver.engine, "a", 2)] == ["a", "a"]
     for step in steps:
         assert talk.decide(True, step, run="a").ok
@@ -561,6 +561,18 @@ def test_approvals_are_listed_wherever_they_stand(packed: bool) -> None:
     assert {one.run for one in approvals(talk.driver.engine)} == {"b"}
     talk.driver.post(m.Cancel("b"))
     assert approvals(talk.driver.engine) == []
+
+
+def test_a_list_of_approvals_has_a_bounded_size() -> None:
+    text = """flow main(x: json) {
+      each i in range(20) with { max: 20 } { approval(show: x, title: "t") }
+    }"""
+    talk = Talk(text).begin(x="y" * 20_000)
+    found = approvals(talk.driver.engine)
+    shown = [msgspec.msgpack.decode(one.show) for one in found]
+    assert shown[:13] == ["y" * 20_000] * 13
+    assert all("too much for this list" in text for text in shown[13:])
+    assert [one.step for one in found] == [f"approval[{i}]" for i in range(20)]
 
 
 @kinds
