@@ -15,7 +15,7 @@ from flowrun import values, wire
 from flowrun.messages import Failure
 
 from .core import Core, finish, note, store
-from .scopes import count_items
+from .scopes import count_items, fail_consumers
 from .state import CANCELLED, EXPIRED, FAILED, NULL, REMOVED, SKIPPED, SUCCESS, Blocks, Fan, Scope
 
 __all__ = [
@@ -59,6 +59,8 @@ def items_failed(
     _ended(core, scope, node, fan, first, last, state)
     each = each_node(scope, node)
     if each.on_error in ("fail", "finish") and not 0 <= fan.first_failed < first:
+        if each.on_error == "finish" and fan.first_failed < 0:
+            fail_consumers(core, scope, node)
         fan.first_failed = first
     if each.on_error in ("collect", "finish") and each.collects:
         for index in range(first, last):

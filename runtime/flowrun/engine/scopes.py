@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from flowc.plan import MergeNode
 
 from .core import CANCEL, CLOSE, PROPAGATE, START, Core, finish
-from .graph import DATA, OPTIONAL, Graph
+from .graph import DATA, OPTIONAL, PLAIN, Graph
 from .opening import COUNTS, Gates
 from .rules import FAIL, RUN, WAIT
 from .state import (
@@ -27,7 +27,8 @@ from .state import (
 )
 
 __all__ = [
-    "Given", "chosen_source", "close_scope", "count_items", "expand_items", "index_of", "open_scope", "propagate",
+    "Given", "chosen_source", "close_scope", "count_items", "expand_items", "fail_consumers", "index_of", "open_scope",
+    "propagate",
 ]  # fmt: skip
 
 #: a node that no worker has, and that a rule may still keep from beginning
@@ -134,6 +135,13 @@ def propagate(core: Core, scope: Scope, node: int) -> None:
     for merge in graph.merges[node]:
         if states[merge] == WAITING and _is_known(scope, merge):
             _decide(core, scope, gates, graph.own_gate[merge], RUN)
+
+
+def fail_consumers(core: Core, scope: Scope, node: int) -> None:
+    """It is known that a node will fail, though it has not ended: whoever takes its value need not wait for that."""
+    for gate, how in scope.graph.edges[node]:
+        if how != PLAIN and scope.states[scope.graph.gate_node[gate]] == WAITING:
+            _decide(core, scope, _gates(scope), gate, FAIL)
 
 
 def _count_end(core: Core, scope: Scope, gates: Gates, gate: int, how: int, state: int) -> None:

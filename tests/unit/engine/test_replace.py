@@ -12,6 +12,7 @@ from flowc.types import INT, JSON
 from flowrun import messages as m
 from flowrun import values
 from flowrun.engine import Revoke
+from flowrun.engine.node_states import NAMES
 from flowrun.engine.replace import MAX_DEPTH
 from hypothesis import given, settings
 
@@ -313,6 +314,21 @@ def test_all_items_run_to_their_end_where_it_says_finish() -> None:
     assert states(record)["last"] == "upstream_failed"
     assert record.error is not None
     assert record.error.message == "item 0: 0"
+
+
+def test_what_takes_the_list_is_known_to_fail_at_once() -> None:
+    """While the other items go on."""
+
+    def a(x: int) -> int:
+        raise Fail("ValueError", str(x))
+
+    driver = Driver(items(on_error="finish"), {"a": a}, cut=1)
+    driver.submit()
+    assert driver.step()
+    scope = driver.engine.runs["r"].scopes[0]
+    assert [NAMES[state] for state in scope.states] == ["success", "running", "upstream_failed"]
+    assert len(list(driver.engine.outstanding())) >= 1
+    assert states(driver.drain())["each"] == "failed"
 
 
 def test_a_pool_is_given_back_by_an_item_that_is_replaced() -> None:
