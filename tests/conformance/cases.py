@@ -18,6 +18,7 @@ Lines that stand deeper say more about the run above:
     #>   starts: a 0s, b 0s, b 2s                      every attempt that a worker began, and when
     #>   order: a, b, c                                the same without times
     #>   took: 2s
+    #>   log: the token is ***                         a line that a task of it wrote; of files that run in processes
     #>   do 1s: signal go {"ok": true}                 what the world does meanwhile: signal NAME VALUE,
                                                        emit SUBJECT/KEY VALUE, approve STEP, reject STEP, mark STEP,
                                                        cancel STEP, pause, resume; more for the client as an object
@@ -109,6 +110,7 @@ class Expected:
     starts: tuple[Start, ...] | None = None
     order: tuple[Start, ...] | None = None
     took: float | None = None
+    log: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,10 +234,12 @@ def _run(text: str, more: list[str]) -> Run:
             parts["took"] = _seconds(rest.strip())
         elif name == "steps":
             parts["steps"] = (*parts.get("steps", ()), *(_state(one) for one in _listed(rest)))
+        elif name == "log":
+            parts["log"] = (*parts.get("log", ()), rest.strip())
         elif name in ("starts", "order"):
             parts[name] = (*parts.get(name, ()), *(_start(one) for one in _listed(rest)))
         else:
-            raise ValueError(f"`{name}` is none of steps, starts, order, took, do")
+            raise ValueError(f"`{name}` is none of steps, starts, order, took, log, do")
     when = _seconds(found["at"]) if found["at"] else 0.0
     return Run(flow=found["flow"], args=args, options=options, at=when, expected=Expected(**parts), acts=tuple(acts))
 

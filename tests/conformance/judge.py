@@ -12,7 +12,10 @@ from flowc.project import find_project
 from .cases import Case, Expected, Run, Spec, Start
 from .world import Outcome
 
-__all__ = ["differences", "findings"]
+__all__ = ["SECRET", "differences", "findings"]
+
+#: the value of the secret `api_key`, which nothing may show
+SECRET = "s3cr3t-value"
 
 #: virtual time is exact, but for what the dispatcher waits for company, in seconds
 EXACT = 0.06
@@ -61,6 +64,9 @@ def _differences(expected: Expected, outcome: Outcome, at: float, exact: bool) -
         if got[0] != expected.error or (expected.step and got[1] != expected.step) or expected.text not in got[2]:
             found.append(f"it failed as {got}, not {(expected.error, expected.step, expected.text)}")
     found += _step_differences(expected, outcome)
+    found += [f"no task wrote `{line}`, but {list(outcome.log)}" for line in expected.log if line not in outcome.log]
+    if SECRET in repr((record, outcome.value, outcome.log)):
+        found.append("a secret can be seen")
     if expected.starts is not None:
         found += _start_differences(expected.starts, outcome.starts, exact)
     if expected.order is not None and [_name(one) for one in expected.order] != [_name(one) for one in outcome.starts]:

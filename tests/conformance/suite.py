@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from .cases import Case, Spec, read_all
+from .judge import SECRET
 from .world import Nats, Outcome, Plans, in_memory
 
 __all__ = ["CONFORMANCE", "PATTERNS", "SPECS", "Suite", "is_for_nats"]
@@ -21,7 +22,7 @@ SPECS: list[Spec] = [*read_all(CONFORMANCE), *read_all(PATTERNS)]
 #: what takes longer by its own account runs in virtual time only, in seconds
 LONGEST_ON_NATS = 3.0
 #: of the worker, for programs that use secrets
-_ENVIRONMENT: Mapping[str, str] = {"FLOW_SECRET_API_KEY": "s3cr3t-value"}
+_ENVIRONMENT: Mapping[str, str] = {"FLOW_SECRET_API_KEY": SECRET}
 
 
 def is_for_nats(case: Case) -> bool:

@@ -55,6 +55,8 @@ class Outcome:
     ended: float
     #: what refused each act; "": nothing
     refused: tuple[str, ...] = ()
+    #: lines that its tasks wrote, as far as they were to be looked at
+    log: tuple[str, ...] = ()
 
 
 class Plans:
@@ -171,7 +173,20 @@ async def _one(
         Start(step=step, index=index, at=at - begun) for at, step, index in node.seen.starts.get(handle.id, ())
     )
     value = await node.client.value(record)
-    return Outcome(record=record, value=value, starts=starts, ended=ended, refused=refused)
+    log = await _log(node, handle.id, run.expected.log)
+    return Outcome(record=record, value=value, starts=starts, ended=ended, refused=refused, log=log)
+
+
+async def _log(node: _SeeingNode, run: str, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """The lines of a run's log, once those that are wanted are there: they come on their own way."""
+    lines: tuple[str, ...] = ()
+    for _ in range(50 if wanted else 0):
+        notes = [note.text async for note in node.client.lines(run)]
+        lines = tuple("".join(notes).splitlines())
+        if set(wanted) <= set(lines):
+            break
+        await asyncio.sleep(0.1)
+    return lines
 
 
 def _argument(name: str, value: Any, kind: Type) -> Any:
