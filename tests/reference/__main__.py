@@ -25,7 +25,7 @@ from pathlib import Path
 
 from tests.sim.__main__ import quiet
 from tests.sim.ordeal import ordeal, source_of
-from tests.sim.programs import ROOT, compiled
+from tests.sim.programs import ROOT, NotCompiled, compiled
 
 from .behaviours import DECLARATIONS
 from .compare import differences
@@ -40,6 +40,8 @@ __all__ = ["main"]
 _BATCH = 50
 #: programs that failed which are shown
 _SHOWN = 5
+#: simulations between two collections of garbage
+_COLLECTED = 10
 #: a smaller program may need other crashes to fail: so many are tried
 _TRIES = 4
 
@@ -50,13 +52,15 @@ _TRIES = 4
 def _alone(seed: int, source: Source) -> str:
     """What is wrong on the engine alone; "": nothing."""
     program = compiled(source)
-    run = Direct(program.plan, ROOT, seed, renewed=seed % 2 == 1)
+    expected = program.report.expected
+    run = Direct(program.plan, ROOT, seed, renewed=seed % 2 == 1, expected=expected)
     return "; ".join(differences(program.report, run.run(source.args), "json", run.get))
 
 
 def _crashing(seed: int, source: Source) -> str:
-    gc.collect()
-    gc.disable()
+    if seed % _COLLECTED == 0:
+        gc.collect()
+    gc.disable()  # what a simulation left behind is not thrown away in the middle of another one
     ending = ordeal(seed, source)
     return "" if ending.violation is None else str(ending.violation)
 
@@ -73,21 +77,25 @@ def _one(job: tuple[int, bool]) -> tuple[int, str]:
     source = _source(seed, crashes)
     try:
         return seed, (_crashing if crashes else _alone)(seed, source)
+    except AssertionError as error:
+        return seed, f"{error}"
     except Exception as error:
         return seed, f"{type(error).__name__}: {error}"
 
 
-def _shrunk(seed: int, source: Source, check: Callable[[int, Source], str]) -> tuple[int, str]:
-    """The smallest program that is found, and the seed that it fails with."""
-    failing = [seed]
+def _shrunk(seed: int, source: Source, wrong: str, check: Callable[[int, Source], str]) -> tuple[int, str]:
+    """The smallest program that is found to fail like that, and the seed that it fails with."""
+    failing, kind = [seed], wrong[:8]
 
     def fails(text: str) -> bool:
         for other in (failing[-1], *range(seed, seed + _TRIES)):
             try:
                 wrong = check(other, Source(text, source.args))
-            except AssertionError:  # it does not compile
+            except NotCompiled:
                 return False
-            if wrong:
+            except AssertionError as error:
+                wrong = f"{error}"
+            if wrong[:8] == kind:
                 failing.append(other)
                 return True
         return False
@@ -158,7 +166,7 @@ def _tell(seed: int, wrong: str, args: argparse.Namespace) -> None:
     source = _source(seed, args.crashes)
     print(f"seed {seed}: {wrong}\n# {source.args}\n{source.text.removeprefix(DECLARATIONS)}", flush=True)
     if args.shrink and not args.nats:
-        failing, text = _shrunk(seed, source, _crashing if args.crashes else _alone)
+        failing, text = _shrunk(seed, source, wrong, _crashing if args.crashes else _alone)
         print(f"smaller, with seed {failing}:\n{text.removeprefix(DECLARATIONS)}", flush=True)
 
 

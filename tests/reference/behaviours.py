@@ -92,10 +92,57 @@ def note(x: int) -> None:
     """Gives nothing."""
 
 
+def table(n: int) -> dict[str, int]:
+    """Up to three entries, maybe none."""
+    return {f"k{i}": n + i for i in range(n % 4)}
+
+
+def reserve(x: int) -> int:
+    """Can be undone."""
+    return (x + 3) % 97
+
+
+def lend(x: int) -> int:
+    """Can be undone, but for one number in three."""
+    return (x + 4) % 97
+
+
+def take_back(x: int, y: int) -> int:
+    return risky(x + y)
+
+
+def guarded(x: int) -> int:
+    """Fails for one number in four, which is told to somebody."""
+    if x % 4 == 0:
+        raise KeyError(f"{x} is a multiple of 4")
+    return x + 1
+
+
 #: by name
 TASKS: Mapping[str, Callable[..., object]] = {
     function.__name__: function
-    for function in (inc, add, pick, risky, broken, flaky, moody, wrong, make, total, name, size, row, unrow, note)
+    for function in (
+        inc,
+        add,
+        pick,
+        risky,
+        broken,
+        flaky,
+        moody,
+        wrong,
+        make,
+        total,
+        name,
+        size,
+        row,
+        unrow,
+        note,
+        table,
+        reserve,
+        lend,
+        take_back,
+        guarded,
+    )
 }
 
 DECLARATIONS = """\
@@ -116,4 +163,27 @@ task size(s: string) returns int { run: python("behaviours:size"), timeout: 1m }
 task row(a: int, b: string) returns Row { run: python("behaviours:row"), timeout: 1m }
 task unrow(r: Row) returns int { run: python("behaviours:unrow"), timeout: 1m }
 task note(x: int) { run: python("behaviours:note"), timeout: 1m }
+task table(n: int) returns map<int> { run: python("behaviours:table"), timeout: 1m }
+task reserve(x: int) returns int { run: python("behaviours:reserve"), timeout: 1m, undo: note(result + x) }
+task lend(x: int) returns int { run: python("behaviours:lend"), timeout: 1m, undo: take_back(x, result) }
+task take_back(x: int, y: int) returns int {
+  run: python("behaviours:take_back")
+  timeout: 1m
+  retry: { max: 1, backoff: fixed(1ms) }
+  idempotent: true
+}
+task guarded(x: int) returns int {
+  run: python("behaviours:guarded")
+  timeout: 1m
+  retry: { max: 1, backoff: fixed(1ms) }
+  idempotent: true
+  on retry(e) { note(x) }
+  on failure(e) { note(len(e.step)) }
+  on success(r) { note(r) }
+}
+type Decision = { approved: bool, by: string, note: string?, at: datetime }
+task nap(for: duration) returns datetime { run: wait("sleep") }
+task answer(name: string) returns int { run: wait("signal"), timeout: 1h }
+task happened(subject: string) returns int { run: wait("event"), timeout: 1h }
+task asked(title: string, on_reject: "fail" | "return" = "fail") returns Decision { run: wait("approval"), timeout: 1h }
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,9 @@ from flowrun.messages import RunRecord
 from .interpreter import Report
 
 __all__ = ["differences"]
+
+#: a step, and its place in each `each` around; one that is undone more than once has as many rows
+_Key = tuple[str, tuple[int, ...]]
 
 
 def differences(
@@ -52,16 +56,16 @@ def _without(hidden: set[str], value: Any) -> Any:
 
 
 def _rows(report: Report, record: RunRecord, attempts: bool) -> list[str]:
-    got = {
-        (row.step, _index(row.index)): (row.state, row.attempts if attempts else 0)
-        for row in record.steps
-        if not any(part.covers(row.step, _index(row.index)) for part in report.open)
-    }
-    want = {
-        (row.step, row.index): (row.state, row.attempts if attempts else 0)
-        for row in report.rows
-        if not any(part.covers(row.step, row.index) for part in report.open)
-    }
+    got, want = defaultdict[_Key, list[tuple[str, int]]](list), defaultdict[_Key, list[tuple[str, int]]](list)
+    for row in record.steps:
+        got[row.step, _index(row.index)].append((row.state, row.attempts if attempts else 0))
+    for expected in report.rows:
+        want[expected.step, expected.index].append((expected.state, expected.attempts if attempts else 0))
+    for rows in (got, want):
+        for step, index in list(rows):
+            rows[step, index].sort()
+            if any(part.covers(step, index) for part in report.open):
+                del rows[step, index]
     keys = sorted({key for key in got.keys() | want.keys() if got.get(key) != want.get(key)})
     return [f"step {key}: {got.get(key)}, and must be {want.get(key)}" for key in keys]
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 from flowc import ir
@@ -24,6 +25,7 @@ from flowrun.expr import ExpressionError, compile_expr
 from flowrun.functions import pairs
 from flowrun.operator import Context, Fail, Skip
 
+from .outside import NEVER, Expected, agreed, brought
 from .rules import FAILED, RUN, SKIPPED, SUCCESS, UPSTREAM_FAILED, verdict, worst
 
 __all__ = ["Error", "Open", "Report", "Row", "interpret"]
@@ -33,6 +35,12 @@ Tasks = Mapping[str, Callable[..., object]]
 #: the id of what a block returns
 _RETURN = -1
 _BY_ITEM = ("any_ok", "any_failed", "any_done", "at_least")
+#: what stands before the name of a step that is undone
+_UNDO = "undo "
+#: the value of what waits for a time; when that is, nobody knows
+_LATER = "2026-01-01T00:00:00Z"
+#: so long nothing else takes
+_LONG = timedelta(minutes=30)
 
 
 # ---- what comes out -------------------------------------------------------------------------------------------------
@@ -47,6 +55,23 @@ class Error:
 
 
 @dataclass(frozen=True)
+class Done:
+    """A call that succeeded and can be undone."""
+
+    #: where it stood
+    prefix: str
+    name: str
+    index: tuple[int, ...]
+    undo: ir.Undo
+    #: of the call, and its result
+    args: dict[str, Any]
+
+    def inside(self, prefix: str = "", index: tuple[int, ...] = ()) -> Done:
+        """The same, seen from further outside."""
+        return replace(self, prefix=prefix + self.prefix, index=(*index, *self.index))
+
+
+@dataclass(frozen=True)
 class Row:
     """How one step ended, or one item of an `each`."""
 
@@ -54,6 +79,13 @@ class Row:
     index: tuple[int, ...]
     state: str
     attempts: int
+    #: the title of the question that it asks somebody
+    asks: str | None = None
+
+    @property
+    def path(self) -> str:
+        """As people call it."""
+        return self.step + "".join(f"[{place}]" for place in self.index)
 
 
 @dataclass(frozen=True)
@@ -65,6 +97,7 @@ class Open:
     failed: int | None
 
     def covers(self, step: str, index: tuple[int, ...]) -> bool:
+        step = step.replace(_UNDO, "")
         depth = len(self.prefix)
         inside = index[:depth] == self.prefix
         if self.failed is not None:
@@ -87,6 +120,10 @@ class Report:
     open: tuple[Open, ...] = ()
     #: it is a success, but what it returns was skipped
     is_skipped: bool = False
+    #: what must be said to it from outside
+    expected: Expected = field(default_factory=Expected)
+    #: calls that a flow around may have to undo, in written order
+    done: tuple[Done, ...] = ()
 
 
 # ---- inside ---------------------------------------------------------------------------------------------------------
@@ -103,6 +140,10 @@ class Outcome:
     #: of an `each` that ran: the states of its items, and the first that failed
     items: tuple[str, ...] = ()
     failed_item: int | None = None
+    #: it ended later than everything that does not wait so long
+    is_late: bool = False
+    #: the errors of attempts that failed and were followed by another
+    retried: tuple[Error, ...] = ()
 
 
 @dataclass(eq=False)
@@ -145,10 +186,13 @@ class Scope:
     failed: list[Ended] = field(default_factory=list)
     #: what ended while a step was interpreted, by its id
     parts: dict[int, list[Ended]] = field(default_factory=dict)
+    #: calls that may have to be undone
+    done: list[Done] = field(default_factory=list)
 
     def take(self, inner: Scope, index: int) -> None:
         """The rows of an item."""
-        self.rows += [Row(row.step, (index, *row.index), row.state, row.attempts) for row in inner.rows]
+        self.done += [found.inside(index=(index,)) for found in inner.done]
+        self.rows += [replace(row, index=(index, *row.index)) for row in inner.rows]
         self.open += [Open(found.steps, (index, *found.prefix), found.failed) for found in inner.open]
 
 
@@ -171,13 +215,20 @@ class Place:
 def interpret(program: ir.Program, flow: str, tasks: Tasks, args: Mapping[str, Any] | None = None) -> Report:
     """How a run of the flow (by its key) ends. `tasks` are Python functions by the task's name; one with a parameter
     of type Context is given the number of the attempt in it."""
-    return _Run(program, tasks).flow(program.flows[flow], dict(args or {}))
+    report = _Run(program, tasks).flow(program.flows[flow], dict(args or {}))
+    report.expected.questions.update({row.path: row.asks for row in report.rows if row.asks is not None})
+    return report
 
 
 class _Run:
     def __init__(self, program: ir.Program, tasks: Tasks) -> None:
         self.program = program
         self.tasks = tasks
+        self.expected = Expected()
+        #: the title of the last question
+        self.asked: str | None = None
+        #: the flows that call each other now
+        self.depth: list[str] = []
 
     # ---- flows ------------------------------------------------------------------------------------------------------
 
@@ -189,14 +240,27 @@ class _Run:
         scope = Scope(frozenset(names_in(flow.body)), uses_in(flow.body))
         outcome, failed = self.body(flow.body, Place(env, scope, []), flow.returns or "json")
         ended_well = failed is None
+        done = () if flow.on_failure == "compensate" and not ended_well else tuple(scope.done)
+        for undoable in reversed(scope.done) if not done else ():
+            scope.rows.append(self.undone(undoable))
         for handler in flow.handlers:
             if handler.event == ("success" if ended_well else "failure"):
                 self.handler(handler, outcome, failed, env, scope)
         rows, found = tuple(scope.rows), tuple(scope.open)
         if failed is None:
             is_skipped = outcome.state == SKIPPED
-            return Report(SUCCESS, outcome.value, rows=rows, open=found, is_skipped=is_skipped)
-        return Report(FAILED, None, failed.outcome.error, failed.blame or None, rows, found)
+            return Report(SUCCESS, outcome.value, None, None, rows, found, is_skipped, self.expected, done)
+        error, step = failed.outcome.error, failed.blame or None
+        return Report(FAILED, None, error, step, rows, found, False, self.expected, done)
+
+    def undone(self, done: Done) -> Row:
+        """What becomes of a step that is undone: its row."""
+        env = ExprEnv(args=done.args)
+        task = self.program.tasks[done.undo.task]
+        types = {param.name: param.type for param in task.params}
+        args = {name: typed(compile_expr(arg)(env), types[name]) for name, arg in done.undo.args.items()}
+        outcome = self.tried(task, args, done.undo.settings)
+        return Row(f"{done.prefix}{_UNDO}{done.name}", done.index, outcome.state, outcome.attempts)
 
     def handler(
         self, handler: ir.Handler, outcome: Outcome, failed: Ended | None, env: dict[int, Outcome], scope: Scope
@@ -210,6 +274,20 @@ class _Run:
         scope.rows += inner.rows
         scope.open += inner.open
 
+    def asides(self, step: ir.WatchStep, watched: Ended, place: Place) -> None:
+        """`on retry`: of each attempt that failed and was followed by another; the last one is shown."""
+        last: Scope | None = None
+        for number, error in enumerate(watched.outcome.retried, 1):
+            failed = Outcome(FAILED, error=error, attempts=number)
+            seen = dict(place.env)
+            record = failure_record(Ended(watched.name, None, failed, blame=watched.blame), place.scope.index)
+            seen[step.value_id] = Outcome(SUCCESS, record)
+            last = Scope(place.scope.names, uses_in(step.body))
+            self.steps(step.body.steps, Place(seen, last, []))
+        if last is not None:
+            place.scope.rows += last.rows
+            place.scope.open += last.open
+
     def body(self, block: ir.Block, place: Place, type: str) -> tuple[Outcome, Ended | None]:
         """How a scope ends: failed if a step failed that nothing handled, or if what gives its value did; and that
         step."""
@@ -217,7 +295,7 @@ class _Run:
         value = Outcome(SUCCESS) if block.result is None else self.node(block.result, place, type, _RETURN)
         failed = next((found for found in place.frame if is_failure(found)), None)
         if failed is None and value.state in (FAILED, UPSTREAM_FAILED):
-            failed = place.scope.failed[0]
+            failed = place.scope.failed[0] if place.scope.failed else NOBODY
         return (value, None) if failed is None else (Outcome(FAILED, error=failed.outcome.error), failed)
 
     # ---- expressions ------------------------------------------------------------------------------------------------
@@ -255,6 +333,8 @@ class _Run:
         found = [verdict("ok", [place.env[id].state for id in refs])]
         found += [verdict("none_failed", [place.env[id].state for id in opts - refs])]
         for rule in after:
+            if rule.rule == "not_yet":  # there is no time here: see `call_step`
+                continue
             states = [state for id in rule.steps for state in self.upstream(rule, place.env[id])]
             found.append(verdict(rule.rule, states, rule.n))
         return worst(found)
@@ -301,8 +381,13 @@ class _Run:
 
     def call_step(self, step: ir.CallStep, place: Place) -> None:
         state = self.verdict(step.args.values(), step.after, place)
+        self.asked = None
         outcome = self.attempts(step, place) if state == RUN else Outcome(state)
         self.record(step.name, step.id, outcome, place)
+        if any(rule.rule == "not_yet" for rule in step.after):
+            place.scope.open.append(Open(frozenset({step.name}), (), None))
+        if self.asked is not None:
+            place.scope.rows[-1] = replace(place.scope.rows[-1], asks=self.asked)
 
     def attempts(self, step: ir.CallStep, place: Place) -> Outcome:
         task = self.program.tasks[step.task]
@@ -311,16 +396,51 @@ class _Run:
             args = {name: typed(self.value(arg, place.env), types[name]) for name, arg in step.args.items()}
         except ExpressionError as error:
             return Outcome(FAILED, error=Error("ExpressionError", str(error)), attempts=1)
+        if task.operator == "wait":
+            return self.wait(task, step, args)
+        outcome = self.tried(task, args, step.settings)
+        if outcome.state == SUCCESS and step.undo is not None:
+            known = {**{param.name: None for param in task.params}, **args, "result": outcome.value}
+            place.scope.done.append(Done("", step.name, (), step.undo, known))
+        return outcome
+
+    def tried(self, task: ir.Task, args: dict[str, Any], settings: ir.Settings) -> Outcome:
+        """All attempts of a call."""
+        retried: list[Error] = []
         for attempt in range(1, 1_000):
             outcome, again = self.attempt(task, args, attempt)
-            if outcome.state != FAILED or not (again and may_retry(step.settings.retry, attempt, outcome)):
-                return outcome
+            if outcome.state != FAILED or not (again and may_retry(settings.retry, attempt, outcome)):
+                return replace(outcome, retried=tuple(retried))
+            assert outcome.error is not None
+            retried.append(outcome.error)
         raise AssertionError("a task is tried for ever")
+
+    def wait(self, task: ir.Task, step: ir.CallStep, args: dict[str, Any]) -> Outcome:
+        """What comes of a step that waits: it runs nowhere."""
+        about = args.get("name", args.get("subject", ""))
+        if about.startswith(NEVER):
+            return Outcome(FAILED, error=Error("Timeout", "nothing came"), attempts=1)
+        match task.target:
+            case "sleep":
+                return Outcome(SUCCESS, _LATER, attempts=1, is_late=args["for"] >= _LONG)
+            case "signal":
+                self.expected.signals.append(about)
+            case "event":
+                self.expected.events.add(about)
+            case "approval":
+                self.asked = args["title"]
+                yes = agreed(self.asked)
+                if not yes and args["on_reject"] != "return":
+                    return Outcome(FAILED, error=Error("Rejected", "somebody rejected it"), attempts=1)
+                answer = {"approved": yes, "by": "somebody", "note": None, "at": _LATER}
+                return Outcome(SUCCESS, answer, attempts=1)
+        return Outcome(SUCCESS, brought(about), attempts=1)
 
     def attempt(self, task: ir.Task, args: dict[str, Any], number: int) -> tuple[Outcome, bool]:
         """One attempt, and whether another one may follow if it failed."""
+        function = self.tasks[task.name]
         try:
-            value = call(self.tasks[task.name], args, number)
+            value = call(function, args, number)
             kind = parse(task.returns) if task.returns is not None else None
             result = None if kind is None else values.decode(values.check(value, kind), kind, _no_blobs)
             return Outcome(SUCCESS, result, attempts=number), False
@@ -343,9 +463,18 @@ class _Run:
             args = {name: self.value(arg, place.env) for name, arg in step.args.items()}
         except ExpressionError as error:
             return Outcome(FAILED, error=Error("ExpressionError", str(error)), attempts=1), []
+        if step.detached:
+            self.expected.detached += 1
+            return Outcome(SUCCESS, "the id of a run", attempts=1), []
+        called, retried = self.program.flows[step.flow], list[Error]()
+        if called.max_depth is not None and self.depth.count(step.flow) >= called.max_depth:
+            return Outcome(FAILED, error=Error("TooDeep", "it called itself too often"), attempts=1), []
         for attempt in range(1, 1_000):
-            report = self.flow(self.program.flows[step.flow], args)
-            rows = [Row(f"{step.name}.{row.step}", row.index, row.state, row.attempts) for row in report.rows]
+            self.depth.append(step.flow)
+            report = self.flow(called, args)
+            self.depth.pop()
+            place.scope.done += [done.inside(f"{step.name}.") for done in report.done]
+            rows = [replace(row, step=f"{step.name}.{row.step}") for row in report.rows]
             opened = [
                 Open(frozenset(f"{step.name}.{name}" for name in found.steps), found.prefix, found.failed)
                 for found in report.open
@@ -353,14 +482,17 @@ class _Run:
             if report.state == SUCCESS:
                 place.scope.open += opened
                 if report.is_skipped and not isinstance(parse(step.type), Optional):
-                    return Outcome(SKIPPED, attempts=attempt), rows
-                return Outcome(SUCCESS, typed(report.value, step.type), attempts=attempt), rows
+                    return Outcome(SKIPPED, attempts=attempt, retried=tuple(retried)), rows
+                value = typed(report.value, step.type)
+                return Outcome(SUCCESS, value, attempts=attempt, retried=tuple(retried)), rows
             assert report.error is not None
             message = f"{report.step}: {report.error.message}" if report.step else report.error.message
             failed = Outcome(FAILED, error=Error(report.error.type, message), attempts=attempt)
             if not may_retry(step.settings.retry, attempt, failed):
                 place.scope.open += [Open(frozenset({step.name}), found.prefix, found.failed) for found in report.open]
-                return failed, rows
+                return replace(failed, retried=tuple(retried)), rows
+            assert failed.error is not None
+            retried.append(failed.error)
         raise AssertionError("a child run is tried for ever")
 
     # ---- branches ---------------------------------------------------------------------------------------------------
@@ -411,11 +543,16 @@ class _Run:
         return Outcome(SUCCESS if state == RUN else state)
 
     def watch_step(self, step: ir.WatchStep, place: Place) -> None:
+        ended = next((found for found in reversed(place.frame) if found.id == step.step), None)
+        if step.event == "retry":
+            if ended is not None:
+                self.asides(step, ended, place)
+            return
         place = place.at(self.verdict((), step.after, place))
         watched = place.env[step.step]
-        holds = watched.state == {"success": SUCCESS, "failure": FAILED, "skip": SKIPPED}[step.event]
+        holds = watched.state == {"success": SUCCESS, "failure": FAILED, "skip": SKIPPED}.get(step.event)
         if holds and step.event == "failure":
-            ended = next(found for found in reversed(place.frame) if found.id == step.step)
+            assert ended is not None
             place.env[step.value_id] = Outcome(SUCCESS, failure_record(ended, place.scope.index))
         elif holds:
             place.env[step.value_id] = Outcome(SUCCESS, watched.value if step.event == "success" else None)
@@ -436,7 +573,8 @@ class _Run:
         members = [place.env[member] for member in step.members]
         parts = [found for part in step.parts for id in part for found in place.scope.parts.get(id, ())]
         inside = [found for found in place.frame if found.id in step.members or found in parts]
-        winners = [i for i, member in enumerate(members) if member.state == SUCCESS][: step.n]
+        by_time = sorted(range(len(members)), key=lambda i: members[i].is_late)
+        winners = [i for i in by_time if members[i].state == SUCCESS][: step.n]
         good: Any = [members[i].value for i in winners]
         state = self.verdict((), step.after, place)
         if state != RUN:
@@ -521,6 +659,7 @@ class _Run:
             env = {**place.env, step.previous_id: Outcome(SUCCESS, previous)}
             inner = Scope(place.scope.names, uses_in(step.body))
             outcome, failed = self.body(step.body, Place(env, inner, []), step.type)
+            place.scope.done += inner.done
             if failed is not None:
                 return Outcome(FAILED, error=outcome.error, attempts=number), inner
             previous = outcome.value
@@ -532,6 +671,10 @@ class _Run:
                 return Outcome(FAILED, error=Error("ExpressionError", str(error)), attempts=number), inner
         late = Error("TooManyRounds", f"`until` was not true after {step.max} rounds")
         return Outcome(FAILED, error=late, attempts=step.max), inner
+
+
+#: nothing failed, and yet there is no value: what gives it was not run, because of failures that are handled
+NOBODY = Ended("", None, Outcome(FAILED, error=Error("Failed", "the value was never made")))
 
 
 # ---- helpers --------------------------------------------------------------------------------------------------------

@@ -29,6 +29,11 @@ chain twice(x: int) returns int = inc(x) -> inc
 chain shaky(x: int) returns int = add(x, 1) -> risky
 group both(x: int) = [inc(x), moody(x)]
 chord summed(x: int) returns int = [inc(x), add(x, 2)] -> total
+flow down(n: int) returns int {
+  max_depth: 3
+  x = if n % 6 > 0 then down(n % 6 - 1) else reserve(n)
+  return x + 1
+}
 """
 
 #: calls by what they return; `i`, `s`, `xs`, `r` and `o` stand for arguments
@@ -36,11 +41,14 @@ _CALLS = {
     "int": [
         "inc(i)", "inc(i)", "add(i, i)", "pick(i, o)", "risky(i)", "risky(i)", "flaky(i)", "moody(i)", "wrong(i)",
         "broken(i)", "total(xs)", "size(s)", "unrow(r)", "twice(i)", "shaky(i)", "summed(i)", "inc(c)", "pick(i, c)",
+        "reserve(i)", "lend(i)", "guarded(i)", "down(i)",
     ],
     "string": ["name(i)", "name(c)"],
     "ints": ["make(i)", "make(c)"],
     "row": ["row(i, s)", "row(c, s)"],
 }  # fmt: skip
+#: how calls begin that are more than one step
+_COMPOSITES = ("[", "twice", "shaky", "summed", "both")
 #: stages of a chain of ints
 _STAGES = ["inc", "risky", "moody", "flaky", "add(_, i)", "pick(_)", "pick(i, _)", "wrong", "twice"]
 _RULES_OF_ONE = ["", "ok", "done", "failed", "none_failed", "skipped", "none_skipped", "always", "any_ok",
@@ -65,7 +73,7 @@ class Name:
     """A name that can be read."""
 
     name: str
-    #: int, string, ints, row, int?, collected, counted
+    #: int, string, ints, row, int?, collected, counted; other: no expression reads it
     kind: str
     #: `after` can wait for it
     is_step: bool = False
@@ -78,9 +86,12 @@ class Names:
     visible: list[Name]
     #: how many of `visible` come from outside of the loop around
     outer: int = 0
+    #: the steps here have one life: whoever wants to say something to one knows its name
+    is_once: bool = True
 
-    def inner(self, *, is_loop: bool = False) -> Names:
-        return Names(list(self.visible), len(self.visible) if is_loop else self.outer)
+    def inner(self, *, is_loop: bool = False, is_round: bool = False) -> Names:
+        is_loop = is_loop or is_round
+        return Names(list(self.visible), len(self.visible) if is_loop else self.outer, self.is_once and not is_round)
 
     def of(self, kind: str) -> list[str]:
         return [name.name for name in self.visible if name.kind == kind]
@@ -100,6 +111,8 @@ class Writer:
     children: list[str] = field(default_factory=list)
     #: numbers of attempts, which crashes change, may make a difference
     counts: bool = True
+    #: it may wait for the world
+    waits: bool = True
     _count: int = 0
 
     # ---- choices
@@ -230,7 +243,7 @@ class Writer:
     def modifiers(self, names: Names, indent: str, what: str, *, can_catch: bool) -> str:
         """What follows `what`. A call of a flow that holds a slot which its own steps need would wait for ever."""
         found: list[str] = []
-        pools = [""] if what.startswith(("child", "[")) else ["", ", pool: narrow", ", pool: narrow, slots: 2"]
+        pools = [""] if what.startswith(("child", "down", "[")) else ["", ", pool: narrow", ", pool: narrow, slots: 2"]
         if self.chance(20):
             retry = f"retry: {{ max: {self.number(1, 3)}, backoff: fixed(1ms) }}"
             found.append(f"with {{ {retry}{self.one_of(pools)}{self.one_of(['', ', priority: 9'])} }}")
@@ -240,8 +253,11 @@ class Writer:
         if can_catch and self.chance(25):
             found.append(self.catch(names, indent))
         elif self.chance(10):
-            event = self.one_of(["failure(e)", "success", "skip"])
-            argument = self.attempts_of("e") if event == "failure(e)" else self.int(names, 1)
+            events = ["failure(e)", "success", "skip"]
+            if what and not what.startswith(_COMPOSITES):
+                events += ["retry(e)", "cancel"]
+            event = self.one_of(events)
+            argument = self.attempts_of("e") if "e)" in event else self.int(names, 1)
             found.append(f"on {event} {{ {self.one_of(['note', 'risky', 'inc'])}({argument}) }}")
         return "".join(f" {part}" for part in found)
 
@@ -279,7 +295,11 @@ class Writer:
         simple = [self.bind_call, self.bind_call, self.bind_call, self.bind_value, self.bare_call, self.bind_group]
         simple += [self.bind_chain, self.bind_choice, self.bind_join]
         nested = [self.each, self.each, self.if_statement, self.if_statement, self.match_statement]
-        nested += [self.using, self.repeat]
+        nested += [self.using, self.repeat, self.match_blocks]
+        simple += [self.detached, self.milestone, self.bind_named_join]
+        if self.waits:
+            simple += [self.nap, self.hear, self.hear, self.silence, self.either]
+            simple += [self.ask] if names.is_once else []
         deep = len(indent) > 6
         return self.one_of(simple if deep else simple + nested)(names, indent)
 
@@ -393,6 +413,10 @@ class Writer:
         tail = f"{indent}}} {after}".rstrip()
         if not returns:
             return [f"{indent}{head}", *body, tail]
+        if on_error != "collect" and self.chance(15):
+            error, value = self.fresh(), self.int(names, 1)
+            [line] = self._bound(names, indent, "ints", f"({head}")
+            return [line, *body, f"{indent}}}) catch({error}) {{ return [{self.attempts_of(error)}, {value}] }}"]
         kind = "collected" if on_error == "collect" else "ints"
         return [*self._bound(names, indent, kind, head), *body, tail]
 
@@ -411,17 +435,97 @@ class Writer:
 
     def repeat(self, names: Names, indent: str) -> list[str]:
         """Rounds that count up, and maybe not far enough."""
-        inner = names.inner(is_loop=True)
+        inner = names.inner(is_round=True)
         body = self.statements(inner, indent + "  ", self.number(0, 1))
         limit = self.number(1, 3)
-        head, *_ = self._bound(names, indent, "counted", f"repeat with {{ every: 1ms, max: {self.number(1, 3)} }} {{")
-        return [head, *body, f"{indent}  return add(int(_ ?? 0), 1)", f"{indent}}} until int(_) >= {limit}"]
+        is_caught = self.chance(25)
+        opening = "(" * is_caught + f"repeat with {{ every: 1ms, max: {self.number(1, 3)} }} {{"
+        head, *_ = self._bound(names, indent, "counted", opening)
+        end = f"{indent}}} until int(_) >= {limit}" + ") catch(e) { return 0 }" * is_caught
+        return [head, *body, f"{indent}  return add(int(_ ?? 0), 1)", end]
+
+    # ---- waiting
+
+    def _question(self, names: Names) -> str:
+        """The name of what is waited for: one of its own, or one for each value of a variable."""
+        variables, self._count = names.of("int"), self._count + 1
+        part = f"-${{{self.one_of(variables)}}}" if variables and self.chance(40) else ""
+        return f'"w{self._count}{part}"'
+
+    def hear(self, names: Names, indent: str) -> list[str]:
+        wait = f"{self.one_of(['answer', 'answer', 'happened'])}({self._question(names)})"
+        if self.chance(20):
+            wait = f"{self.one_of(['inc', 'risky'])}({wait})"
+        rest = [self.after(names), self.catch(names, indent) if self.chance(15) else ""]
+        return self._bound(names, indent, "int", " ".join([wait, *filter(None, rest)]))
+
+    def silence(self, names: Names, indent: str) -> list[str]:
+        wait = f'answer("never{self.number(1, 3)}") with {{ timeout: {self.number(1, 9)}ms }}'
+        caught = self.catch(names, indent) if self.chance(80) else ""
+        return self._bound(names, indent, "int", f"{wait} {caught}".rstrip())
+
+    def nap(self, names: Names, indent: str) -> list[str]:
+        return self._bound(names, indent, "other", f"nap({self.number(1, 9)}ms) {self.after(names)}".rstrip())
+
+    def ask(self, names: Names, indent: str) -> list[str]:
+        title, decision = self.one_of(["yes", "yes ${n}", "no"]), self.fresh()
+        on_reject = self.one_of(["", ', on_reject: "return"', ', on_reject: "return"'])
+        question = f'{indent}{decision} = asked("{title}"{on_reject}) {self.after(names)}'.rstrip()
+        [line] = self._bound(names, indent, "int", f"if {decision}.approved then {self.call('int', names)} else 1")
+        return [question, line]
+
+    def either(self, names: Names, indent: str) -> list[str]:
+        """An answer, or nothing for an hour."""
+        self._count += 1
+        members = [f'a: answer("w{self._count}")', "late: nap(1h)"]
+        first, second = members if self.chance(50) else reversed(members)
+        result = self.fresh()
+        head = f'{result} = {{ {first}, {second} }} with {{ join: "first", cancel_rest: true }} {self.after(names)}'
+        [line] = self._bound(names, indent, "int", f"({result}.a ?? 0) + (if {result}.late == null then 1 else 2)")
+        return [f"{indent}{head}".rstrip(), line]
+
+    # ---- what else does not follow from data
+
+    def detached(self, names: Names, indent: str) -> list[str]:
+        call = f"down({self.int(names)}) with {{ detached: true }}"
+        if self.chance(50):
+            return [f"{indent}{call} {self.after(names)}".rstrip()]
+        return self._bound(names, indent, "other", f"{call} {self.after(names)}".rstrip())
+
+    def milestone(self, names: Names, indent: str) -> list[str]:
+        steps = names.steps()
+        if not steps:
+            return self.bare_call(names, indent)
+        return [f"{indent}note({self.number(0, 9)}) after not_yet({self.one_of(steps).name})"]
+
+    def bind_named_join(self, names: Names, indent: str) -> list[str]:
+        """As many must succeed as do."""
+        good = [self.one_of(["inc", "reserve", "twice"]) + f"({self.number(0, 9)})" for _ in range(self.number(1, 2))]
+        members = [*good, *["broken(1)"] * self.number(0, 2)]
+        keys = [f"m{place}" for place in range(len(members))]
+        group = ", ".join(f"{key}: {member}" for key, member in zip(keys, members, strict=True))
+        result = self.fresh()
+        head = f"{indent}{result} = {{ {group} }} with {{ join: {len(good)} }} {self.after(names)}".rstrip()
+        [line] = self._bound(names, indent, "int", " + ".join(f"({result}.{key} ?? 0)" for key in keys))
+        return [head, line]
+
+    def match_blocks(self, names: Names, indent: str) -> list[str]:
+        subject = f"{self.one_of(names.of('int'))} % 3"
+        arms = []
+        for value in ("0", "else"):
+            inner = names.inner()
+            arms.append(f"{indent}  {value}: {{")
+            arms += self.statements(inner, indent + "    ", self.number(0, 2))
+            arms += [f"{indent}    return {self.call('int', inner)}", f"{indent}  }}"]
+        return [*self._bound(names, indent, "int", f"match {subject} {{"), *arms, f"{indent}}}"]
 
     def _source(self, names: Names) -> tuple[str, list[str]]:
         """What is walked, and the kinds of the names of its items."""
         xs = self.ints(names)
         n = f"({self.one_of(names.of('int'))} % {self.number(2, 4)})"
-        match self.number(0, 5):
+        match self.number(0, 6):
+            case 6:
+                return f"table({self.int(names)})", ["string", "int"]
             case 0 | 1:
                 return xs, ["int"]
             case 2:
@@ -436,16 +540,19 @@ class Writer:
     # ---- flows
 
     def flow(self, name: str, count: int) -> str:
-        names = Names([Name("n", "int")])
+        names = Names([Name("n", "int")], is_once=name == "main")
+        handlers = ['  on_failure: "compensate"'] if self.chance(30) else []
+        if name != "main" and self.chance(25):  # it may call itself
+            self.children.append(name)
+            handlers.append("  max_depth: 2")
         lines = self.statements(names, "  ", count)
-        handlers = []
         if self.chance(40):
             used = self.one_of([self.attempts_of("e"), "n", "len(e.step)"])
             handlers.append(f"  on failure(e) {{ {self.one_of(['note', 'risky', 'moody'])}({used}) }}")
         if self.chance(30):
             handlers.append(f"  on success(r) {{ note({self.one_of(['n', '1'])}) }}")
         if name == "main":
-            shown = [seen for seen in names.visible[1:] if self.chance(40)][:6]
+            shown = [seen for seen in names.visible[1:] if seen.kind != "other" and self.chance(40)][:6]
             result = f"{{ {', '.join(f'{seen.name}: {seen.name}' for seen in [names.visible[0], *shown])} }}"
         else:
             result = self.counted(self.one_of([*names.of("int"), "n + 1", "risky(n)", "flaky(n)", "moody(n)"]))
@@ -455,20 +562,22 @@ class Writer:
 
 
 @st.composite
-def programs(draw: st.DrawFn) -> Source:
-    """A program whose flow `main` takes `n`."""
-    return write_program(lambda low, high: draw(st.integers(low, high)))
+def programs(draw: st.DrawFn, waits: bool = False) -> Source:
+    """A program whose flow `main` takes `n`. If it `waits`, somebody must answer."""
+    return write_program(lambda low, high: draw(st.integers(low, high)), waits=waits)
 
 
-def write_program(integer: Callable[[int, int], int], most: int = 14, *, counts: bool = True) -> Source:
+def write_program(
+    integer: Callable[[int, int], int], most: int = 14, *, counts: bool = True, waits: bool = True
+) -> Source:
     """The same from any source of integers, both bounds included; `main` has at most so many statements. Unless it
     `counts`, nothing in it depends on numbers of attempts."""
-    writer = Writer(integer, counts=counts)
+    writer = Writer(integer, counts=counts, waits=waits)
     flows: list[str] = []
     for number in range(writer.number(0, 2)):
         writer.left = 4
         flows.append(writer.flow(f"child{number}", writer.number(1, 3)))
-        writer.children.append(f"child{number}")
+        writer.children = list(dict.fromkeys([*writer.children, f"child{number}"]))
     writer.left = most
     flows.append(writer.flow("main", writer.number(1, min(most, 9))))
     return Source(DECLARATIONS + SHARED + "".join(flows), {"n": writer.number(0, 12)})

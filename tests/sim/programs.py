@@ -39,7 +39,18 @@ from tests.reference.behaviours import DECLARATIONS, TASKS
 from tests.reference.interpreter import Report, interpret
 from tests.reference.programs import BEHAVIOURS, Source, write_program
 
-__all__ = ["COUNT", "LIMITS", "POOLS", "ROOT", "TRANSIENT", "Program", "compiled", "program", "settings_of"]
+__all__ = [
+    "COUNT",
+    "LIMITS",
+    "POOLS",
+    "ROOT",
+    "TRANSIENT",
+    "NotCompiled",
+    "Program",
+    "compiled",
+    "program",
+    "settings_of",
+]
 
 #: of all programs, so that a name means the same everywhere
 POOLS = (PoolDef(name="narrow", slots=2), PoolDef(name="one", slots=1))
@@ -48,6 +59,10 @@ LIMITS = (LimitDef(name="slow", rate=10, per_ms=1000, burst=2),)
 COUNT = 400
 #: type of a failure that workers make up; steps that may have it try again until they have not
 TRANSIENT = "Transient"
+
+
+class NotCompiled(Exception):
+    """The compiler found errors in a program."""
 
 
 @dataclass(frozen=True)
@@ -87,14 +102,16 @@ def program(number: int) -> Program:
 
 
 def compiled(source: Source, change: Callable[[Plan], Plan] = lambda plan: plan) -> Program:
-    """The program of a source, its plan changed. Raises AssertionError if the compiler finds an error."""
+    """The program of a source, its plan changed. Raises NotCompiled."""
     path = _project() / "program.flow"
     path.write_text(source.text)
     found = compile_paths(find_project(path.parent), [path])
     errors = [diagnostic for diagnostic in found.diagnostics if diagnostic.severity == "error"]
-    assert not errors, errors
-    assert found.program is not None
-    key = next(key for key, flow in found.program.flows.items() if flow.name == "main")
+    if errors or found.program is None:
+        raise NotCompiled(f"{errors}")
+    key = next((key for key, flow in found.program.flows.items() if flow.name == "main"), None)
+    if key is None:
+        raise NotCompiled("there is no flow `main`")
     report = interpret(found.program, key, TASKS, source.args)
     plan = change(next(one.plan for one in found.plans if one.flow == "main"))
     data = encode(plan)
