@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from dataclasses import dataclass
+from datetime import date, timedelta
 
 from flowrun.canvas import signature
 from flowrun.operator import Context, Extend, Fail, Retry, Skip, SoftTimeout
@@ -138,6 +139,15 @@ def row(id: int, tag: str | None = None) -> Row:
     return Row(id, tag)
 
 
+def numbers(n: int) -> list[int]:
+    """0, 1, … one after another."""
+    return (i for i in range(n))  # type: ignore[return-value]
+
+
+def tomorrow(day: date) -> date:
+    return day + timedelta(days=1)
+
+
 def facts(ctx: Context) -> str:
     """Where it runs: flow, step, position, attempt."""
     return f"{ctx.flow} {ctx.step} {ctx.index} {ctx.attempt}"
@@ -180,6 +190,11 @@ def fail_once_more(text: str) -> int:
 
 def size_of(token: str) -> int:
     return len(token)
+
+
+def shout(token: str) -> None:
+    """A task that is more careless still."""
+    print(f"the token is {token}")
 
 
 def tell(token: str) -> None:
