@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 from flowc.pipeline import compile_paths
-from flowc.plan import Plan
+from flowc.plan import Plan, digest, encode
 from flowc.project import find_project
 from flowrun.client import Refused, UnknownRun
-from flowrun.memory import run_virtual
+from flowrun.memory import MemoryServer, MemoryTransport, run_virtual
 from flowrun.messages import RunRecord
 from flowrun.nats.transport import NatsTransport
 from flowrun.server import EmbeddedServer
@@ -85,6 +85,12 @@ flow waits(seconds: float) returns int {
   x = slow(seconds)
   y = slow(0.01) after x
   return x + y
+}
+
+flow late() returns int {
+  text = large(200000)
+  n = size(text) with { delay: 3h }
+  return n
 }
 
 flow big() returns int {
@@ -178,7 +184,7 @@ def test_a_rerun_of_what_failed(play: Callable[[Scenario], None]) -> None:
         third = await client.rerun(again, ["doubled"])
         assert await third.result() == 12
         assert sorted(tasks.calls) == ["item2", "item4", "item6", "load", "transform"]
-        with pytest.raises(Refused, match="nothing of run .* failed: name the steps"):
+        with pytest.raises(Refused, match=r"nothing of run .* failed: name the steps"):
             await client.rerun(third)
 
     play(scenario)
@@ -338,3 +344,35 @@ def test_a_step_is_marked(play: Callable[[Scenario], None]) -> None:
             await client.mark(run, "y", "skipped")
 
     play(scenario)
+
+
+def test_what_a_long_run_leaves_is_put_again_at_its_end_and_by_a_rerun(root: Path) -> None:
+    async def main() -> None:
+        tasks = importlib.import_module("by_hand_tasks")
+        tasks.calls.clear()
+        tasks.broken = {"size"}
+        server, plan = MemoryServer(), compiled(root, ETL)["late"]
+
+        async def connect() -> MemoryTransport:
+            return MemoryTransport(server)
+
+        def is_fresh() -> bool:
+            """The text and the plan were put lately."""
+            large = [name for name, data in server.blobs.items() if len(data) > 200_000]
+            needed = [*large, digest(encode(plan))]
+            return len(needed) == 2 and all(server.now_ms() - server.blob_times[name] < 60_000 for name in needed)
+
+        async with Node(connect, root=root) as node:
+            first = await node.client.submit(plan)
+            assert (await first.wait()).state == "failed"
+            await asyncio.sleep(1)
+            assert is_fresh()
+            await asyncio.sleep(2 * 3600)
+            assert not is_fresh()
+            tasks.broken.clear()
+            again = await node.client.rerun(first)
+            assert is_fresh()
+            assert await again.result() == 200_000
+            assert tasks.calls == ["large", "size", "size"]
+
+    run_virtual(main())
