@@ -14,6 +14,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import chain
 from typing import Any
 
 from flowc import ir
@@ -186,6 +187,8 @@ class Scope:
     failed: list[Ended] = field(default_factory=list)
     #: what ended while a step was interpreted, by its id
     parts: dict[int, list[Ended]] = field(default_factory=dict)
+    #: the names of the steps with which it came, by its id
+    names_of: dict[int, frozenset[str]] = field(default_factory=dict)
     #: calls that may have to be undone
     done: list[Done] = field(default_factory=list)
 
@@ -346,9 +349,10 @@ class _Run:
 
     def steps(self, steps: Iterable[ir.Step], place: Place) -> None:
         for step in steps:
-            before = len(place.frame)
+            before, rows = len(place.frame), len(place.scope.rows)
             getattr(self, f"{step.kind}_step")(step, place)
             place.scope.parts[step.id] = place.frame[before:]
+            place.scope.names_of[step.id] = frozenset(row.step for row in place.scope.rows[rows:])
 
     def record(
         self,
@@ -586,7 +590,8 @@ class _Run:
             for found in inside:
                 found.is_handled = True
             if step.cancel_rest:
-                place.scope.open.append(Open(frozenset(found.name for found in parts if found.name), (), None))
+                inside_names = (place.scope.names_of.get(id, ()) for part in step.parts for id in part)
+                place.scope.open.append(Open(frozenset(chain.from_iterable(inside_names)), (), None))
         elif members and all(member.state == SKIPPED for member in members):
             outcome = Outcome(SKIPPED)
         else:

@@ -236,6 +236,12 @@ def test_what_the_reference_says_of_failures(root: Path, body: str, expected: di
     assert {row.step: row.state for row in record.steps}.items() >= expected.items()
 
 
+def test_on_retry_of_a_task_and_of_its_call_are_both_shown(root: Path) -> None:
+    call = "guarded(8) with { retry: { max: 2, backoff: fixed(1ms) } }"
+    record = same(root, f"x = {call} on retry(e) {{ inc(e.attempts) }}\nreturn n")
+    assert {"note", "inc"} <= {row.step for row in record.steps}
+
+
 CHILDREN = """
 flow whole(x: int) returns int { return moody(x) }
 flow part(x: int) returns int? { return moody(x) }

@@ -41,7 +41,7 @@ def closed(core: Core, scope: Scope, aside: Scope, rows: bytes) -> None:
     """One has ended."""
     del scope.asides[aside.id]
     if rows:
-        scope.rows = entered(scope.rows, aside_rows(aside.node), rows)
+        scope.rows = entered(scope.rows, aside_rows(aside.node, aside.index), rows)
     scope.open -= 1
     if not scope.open:
         core.agenda.append((CLOSE, scope, 0, 0))

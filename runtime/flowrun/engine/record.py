@@ -77,8 +77,9 @@ def _all_rows(scope: Scope) -> Iterator[StepRecord]:
             spared = i in scope.attempts and scope.attempts[i].spared
             for row in _decoder.decode(scope.rows[i]):
                 yield msgspec.structs.replace(row, step=prefix + row.step, attempts=0 if spared else row.attempts)
-        if scope.rows and aside_rows(i) in scope.rows:
-            yield from _decoder.decode(scope.rows[aside_rows(i)])
+        for number in (0, 1) if scope.rows else ():
+            if aside_rows(i, number) in scope.rows:
+                yield from _decoder.decode(scope.rows[aside_rows(i, number)])
     if UNDONE in scope.rows:
         yield from _decoder.decode(scope.rows[UNDONE])
     for number in range(len(scope.graph.plan.handlers) if scope.kind == FLOW else 0):

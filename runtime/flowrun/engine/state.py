@@ -299,9 +299,10 @@ ScopeKind = int
 UNDONE = -1_000_000
 
 
-def aside_rows(node: int) -> int:
-    """Key in Scope.rows of the steps of a node's last `on retry`."""
-    return UNDONE - 1 - node
+def aside_rows(node: int, number: int) -> int:
+    """Key in Scope.rows of the steps of a node's last `on retry`: that of its task is 0, that behind the call 1, or 0
+    if it is the only one."""
+    return UNDONE - 1 - 2 * node - number
 
 
 class Scope(msgspec.Struct, eq=False):
