@@ -329,6 +329,8 @@ def _keep(scope: Scope, node: int, image: Image) -> None:
         scope.errors = entered(scope.errors, node, image.errors[node])
     if node in image.rows:
         scope.rows = entered(scope.rows, node, image.rows[node])
+    if node in image.added:
+        scope.added = entered(scope.added, node, image.added[node])
     if node in image.fans:
         fan = image.fans[node]
         fan.kept = bytes(fan.states)

@@ -82,6 +82,8 @@ def _signal(core: Core, run: Run, name: str, value: bytes) -> str:
             take(core, run.scopes[scope], node, value)
         return problem
     known = _signals(run.tables)
+    for plan in run.plans:  # what replaced tasks of it
+        known = {**_signals(core.tables.get(plan)), **known}
     kind = known.get(name, known.get(""))
     if kind is None:
         return f"flow `{run.flow}` waits for no signal `{name}`" + _meant(known)

@@ -51,6 +51,8 @@ class Image(msgspec.Struct, array_like=True, frozen=True):
     rows: dict[int, bytes] = {}
     #: it was made for another plan than the run had: even if every step keeps its end, what they come to may differ
     forked: bool = False
+    #: member of a group -> what it added, as `Scope` has it
+    added: dict[int, tuple[int, bytes]] = {}
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -70,7 +72,7 @@ def encode_image(run: Run) -> bytes:
     return _encoder.encode(
         (
             _FORMAT, run.id, run.flow, run.plan, run.state, run.ended_ms, body.states, body.values, body.arms,
-            body.errors, body.attempts, body.seconds, body.fans, body.joined, body.rows,
+            body.errors, body.attempts, body.seconds, body.fans, body.joined, body.rows, False, body.added,
         )
     )  # fmt: skip
 

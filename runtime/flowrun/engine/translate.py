@@ -48,6 +48,7 @@ def translate(image: Image, compared: Comparison, digest: str, plan: Plan) -> Im
         {back[join]: [back[i] for i in members if i in back] for join, members in image.joined.items() if join in back},
         _moved(image.rows, back),
         forked=True,
+        added=_moved(image.added, back),
     )
 
 

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 
 from tests.unit.engine import builders as b
 from tests.unit.engine.driver import Driver, Fail, Replaced, Skip, states
+from tests.unit.engine.test_again import rerun
 from tests.unit.engine.test_invariants import SEEDS, disturb
 from tests.unit.engine.test_snapshot import Freezing, Restoring
 
@@ -522,3 +523,44 @@ def test_plans_that_replace_tasks_are_loaded_first() -> None:
     assert engine.needs_also(event) == ["new"]
     engine.add_plan_failure("new", "it is gone")
     assert engine.needs_also(event) == []
+
+
+# ---- run again ------------------------------------------------------------------------------------------------------
+
+
+def test_a_rerun_keeps_what_was_replaced_and_what_was_added() -> None:
+    plan = b.flow(
+        b.task("a"), b.task("bad"), b.value(["list", ["in", 0], ["in", 1]], 1, 2), b.task("last", 3), result=4
+    )  # fmt: skip
+
+    def bad() -> int:
+        raise Fail
+
+    functions = {"a": added, "one": lambda x: x + 1, "two": lambda x: x * 10, "last": lambda x: x, "bad": bad}
+    driver, record = ran(plan, functions)
+    assert states(record)["a"] == "success"
+    driver.functions["bad"] = lambda: "mended"
+    driver.calls.clear()
+    again = rerun(driver)
+    assert result(driver, again) == [100, 6, 50, "mended"]
+    assert [name for name, _ in driver.calls] == ["bad", "last"]
+
+
+@pytest.mark.parametrize("on_error", ["fail", "finish"])
+def test_a_rerun_of_items_that_were_replaced(on_error: str) -> None:
+    def two(x: int) -> int:
+        raise Fail
+
+    driver, record = ran(items(on_error=on_error), {**FUNCTIONS, "two": two})
+    assert record.state == "failed"
+    driver.functions["two"] = FUNCTIONS["two"]
+    assert result(driver, rerun(driver)) == [0, 20, 2, 40]
+
+
+def test_a_rerun_of_items_that_added_others() -> None:
+    def last(x: Any) -> int:
+        raise Fail
+
+    driver, _ = ran(items(), {"a": added, "one": lambda x: x + 1, "two": lambda x: x * 10, "last": last})
+    driver.functions["last"] = lambda x: x
+    assert result(driver, rerun(driver)) == [0, 100, 6, 50, 2, 3]
