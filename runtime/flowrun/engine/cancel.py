@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from flowc.plan import Node
+from collections.abc import Sequence
+
+from flowc.plan import MergeNode, Node, OutcomeNode
 
 from . import items, ranges, tasks, waits
 from .core import CANCEL, Core, finish
@@ -17,7 +19,8 @@ def cancel_named(core: Core, scope: Scope, name: str) -> str:
     """Cancels the steps of a body that have this name, or stand in a box of this name; "call.step" is a step of a
     child run. Gives why nothing was cancelled; "" if something was."""
     graph = scope.graph
-    found = [i for i in range(graph.params, graph.size) if _has_name(graph.nodes[i], name)]
+    named = [i for i in range(graph.params, graph.size) if _has_name(graph.nodes[i], name)]
+    found = [part for i in named for part in (_work_of(scope, i) if graph.nodes[i].name == name else (i,))]
     live = [i for i in found if scope.states[i] < SUCCESS and (graph.nodes[i].name == name or i not in graph.teardowns)]
     for node in live:
         core.agenda.append((CANCEL, scope, node, CANCELLED))
@@ -28,6 +31,16 @@ def cancel_named(core: Core, scope: Scope, name: str) -> str:
         if name.startswith(call):
             return cancel_named(core, scope.run.scopes[child], name.removeprefix(call))
     return "no step or box outside of loops has this name, or it is in a child run that does not run"
+
+
+def _work_of(scope: Scope, node: int) -> Sequence[int]:
+    """The nodes that end with a name: where it stands for an expression and its `catch`, those of the expression, for
+    as long as one of them has not ended. (Cancelled, they count as failed, and `catch` sees that.)"""
+    merge = scope.graph.nodes[node]
+    branch = scope.graph.nodes[merge.branch] if isinstance(merge, MergeNode) else None
+    if isinstance(branch, OutcomeNode) and any(scope.states[watched] < SUCCESS for watched in branch.watched):
+        return branch.watched
+    return (node,)
 
 
 def _has_name(node: Node, name: str) -> bool:
