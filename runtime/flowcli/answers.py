@@ -7,7 +7,7 @@ import datetime as dt
 from typing import Any, Literal
 
 import msgspec
-from flowrun.client import Approval, RunList, RunStatus
+from flowrun.client import ApprovalList, RunList, RunStatus
 from flowrun.messages import (
     AuditEntry,
     FlowPause,
@@ -84,6 +84,8 @@ class Approvals(msgspec.Struct, frozen=True, kw_only=True):
     """`flowc approvals`: the oldest first."""
 
     approvals: tuple[WaitingApproval, ...]
+    #: partitions of which nothing is known: no coordinator answered
+    silent: tuple[str, ...]
 
 
 class Paused(msgspec.Struct, frozen=True, kw_only=True):
@@ -324,7 +326,7 @@ def _index(index: int | tuple[int, ...] | None) -> int | list[int] | None:
     return list(index) if isinstance(index, tuple) else index
 
 
-def approvals_of(found: tuple[Approval, ...]) -> Approvals:
+def approvals_of(found: ApprovalList) -> Approvals:
     return Approvals(
         approvals=tuple(
             WaitingApproval(
@@ -332,7 +334,8 @@ def approvals_of(found: tuple[Approval, ...]) -> Approvals:
                 since=_time(one.since_ms), until=None if one.until_ms is None else _time(one.until_ms),
             )
             for one in found
-        )
+        ),
+        silent=found.silent,
     )  # fmt: skip
 
 

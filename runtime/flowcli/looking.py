@@ -23,7 +23,7 @@ from .screen.tree import shown_name
 from .server import server_of
 from .targets import find_root
 
-__all__ = ["ago", "cancel_run", "print_table", "show_log", "show_nodes", "show_run", "show_runs"]
+__all__ = ["ago", "cancel_run", "print_table", "say_silent", "show_log", "show_nodes", "show_run", "show_runs"]
 
 #: a coordinator tells at once how the steps of a run stand; so long is waited for it, in seconds
 _PICTURE_SECONDS = 1.0
@@ -63,8 +63,13 @@ def _show_runs(found: Runs) -> None:
         say("nothing runs")
     if found.total > len(found.runs):
         say(f"… and {found.total - len(found.runs)} more (--limit)")
-    if found.silent:
-        say(f"of the partitions {', '.join(found.silent)} nothing is known: {_NO_NODES}", err=True)
+    say_silent(found.silent)
+
+
+def say_silent(partitions: tuple[str, ...]) -> None:
+    """Nobody answered for these partitions."""
+    if partitions:
+        say(f"of the partitions {', '.join(partitions)} nothing is known: {_NO_NODES}", err=True)
 
 
 def show_run(run: str, url: str | None, env: str | None, as_json: bool) -> int:

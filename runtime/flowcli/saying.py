@@ -11,7 +11,7 @@ from flowrun.client import Approval, Client
 
 from .answers import Decided, Emitted, Signalled, approvals_of
 from .errors import EXIT_OK, InputError
-from .looking import ago, print_table
+from .looking import ago, print_table, say_silent
 from .output import say
 from .remote import place_of, with_place
 from .screen.style import seconds_text
@@ -66,10 +66,12 @@ def show_approvals(run: str, url: str | None, env: str | None, as_json: bool) ->
         found = await client.approvals(run)
         if as_json:
             say(msgspec.json.encode(approvals_of(found)))
-        elif found:
+            return EXIT_OK
+        if found:
             print_table(("RUN", "STEP", "GROUP", "WAITS", "LEFT", "TITLE", "SHOW"), map(_row, found))
-        else:
+        elif not found.silent:
             say("nothing waits for an approval")
+        say_silent(found.silent)
         return EXIT_OK
 
     return with_place(place, work)

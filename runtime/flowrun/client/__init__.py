@@ -7,12 +7,12 @@ from .client import Client, TaskCall
 from .errors import Busy, Refused, RunFailed, UnknownRun, WaitTimeout
 from .events import RunEvents, note_of
 from .run import Run
-from .status import Approval, Rerun, RunList, RunStatus
+from .status import Approval, ApprovalList, Rerun, RunList, RunStatus
 from .sync import SyncClient, SyncRun
 
 __all__ = [
     "Client", "Run", "TaskCall",
     "SyncClient", "SyncRun",
-    "Approval", "Rerun", "RunEvents", "RunList", "RunStatus", "note_of",
+    "Approval", "ApprovalList", "Rerun", "RunEvents", "RunList", "RunStatus", "note_of",
     "Busy", "Refused", "RunFailed", "UnknownRun", "WaitTimeout",
 ]  # fmt: skip

@@ -53,7 +53,7 @@ from .questions import Questions
 from .requests import Requests
 from .results import plain_value
 from .run import Run
-from .status import Approval, Rerun, RunList, RunStatus
+from .status import Approval, ApprovalList, Rerun, RunList, RunStatus
 from .stored import Blobs, Stored
 from .tasks import TaskSpec, spec_of
 from .waits import Waits
@@ -397,11 +397,12 @@ class Client:
         """As `approve`, with the other answer."""
         return await self._world.decide(self.partition_of(_id(run)), _id(run), step, False, note, by)
 
-    async def approvals(self, run: Run | str = "", limit: int = 1_000) -> tuple[Approval, ...]:
+    async def approvals(self, run: Run | str = "", limit: int = 1_000) -> ApprovalList:
         """What waits for somebody's decision, the oldest first: in a run, or in all."""
         run = _id(run)
         partition = self.partition_of(run) if run else self._partition or ""
-        return tuple([await self._approval(found) for found in await self._questions.approvals(run, partition, limit)])
+        found, silent = await self._questions.approvals(run, partition, limit)
+        return ApprovalList(approvals=tuple([await self._approval(one) for one in found]), silent=silent)
 
     async def _approval(self, found: messages.Approval) -> Approval:
         group, title, show = [

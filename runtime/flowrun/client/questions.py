@@ -56,13 +56,15 @@ class Questions:
         found = [answer for answer in answers.values() if answer.runs]
         return found[0] if found else answers.get(partition)
 
-    async def approvals(self, run: str, partition: str, limit: int) -> list[Approval]:
-        """What waits for a decision, the oldest first: in a run, or in all."""
+    async def approvals(self, run: str, partition: str, limit: int) -> tuple[list[Approval], tuple[str, ...]]:
+        """What waits for a decision, the oldest first: in a run, or in all (of a partition); and the partitions whose
+        coordinator did not answer."""
         question = Query(client=self._client, id=secrets.token_hex(8), run=run, limit=limit, approvals=True)
         answers = await self._ask(question, partition)
         found = [approval for answer in answers.values() for approval in answer.approvals]
         found.sort(key=lambda approval: (approval.since_ms, approval.run))
-        return found[:limit]
+        wanted = (partition,) if partition else partitions(self._count)
+        return found[:limit], tuple(name for name in wanted if name not in answers)
 
     async def _ask(self, question: Query, partition: str = "") -> dict[str, Listing]:
         """The answers by partition: until all are there, or that of the one partition, or until time is over."""

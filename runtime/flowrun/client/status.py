@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import msgspec
 
 from flowrun.messages import FlowPause, RunRecord, RunSummary
 
-__all__ = ["Approval", "Rerun", "RunList", "RunStatus"]
+__all__ = ["Approval", "ApprovalList", "Rerun", "RunList", "RunStatus"]
 
 
 class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +57,24 @@ class Rerun(msgspec.Struct, frozen=True, kw_only=True):
     items: tuple[str, ...]
     #: with a new plan: step -> why it is not the same work as before
     changed: dict[str, str]
+
+
+class ApprovalList(msgspec.Struct, frozen=True, kw_only=True):
+    """What waits for somebody's decision: a sequence of `Approval`s."""
+
+    #: the oldest first
+    approvals: tuple[Approval, ...]
+    #: partitions whose coordinator did not answer
+    silent: tuple[str, ...]
+
+    def __iter__(self) -> Iterator[Approval]:
+        return iter(self.approvals)
+
+    def __len__(self) -> int:
+        return len(self.approvals)
+
+    def __getitem__(self, place: int) -> Approval:
+        return self.approvals[place]
 
 
 class RunList(msgspec.Struct, frozen=True, kw_only=True):

@@ -26,7 +26,7 @@ from .by_hand import StepEnd
 from .client import Client, TaskCall
 from .prepared import Canvas
 from .run import Run
-from .status import Approval, Rerun, RunList, RunStatus
+from .status import ApprovalList, Rerun, RunList, RunStatus
 
 __all__ = ["SyncClient", "SyncRun", "SyncTaskCall"]
 
@@ -133,7 +133,7 @@ class SyncClient:
     def reject(self, run: str, step: str = "", *, note: str | None = None, by: str = "") -> str:
         return self._now().call(lambda client: client.reject(run, step, note=note, by=by))
 
-    def approvals(self, run: str = "", limit: int = 1_000) -> tuple[Approval, ...]:
+    def approvals(self, run: str = "", limit: int = 1_000) -> ApprovalList:
         return self._now().call(lambda client: client.approvals(run, limit))
 
     def pause(self, run: str, *, note: str = "", by: str = "") -> None:
