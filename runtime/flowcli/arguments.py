@@ -6,7 +6,7 @@ from flowc.plan import Plan
 
 from .errors import InputError
 
-__all__ = ["argument_texts", "argument_values"]
+__all__ = ["argument_texts", "argument_values", "changed_values"]
 
 
 def argument_texts(given: tuple[str, ...]) -> dict[str, str]:
@@ -22,11 +22,18 @@ def argument_texts(given: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def argument_values(plan: Plan, texts: dict[str, str]) -> dict[str, object]:
-    """The values of the arguments. Raises ArgumentError for what is wrong with any of them."""
-    from flowrun.parameters import encode_arguments, parse_argument  # start-up time, as in `session`
+def changed_values(plan: Plan, texts: dict[str, str]) -> dict[str, object]:
+    """The values that are given; the others stay as they were. Raises ArgumentError for what is wrong with any."""
+    from flowrun.parameters import parse_argument  # start-up time, as in `session`
 
     kinds = {param.name: plan.types[param.type] for param in plan.params}
-    given = {name: parse_argument(name, text, kinds[name]) if name in kinds else text for name, text in texts.items()}
+    return {name: parse_argument(name, text, kinds[name]) if name in kinds else text for name, text in texts.items()}
+
+
+def argument_values(plan: Plan, texts: dict[str, str]) -> dict[str, object]:
+    """The values of the arguments. Raises ArgumentError for what is wrong with any of them."""
+    from flowrun.parameters import encode_arguments  # start-up time, as in `session`
+
+    given = changed_values(plan, texts)
     encode_arguments(plan, given)
     return given

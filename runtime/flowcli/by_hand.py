@@ -10,11 +10,10 @@ import msgspec
 from flowc.plan import Plan
 from flowrun.client import Client, Rerun
 from flowrun.client.by_hand import StepEnd
-from flowrun.parameters import parse_argument
 from flowrun.run_ids import new_run_id
 
 from .answers import Marked, Paused, Rerunning
-from .arguments import argument_texts
+from .arguments import argument_texts, changed_values
 from .errors import EXIT_OK, InputError
 from .output import say
 from .remote import place_of, with_client, with_place
@@ -105,7 +104,7 @@ def rerun(again: Again) -> int:
         plan = None if again.plan is None else await _new_plan(client, run, again.plan)
         found = plan if plan is not None or not (texts or again.wait) else await client.plan_of(run)
         what: dict[str, Any] = {"plan": plan, "whole": again.whole}
-        given = _arguments(found, texts) if found is not None else {}
+        given = changed_values(found, texts) if found is not None else {}
         if again.dry_run:
             _show(await client.preview_rerun(run, again.steps, given, **what), None, again.output)
             return EXIT_OK
@@ -130,12 +129,6 @@ async def _new_plan(client: Client, run: str, file: Path) -> Plan:
     record = (await client.status(run)).record
     flow = record.flow if record is not None and file.suffix != ".flowplan" else None
     return load_target(file, flow, find_root(file)).plan
-
-
-def _arguments(plan: Plan, texts: dict[str, str]) -> dict[str, object]:
-    """The values that are given; the others stay as they were. Raises ArgumentError."""
-    kinds = {param.name: plan.types[param.type] for param in plan.params}
-    return {name: parse_argument(name, text, kinds[name]) if name in kinds else text for name, text in texts.items()}
 
 
 def _show(what: Rerun, run: str | None, output: Output) -> None:

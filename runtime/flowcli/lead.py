@@ -46,7 +46,12 @@ _EXIT_CODES = {"success": EXIT_OK, "cancelled": EXIT_INTERRUPTED}
 class Leader:
     """A run that this process leads and shows."""
 
-    def __init__(self, output: Output, node: Node, runs: Runs, known: Run, plan: Plan) -> None:
+    def __init__(
+        self, output: Output, node: Node, runs: Runs, known: Run, plan: Plan,
+        again: tuple[str, tuple[str, ...]] | None = None,
+    ) -> None:  # fmt: skip
+        #: the run that it goes on with, and steps that run again
+        self._again = again
         self._output, self._node, self._runs, self._known, self._plan = output, node, runs, known, plan
         self._view: View = make_view(output, plan)
         self._interrupts = 0
@@ -96,7 +101,11 @@ class Leader:
             if self._output == "screen":
                 await notes.open()
             if self._known.state == SUBMITTING:
-                await client.submit(self._plan, given, run=run)
+                if self._again is None:
+                    await client.submit(self._plan, given, run=run)
+                else:
+                    before, steps = self._again
+                    await client.rerun(before, steps, given, plan=self._plan, run=run)
                 self._remember(RUNNING)
             elif not (await transport.inbox(node.partition)).last_seq:
                 raise InputError(f"nothing is left of the run `{run}` on {node.url}", help="start it anew")

@@ -46,7 +46,8 @@ def place_of(run: str, url: str | None, env: str | None) -> tuple[str, Place]:
             help = f"`flowc run --resume {known.run}` goes on with it"
             raise InputError(f"nothing runs the run `{known.run}` just now", place=str(root), help=help)
     if run and known is not None and known.url is None:
-        raise InputError(f"the run `{known.run}` has ended ({known.state})", place=str(root))
+        help = f"`flowc run --rerun {known.run}` goes on with it"
+        raise InputError(f"the run `{known.run}` has ended ({known.state})", place=str(root), help=help)
     return known.run if run and known is not None else run, Place(server_of(url, env, root))
 
 

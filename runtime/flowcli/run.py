@@ -20,6 +20,10 @@ __all__ = ["command"]
 @click.option("--nats", "url", metavar="URL", envvar="FLOW_NATS_URL", show_envvar=True,
               help="Use this server instead of an own one.")  # fmt: skip
 @click.option("--resume", metavar="RUN", help="Go on with a run whose process was killed (`last`: the latest).")
+@click.option("--rerun", metavar="RUN",
+              help="Go on with a run that ended (`last`: the latest): what ended well keeps its results. With FILE, "
+              "under the plan that it has now.")  # fmt: skip
+@click.option("--from", "steps", multiple=True, metavar="STEP", help="With --rerun: run this step, too, and all after.")
 @click.option("--env", default="dev", show_default=True, metavar="NAME", help="Environment on the server.")
 @click.option("--slots", type=click.IntRange(1, 1024), metavar="N",
               help="Tasks that run at the same time. [default: one per core]")  # fmt: skip
@@ -31,6 +35,8 @@ def command(
     as_json: bool,
     url: str | None,
     resume: str | None,
+    rerun: str | None,
+    steps: tuple[str, ...],
     env: str,
     slots: int | None,
     quiet: bool,
@@ -48,6 +54,6 @@ def command(
 
     order = Order(
         file=file, flow=flow, params=params, resume=resume, url=url, env=env, slots=slots,
-        output="json" if as_json else "quiet" if quiet else "screen",
+        output="json" if as_json else "quiet" if quiet else "screen", rerun=rerun, steps=steps,
     )  # fmt: skip
     return run_command(lambda: run_order(order, worker), as_json)

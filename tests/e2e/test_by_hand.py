@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from .conftest import Project
 from .test_commands import Environment, running_node, wait_until
 
 FLOWS = """
@@ -122,3 +123,24 @@ def test_a_flow_is_paused(here: Environment) -> None:
     assert here.state(run) == "running"
     assert here.on("resume", "--flow", "etl").out == "flow etl goes on\n"
     wait_until(lambda: here.state(run) == "success")
+
+
+def test_flowc_run_goes_on_with_a_run_of_its_folder(project: Project) -> None:
+    project.write(flows_flow=FLOWS, work_py=WORK)
+    (project.folder / "broken").touch()
+    failed = project.flowc("run", "flows.flow", "--flow", "etl", "-q")
+    assert failed.code == 1
+    (project.folder / "broken").unlink()
+    asked = project.flowc("rerun", "last")
+    assert (asked.code, "`flowc run --rerun " in asked.err) == (2, True)
+    again = project.flowc("run", "--rerun", "last", "--json").checked("run")
+    assert (again["state"], [step["attempts"] for step in again["steps"]]) == ("success", [0, 1])
+    nothing = project.flowc("run", "--rerun", "last", "-q")
+    assert (nothing.code, "nothing of run" in nothing.err) == (2, True)
+    assert project.flowc("run", "--from", "n").code == 2
+    from_n = project.flowc("run", "--rerun", again["run"], "--from", "n", "-q")
+    assert (from_n.code, from_n.out) == (0, "3\n")
+    project.write(flows_flow=FLOWS.replace("  return n", "  m = check(rows)\n  return n + m"))
+    new = project.flowc("run", "flows.flow", "--rerun", again["run"], "--json").checked("run")
+    assert (new["result"], [step["attempts"] for step in new["steps"]]) == (6, [0, 0, 1])
+    assert (project.folder / "calls.txt").read_text().count("extract") == 1

@@ -69,7 +69,7 @@ async def prepare(
     image, stored = await _image_of(transport, record)
     old = await _plan_of(transport, record.run, image.plan)
     changed: dict[str, str] = {}
-    if plan is not None:
+    if plan is not None and plan[1] != old[1]:
         compared = compare.compare(old[0], plan[0], args)
         if compared.problems:
             raise Refused(f"run {record.run} cannot go on with this plan: " + "; ".join(compared.problems))
