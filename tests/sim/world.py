@@ -22,6 +22,7 @@ from flowrun.leading import Leading
 from flowrun.memory import MemoryServer, MemoryTransport
 from flowrun.messages import Bundle, RunRecord, WorkItem, unpack
 from flowrun.partitions import partitions
+from flowrun.records import packed_record
 from flowrun.settings import Settings
 from flowrun.worker.agent import Agent
 
@@ -278,7 +279,7 @@ class World:
                 if run in client.doubtful:
                     continue
                 data = self.server.result(run)
-                record = unpack(data, RunRecord) if data is not None else None
+                record = unpack(packed_record(data), RunRecord) if data is not None else None
                 try:
                     every_accepted_run_ends_right(
                         run, submission.program, record, self.server.blobs,
