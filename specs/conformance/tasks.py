@@ -10,8 +10,8 @@ import time
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from flowrun.canvas import signature
-from flowrun.operator import Context, Extend, Fail, Retry, Skip, SoftTimeout
+from flowrun.canvas import group, signature
+from flowrun.operator import Context, Extend, Fail, Replace, Retry, Skip, SoftTimeout
 
 
 def number(x: int) -> int:
@@ -185,6 +185,24 @@ def fail_once_more(text: str) -> int:
     return _calls[text]
 
 
+def sizes(texts: list[str]) -> list[str]:
+    """Gives each text with the size of the batch that it was in."""
+    return [f"{text} of {len(texts)}" for text in texts]
+
+
+def picky(xs: list[int]) -> list[int]:
+    """Puts what becomes of each into the list: odd numbers fail, those above nine are skipped."""
+    return [ValueError(f"{x} is odd") if x % 2 else Skip() if x > 9 else x for x in xs]  # type: ignore[misc]
+
+
+async def all_fail(xs: list[int]) -> list[int]:
+    raise ValueError(f"{len(xs)} together")
+
+
+def too_few(xs: list[int]) -> list[int]:
+    return xs[1:]
+
+
 # ---- secrets ---------------------------------------------------------------------------------------------------------
 
 
@@ -243,6 +261,33 @@ def stubborn(seconds: float) -> int:
         time.sleep(seconds)
     time.sleep(seconds)
     return 1
+
+
+# ---- canvases --------------------------------------------------------------------------------------------------------
+
+
+def replaced(n: int) -> int:
+    """The sum of 1, 2, … n, worked out by others; fails below zero."""
+    if n < 0:
+        return Replace(signature("tasks:fail", (n,)))  # type: ignore[return-value]
+    parts = group(signature("tasks:number", (i,)) for i in range(1, n + 1))
+    return Replace(parts | signature("tasks:total"))  # type: ignore[return-value]
+
+
+def replaced_wrongly(how: str) -> int:
+    """By a canvas that cannot be run."""
+    if how == "circle":
+        circle = group([signature("tasks:number", (1,))])
+        circle.tasks = (circle,)
+        return Replace(circle)  # type: ignore[return-value]
+    if how == "unknown":
+        return Replace(signature("nowhere:at_all", (1,)))  # type: ignore[return-value]
+    return Replace(signature("tasks:say", ("text",)))  # type: ignore[return-value]
+
+
+def endless(n: int) -> int:
+    """By itself, again and again."""
+    return Replace(signature("tasks:endless", (n + 1,)))  # type: ignore[return-value]
 
 
 # ---- members that add members ----------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ A file begins with a comment that states the rule, and ends with its cases, in l
     #> main() succeeds                                 … whatever its value
     #> main() fails ValueError at fetch "refused"      … fails with this type, at this step, with this text
     #> main() is cancelled                             … or `is expired`
+    #> main(x: "a") is refused "int"                   … or does not even begin: with this text
     #> main(x: 1) = 1 and main(x: 2) = 2               is written in two lines, the second `#> and main(x: 2) = 2`
     #> and at 1s main(x: 2) = 2                        submitted a second after the first
     #> main() with {"delay": "1s"} = 1                 options of the submission
@@ -25,7 +26,7 @@ Lines that stand deeper say more about the run above:
     #>   do 1s: signal go 1 refused "no such signal"   … and is refused, with this text
 
 `rerun(from: ["b"], x: 2)`, joined to a run by `and`, is that run again once it has ended, from these steps on and with
-these arguments.
+these arguments; `rerun(plan: "lib/new.flow")` with the plan of another file, `rerun(whole: true)` all of it.
 
 In a program that is refused, `# E: name` (`# W: name` for a warning) stands at the end of each line with a finding.
 A step without a value reads `null`; the value of a run is compared as JSON, numbers with decimals as they are written.
@@ -99,7 +100,7 @@ class Act:
 class Expected:
     """What must come of one run."""
 
-    #: success, failed, cancelled, expired
+    #: success, failed, cancelled, expired, refused
     state: str
     #: a list of one: the value, as JSON has it; empty: not looked at
     value: tuple[Any, ...] = ()
@@ -263,6 +264,8 @@ def _ending(text: str) -> dict[str, Any]:
         return {"state": "success"}
     if found := re.fullmatch(r"is (cancelled|expired)", text):
         return {"state": found[1]}
+    if found := re.fullmatch(r'is refused "(.*)"', text):
+        return {"state": "refused", "text": found[1]}
     found = re.fullmatch(r'fails (?P<error>\w+)(?: at (?P<step>[^\s"]+))?(?: "(?P<text>.*)")?', text)
     if found is None:
         raise ValueError(f"how does it end? `{text}`")

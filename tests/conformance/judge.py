@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from flowc.diagnostic import Diagnostic
 from flowc.pipeline import compile_paths
 from flowc.project import find_project
+from flowrun.messages import RunRecord
 
 from .cases import Case, Expected, Run, Spec, Start
 from .world import Outcome
@@ -46,16 +47,20 @@ def differences(case: Case, outcomes: list[Outcome], *, exact: bool) -> list[str
     come too early."""
     found: list[str] = []
     for run, outcome in zip(case.runs, outcomes, strict=True):
-        wrong = _differences(run.expected, outcome, run.at, exact) + _refusals(run, outcome)
+        if outcome.record is None or run.expected.state == "refused":
+            told, text = outcome.refusal, run.expected.text
+            wrong = [] if told and run.expected.state == "refused" and text in told else [f"it was refused: `{told}`"]
+        else:
+            wrong = _differences(run.expected, outcome, outcome.record, run.at, exact) + _refusals(run, outcome)
         found += [f"{run.flow}: {one}" for one in wrong]
     return found
 
 
-def _differences(expected: Expected, outcome: Outcome, at: float, exact: bool) -> list[str]:
-    record, error = outcome.record, outcome.record.error
+def _differences(expected: Expected, outcome: Outcome, record: RunRecord, at: float, exact: bool) -> list[str]:
+    error = record.error
     if record.state != expected.state:
         return [f"it is {record.state} ({error and error.type}: {error and error.message}), not {expected.state}; "
-                f"value {outcome.value!r}; {_rows(outcome)}"]  # fmt: skip
+                f"value {outcome.value!r}; {_rows(record)}"]  # fmt: skip
     found = []
     if expected.value and not _same(outcome.value, expected.value[0]):
         found.append(f"the value is {outcome.value!r}, not {expected.value[0]!r}")
@@ -63,7 +68,7 @@ def _differences(expected: Expected, outcome: Outcome, at: float, exact: bool) -
         got = (error.type if error else "", record.failed_step or "", error.message if error else "")
         if got[0] != expected.error or (expected.step and got[1] != expected.step) or expected.text not in got[2]:
             found.append(f"it failed as {got}, not {(expected.error, expected.step, expected.text)}")
-    found += _step_differences(expected, outcome)
+    found += _step_differences(expected, record)
     found += [f"no task wrote `{line}`, but {list(outcome.log)}" for line in expected.log if line not in outcome.log]
     if SECRET in repr((record, outcome.value, outcome.log)):
         found.append("a secret can be seen")
@@ -98,13 +103,13 @@ def _same(got: object, wanted: object) -> bool:
     return got == wanted
 
 
-def _step_differences(expected: Expected, outcome: Outcome) -> list[str]:
-    rows = {(row.step, _index(row.index)): row for row in outcome.record.steps}
+def _step_differences(expected: Expected, record: RunRecord) -> list[str]:
+    rows = {(row.step, _index(row.index)): row for row in record.steps}
     found = []
     for step in expected.steps:
         row = rows.get((step.step, step.index))
         if row is None:
-            found.append(f"there is no step {step.step}{list(step.index) or ''}; {_rows(outcome)}")
+            found.append(f"there is no step {step.step}{list(step.index) or ''}; {_rows(record)}")
         elif row.state != step.state or step.attempts not in (None, row.attempts):
             wanted = f"{step.state}" + ("" if step.attempts is None else f" after {step.attempts}")
             found.append(f"{step.step}{list(step.index) or ''} is {row.state} after {row.attempts}, not {wanted}")
@@ -140,7 +145,7 @@ def _listed(starts: Iterable[Start]) -> str:
     return ", ".join(_name(one) + ("" if one.at is None else f" {one.at:.3f}s") for one in starts)
 
 
-def _rows(outcome: Outcome) -> str:
+def _rows(record: RunRecord) -> str:
     return "steps: " + ", ".join(
-        f"{row.step}{list(_index(row.index)) or ''} {row.state} {row.attempts}" for row in outcome.record.steps
+        f"{row.step}{list(_index(row.index)) or ''} {row.state} {row.attempts}" for row in record.steps
     )

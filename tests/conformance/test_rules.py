@@ -81,6 +81,7 @@ class Rules:
         args = {f"t{i}": time for i, time in enumerate(times)}
         run = Run(flow="main", args=args, options={}, at=0.0, expected=Expected(state="success"))
         (outcome,) = in_memory(self._root, self._plans, Case(path=path, line=0, title=ends, runs=(run,)))
+        assert outcome.record is not None
         states = {row.step: row.state for row in outcome.record.steps}
         assert [states[f"x{i}"] for i in range(len(ends))] == [STATES[how] for how in ends]
         began = {start.step: round(start.at or 0.0, 1) for start in outcome.starts}

@@ -47,12 +47,15 @@ SLOTS = 12
 class Outcome:
     """What came of a run."""
 
-    record: RunRecord
-    value: Any
+    #: None: it was refused
+    record: RunRecord | None
+    value: Any = None
     #: every attempt that a worker began, in order; times from the first submission
-    starts: tuple[Start, ...]
+    starts: tuple[Start, ...] = ()
     #: seconds from the first submission to the end, as the client saw it
-    ended: float
+    ended: float = 0.0
+    #: why it was refused
+    refusal: str = ""
     #: what refused each act; "": nothing
     refused: tuple[str, ...] = ()
     #: lines that its tasks wrote, as far as they were to be looked at
@@ -145,16 +148,17 @@ async def _play(node: _SeeingNode, plans: Plans, case: Case) -> list[Outcome]:
 
 
 async def _submit(node: _SeeingNode, plans: Plans, case: Case, run: Run, first: asyncio.Future[str]) -> Handle:
-    again = run.flow == "rerun"
-    plan = plans.get(case.path, case.runs[0].flow if again else run.flow)
-    params = {param.name: param for param in plan.params}
-    args = {name: _argument(name, value, plan.types[params[name].type]) for name, value in run.args.items() if
-            name in params}  # fmt: skip
-    if not again:
+    """Starts a run, or the first one again. Raises FlowError."""
+    plan = plans.get(case.path, case.runs[0].flow if run.flow == "rerun" else run.flow)
+    kinds = {param.name: plan.types[param.type] for param in plan.params}
+    args = {name: _argument(name, value, kinds[name]) for name, value in run.args.items() if name in kinds}
+    if run.flow != "rerun":
         return await node.client.submit(plan, args, **run.options)
     old = await first
     await node.client.wait(old)
-    return await node.client.rerun(old, run.args.get("from", ()), args)
+    more = dict(run.args)
+    other = plans.get(case.path.parent / more["plan"], plan.flow) if "plan" in more else None
+    return await node.client.rerun(old, more.get("from", ()), args, plan=other, whole=more.get("whole", False))
 
 
 async def _one(
@@ -162,7 +166,10 @@ async def _one(
 ) -> Outcome:
     loop = asyncio.get_running_loop()
     await _until(begun + run.at)
-    handle = await _submit(node, plans, case, run, first)
+    try:
+        handle = await _submit(node, plans, case, run, first)
+    except FlowError as error:
+        return Outcome(record=None, refusal=str(error))
     if run is case.runs[0]:
         first.set_result(handle.id)
     acting = [asyncio.create_task(_act(node, handle.id, act, begun)) for act in run.acts]
@@ -222,6 +229,10 @@ async def _act(node: _SeeingNode, run: str, act: Act, begun: float) -> str:
                 await client.pause(run, **more)
             case "resume":
                 await client.resume(run, **more)
+            case "pause_flow":
+                await client.pause_flow(act.name, **more)
+            case "resume_flow":
+                await client.resume_flow(act.name, **more)
             case "mark":
                 await client.mark(run, act.name, **more)
             case _:
