@@ -39,7 +39,14 @@ class LiveNode:
         self.url = found[1]
         return self
 
+    def kill(self) -> None:
+        """Ends all of it at once, its server, too."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
     def __exit__(self, *exc: object) -> None:
+        if self._process.poll() == -signal.SIGKILL:
+            return
         os.kill(self._process.pid, signal.SIGTERM)
         if self._process.wait(timeout=60) != 0:
             raise AssertionError(self.log.read_text())
