@@ -6,6 +6,7 @@ tells when the verdict was there. Upstreams end as a case says, at times that it
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import shutil
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from flowrun.messages import RunRecord
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -76,16 +78,24 @@ class Rules:
 
     def verdicts(self, ends: str, times: Sequence[float], least: int = 1) -> dict[str, Verdict]:
         """By rule, over upstreams that end so at these times."""
-        path = self._root / f"{ends}{least}.flow"
-        path.write_text(program(ends, least))
-        args = {f"t{i}": time for i, time in enumerate(times)}
-        run = Run(flow="main", args=args, options={}, at=0.0, expected=Expected(state="success"))
-        (outcome,) = in_memory(self._root, self._plans, Case(path=path, line=0, title=ends, runs=(run,)))
-        assert outcome.record is not None
-        states = {row.step: row.state for row in outcome.record.steps}
+        record, began = self._run(program(ends, least), {f"t{i}": time for i, time in enumerate(times)})
+        states = {row.step: row.state for row in record.steps}
         assert [states[f"x{i}"] for i in range(len(ends))] == [STATES[how] for how in ends]
-        began = {start.step: round(start.at or 0.0, 1) for start in outcome.starts}
         return {rule: Verdict(states[f"by_{rule}"], began[f"after_{rule}"]) for rule in (*TABLE, "at_least")}
+
+    def states(self, text: str, args: dict[str, object]) -> dict[str, str]:
+        """By step, of a flow."""
+        record, _ = self._run(text, args)
+        return {row.step: row.state for row in record.steps if row.index is None}
+
+    def _run(self, text: str, args: dict[str, object]) -> tuple[RunRecord, dict[str, float]]:
+        """What came of a flow, and when each step began."""
+        path = self._root / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.flow"
+        path.write_text(text)
+        run = Run(flow="main", args=args, options={}, at=0.0, expected=Expected(state="success"))
+        (outcome,) = in_memory(self._root, self._plans, Case(path=path, line=0, title="main", runs=(run,)))
+        assert outcome.record is not None
+        return outcome.record, {start.step: round(start.at or 0.0, 1) for start in outcome.starts}
 
 
 @pytest.fixture(scope="module")
@@ -144,3 +154,49 @@ def test_any_number_of_upstreams_in_any_order(rules: Rules, case: tuple[str, lis
             says = verdict(rule, [STATES[how] for how in ends], least)
             wanted = Verdict(VERDICTS.get(says, says), known_at(rule, ends, times, least))
             assert found[rule] == wanted, f"{rule} over {ends}, {times}"
+
+
+#: rules that look at the items of an `each` and the members of a group
+LOOKING = ("any_ok", "any_failed", "any_done", "at_least")
+
+
+def over_instances(rules: Rules, upstream: str, least: int, args: dict[str, object]) -> dict[str, str]:
+    """State by rule of steps after one upstream that has instances."""
+    lines = [
+        'use "tasks.py" { end, note }',
+        "",
+        "flow main(ends: list<string>, times: list<float>) {",
+        f"  x = {upstream}",
+    ]
+    for rule in (*TABLE, "at_least"):
+        lines += [f'  by_{rule} = note("") after {rule}({f"{least}, [x]" if rule == "at_least" else "x"})']
+    return rules.states("\n".join([*lines, "}", ""]), args)
+
+
+@settings(max_examples=40)
+@given(st.text("SFK", max_size=5), st.sampled_from(["fail", "collect", "skip"]), st.data())
+def test_the_items_of_an_each(rules: Rules, ends: str, on_error: str, data: st.DataObject) -> None:
+    times = [float(i) for i in data.draw(st.permutations(range(len(ends))))]
+    least = data.draw(st.integers(1, 3))
+    upstream = f'each (e, t) in zip(ends, times) with {{ on_error: "{on_error}" }} {{ return end(e, t) }}'
+    found = over_instances(rules, upstream, least, {"ends": list(ends), "times": times})
+    failed = on_error == "fail" and "F" in ends
+    items = [STATES[how] for how in (ends[: ends.index("F") + 1] if failed else ends)] or ["success"]
+    check_instances(found, items, "failed" if failed else "success", least)
+
+
+@settings(max_examples=40)
+@given(st.text("SFK", min_size=1, max_size=4), st.data())
+def test_the_members_of_a_group(rules: Rules, ends: str, data: st.DataObject) -> None:
+    times = [float(i) for i in data.draw(st.permutations(range(len(ends))))]
+    least = data.draw(st.integers(1, len(ends)))
+    members = ", ".join(f"end(ends[{i}], times[{i}])" for i in range(len(ends)))
+    found = over_instances(rules, f"[{members}]", least, {"ends": list(ends), "times": times})
+    whole = "upstream_failed" if "F" in ends else "skipped" if "K" in ends else "success"
+    check_instances(found, [STATES[how] for how in ends], whole, least)
+
+
+def check_instances(found: dict[str, str], instances: list[str], whole: str, least: int) -> None:
+    for rule in (*TABLE, "at_least"):
+        says = verdict(rule, instances if rule in LOOKING else [whole], least)
+        assert found[f"by_{rule}"] == VERDICTS.get(says, says), f"{rule} over {instances}, {whole}"
