@@ -51,8 +51,6 @@ class Image(msgspec.Struct, array_like=True, frozen=True):
     rows: dict[int, bytes] = {}
     #: it was made for another plan than the run had: even if every step keeps its end, what they come to may differ
     forked: bool = False
-    #: node -> what it added to its group
-    added: dict[int, tuple[int, bytes]] = {}
     #: member of a group -> what it added, as `Scope` has it
     added: dict[int, tuple[int, bytes]] = {}
 
