@@ -19,7 +19,8 @@ from tests.support.live_node import LiveNode
 
 FLOWC = str(Path(sys.executable).with_name("flowc"))
 EXAMPLE = Path(__file__).parents[2] / "specs/examples/celery"
-PARTS = ("first_steps", "signatures", "chains", "groups", "chords", "map_and_chunks", "callbacks", "dynamic_work")
+PARTS = ("first_steps", "signatures", "chains", "groups", "chords", "map_and_chunks", "callbacks", "dynamic_work",
+         "tasks_that_submit_others")  # fmt: skip
 
 
 @pytest.fixture(scope="module")

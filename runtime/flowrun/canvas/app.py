@@ -1,12 +1,14 @@
 """The app: where tasks are registered, and how programs reach the server. In a worker it is a name and no more.
 
 `Celery("tasks", broker=…, backend=…)` works as it is: a URL that begins with nats:// is the server's, and any other is
-left alone, since the server is found as everywhere (FLOW_NATS_URL, else nats://127.0.0.1:4222).
+left alone, since the server is found as everywhere (FLOW_NATS_URL, else nats://127.0.0.1:4222). A task finds that of
+its worker, unless its URL holds a password.
 """
 
 from __future__ import annotations
 
 import fnmatch
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -46,11 +48,12 @@ class App:
     """`app = App("tasks")`; then `@app.task`."""
 
     def __init__(
-        self, main: str | None = None, broker: str | None = None, backend: str | None = None, *, env: str = "dev",
-        include: Any = (), set_as_current: bool = True, **options: Any,
+        self, main: str | None = None, broker: str | None = None, backend: str | None = None, *,
+        env: str | None = None, include: Any = (), set_as_current: bool = True, **options: Any,
     ) -> None:  # fmt: skip
         global _current
         self.main = main
+        #: the environment on the server; None: FLOW_ENV, else "dev"
         self.env = env
         self.conf = Conf(broker_url=broker, result_backend=backend, **options)
         self.tasks: dict[str, Task] = {}
@@ -133,7 +136,7 @@ class App:
 
             url = self.conf.broker_url
             found = url if isinstance(url, str) and url.startswith("nats://") else None
-            self._client = SyncClient(found, env=self.env)
+            self._client = SyncClient(found, env=self.env or os.environ.get("FLOW_ENV") or "dev")
         return self._client
 
     @client.setter

@@ -43,6 +43,9 @@ def main() -> None:
     os.chdir(setup.root)
     root = Path.cwd()
     sys.path[:0] = [str(root), *(str(root / folder) for folder in setup.python)]
+    for name, value in (("FLOW_NATS_URL", setup.url), ("FLOW_ENV", setup.env)):
+        if value:
+            os.environ.setdefault(name, value)
     core = Core(link, tokens, SharedMemory(memory), root)
     _capture(core)
     link.send(Ready())

@@ -37,6 +37,9 @@ class Setup(_Frame, frozen=True, tag="setup"):
     kind: ExecutorKind = "process"
     #: units that run at the same time; 1 for a process
     width: int = 1
+    #: the server, and the environment on it, for tasks that submit others; "": they must know it themselves
+    url: str = ""
+    env: str = ""
 
 
 class PlanFrame(_Frame, frozen=True, tag="plan"):

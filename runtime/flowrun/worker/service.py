@@ -93,8 +93,10 @@ def _run(main: Coroutine[Any, Any, None]) -> None:
 
 
 def _slots(config: WorkerConfig, first: Spawned) -> list[ProcessSlot]:
+    url = "" if "@" in config.url else config.url  # a password is not for tasks
+
     def setup(kind: ExecutorKind, width: int) -> Setup:
-        return Setup(config.root, config.python, kind, width)
+        return Setup(config.root, config.python, kind, width, url, config.env)
 
     slots = [ProcessSlot(setup("process", 1), first if i == 0 else None) for i in range(config.slots)]
     if config.async_slots:

@@ -6,7 +6,7 @@
 
 from flowrun.canvas import chain, chord, group
 
-from tasks import add, app, divide, error_handler, fetch, mul, total, tsum, xsum
+from tasks import add, app, cascade, divide, error_handler, fetch, mul, total, tsum, xsum
 
 
 def first_steps():
@@ -90,8 +90,15 @@ def dynamic_work():
     assert (group(total.s(n) for n in range(4)) | xsum.s()).delay().get(timeout=30) == 8
 
 
+def tasks_that_submit_others():
+    for i, found in enumerate(cascade.delay(3).get(timeout=30)):
+        assert app.AsyncResult(found).get(timeout=30) == 2 * i
+
+
 def main():
-    for part in (first_steps, signatures, chains, groups, chords, map_and_chunks, callbacks, dynamic_work):
+    parts = (first_steps, signatures, chains, groups, chords, map_and_chunks, callbacks, dynamic_work,
+             tasks_that_submit_others)
+    for part in parts:
         part()
         print(part.__name__, "✓")
 

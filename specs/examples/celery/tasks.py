@@ -49,6 +49,12 @@ def fetch(self, url):
     return {"url": url, "retries": self.request.retries}
 
 
+@app.task
+def cascade(n):
+    """A task that submits others, and does not wait for them."""
+    return [add.delay(i, i).id for i in range(n)]
+
+
 @app.task(bind=True)
 def total(self, n):
     """Work that finds out what is to be done: it is replaced by a canvas."""
