@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from itertools import count
 
 import msgspec
+from flowc.plan import BatchDef
 
 from .engine.commands import Ready, Revoke
 
@@ -30,6 +31,8 @@ __all__ = ["Backlog", "Entry", "Lane", "Task"]
 #: a plan's node: (plan, flow, block, node); tasks are timed by it
 Task = tuple[str, str, int, int]
 
+#: between the name of a lane and what tells a batch of it from others
+_OF_BATCH = "\0"
 #: bytes of an item beside its inputs
 _ITEM_BYTES = 80
 
@@ -45,13 +48,15 @@ class Entry(msgspec.Struct, eq=False, gc=False):
     last: int
     #: how many are left; 0: it was revoked or is all cut. An item with followers is one
     items: int
+    #: where it waits: its lane, or that of a batch
+    lane: str
 
     @classmethod
     def of(cls, ready: Ready) -> Entry:
         task = (ready.plan, ready.flow, ready.block, ready.node)
         first, last = ready.first, ready.last
         size = _ITEM_BYTES + sum(map(len, ready.inputs))
-        return cls(ready, task, size, first, last, 1 if last < 0 else last - first)
+        return cls(ready, task, size, first, last, 1 if last < 0 else last - first, ready.lane)
 
 
 #: when it counts as waiting from, place of the run's submission, a number to tell equals apart, the entry
@@ -59,12 +64,17 @@ _Place = tuple[float, int, int, Entry]
 
 
 class Lane:
-    """What waits for one kind of worker, and how many bundles are out. What may kill workers waits apart."""
+    """What waits for one kind of worker, and how many bundles are out. What may kill workers waits apart, and so do the
+    calls of each function that are executed together."""
 
-    __slots__ = ("_heap", "_line", "_numbers", "items", "name", "out", "suspects")
+    __slots__ = ("_heap", "_line", "_numbers", "batch", "items", "name", "out", "since", "suspects")
 
     def __init__(self, name: str, suspects: bool = False) -> None:
         self.name, self.suspects = name, suspects
+        #: of calls that are executed together; None: each goes by itself
+        self.batch: BatchDef | None = None
+        #: when the first of those that wait came
+        self.since = 0.0
         #: what came in order, and what did not
         self._line: deque[_Place] = deque()
         self._heap: list[_Place] = []
@@ -121,8 +131,15 @@ class Backlog:
     def lane(self, name: str, suspects: bool = False) -> Lane:
         found = self.lanes.get((name, suspects))
         if found is None:
-            found = self.lanes[name, suspects] = Lane(name, suspects)
+            found = self.lanes[name, suspects] = Lane(name.partition(_OF_BATCH)[0], suspects)
         return found
+
+    def batch_lane(self, entry: Entry, function: str, batch: BatchDef) -> Lane:
+        """Where calls of a function wait for others; the entry is to be added there."""
+        entry.lane = f"{entry.ready.lane}{_OF_BATCH}{function} {batch.max} {batch.within_ms}"
+        lane = self.lane(entry.lane, entry.ready.suspect)
+        lane.batch = batch
+        return lane
 
     def add(self, entry: Entry, now: float, seconds: float) -> None:
         """Takes work in; `seconds`: how long the lane is busy with one item of it, as far as known."""
@@ -136,7 +153,9 @@ class Backlog:
             since = max(of_run.until, now)
         if entry.last < 0:  # a range moves its run back when items of it are taken
             of_run.until = since + seconds
-        lane = self.lanes.get((ready.lane, ready.suspect)) or self.lane(ready.lane, ready.suspect)
+        lane = self.lanes.get((entry.lane, ready.suspect)) or self.lane(entry.lane, ready.suspect)
+        if not lane.items:
+            lane.since = now
         lane.items += entry.items
         lane.push(since - ready.priority * self._aging, entry)
 
@@ -192,12 +211,12 @@ class Backlog:
         for low, high in ((old_first, min(first, old_last)), (max(last, old_first), old_last)):
             if low < high:
                 part = Entry.of(entry.ready)
-                part.first, part.last, part.items = low, high, high - low
+                part.first, part.last, part.items, part.lane = low, high, high - low, entry.lane
                 self.add(part, now, 0.0)
 
     def _drop(self, entry: Entry) -> None:
         """It is left where it stands, as nothing."""
-        self.lane(entry.ready.lane, entry.ready.suspect).items -= entry.items
+        self.lane(entry.lane, entry.ready.suspect).items -= entry.items
         entry.items = 0
 
     def _unlink(self, entry: Entry) -> None:

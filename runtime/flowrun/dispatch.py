@@ -9,12 +9,18 @@ bundle aims at some 50 ms of work, so that its two messages cost little and its 
 it is shared out over the slots rather than put into one bundle. What was never measured goes alone when little waits,
 for it may take an hour; when much of it waits, the bundles of it grow from one to a few until the first is measured.
 Of what workers died of more than once, one item is out at a time: so it is found which one it was.
+
+Calls of a function with `batch` stand in a line of their own: they wait for each other, up to a time, and go as one
+bundle, for the worker executes them together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import count
+from math import inf
+
+from flowc.plan import BatchDef
 
 from .backlog import Backlog, Entry, Lane, Task
 from .capacity import Capacity
@@ -59,9 +65,11 @@ class Dispatcher:
         capacity: Capacity,
         settings: Settings,
         function_of: Callable[[Task], str] = lambda task: "",
+        batch_of: Callable[[Task], BatchDef | None] = lambda task: None,
     ) -> None:
         self._partition, self._prefix, self._capacity, self._settings = partition, prefix, capacity, settings
         self._backlog = Backlog(settings.aging)
+        self._batch_of = batch_of
         self._dispatched = Dispatched()
         #: how long work takes, learned from results
         self.durations = Durations(function_of)
@@ -85,6 +93,9 @@ class Dispatcher:
         """Takes work in."""
         entry = Entry.of(ready)
         seconds = self.durations.seconds(entry.task) or _UNKNOWN_SECONDS
+        batch = self._batch_of(entry.task)
+        if batch is not None:
+            self._backlog.batch_lane(entry, self.durations.function_of(entry.task), batch)
         self._backlog.add(entry, now, seconds / self._capacity.slots(ready.lane))
 
     def revoke(self, revoke: Revoke, now: float) -> bool:
@@ -151,14 +162,49 @@ class Dispatcher:
 
     # ---- what goes
 
-    def cut(self) -> Iterator[Cut]:
+    def cut(self, now: float = inf) -> Iterator[Cut]:
         """The bundles that may go now."""
         for lane in self._backlog.lanes.values():
             if lane.items <= 0:
                 continue
-            window = 1 if lane.suspects else self._capacity.window(lane.name)
+            window = self._window(lane)
             while lane.out < window and lane.items > 0:
-                yield self._cut_one(lane)
+                if lane.batch is None:
+                    yield self._cut_one(lane)
+                elif _is_due(lane, lane.batch, now):
+                    yield self._cut_batch(lane, lane.batch, now)
+                else:
+                    break
+
+    def due(self) -> float:
+        """When calls that wait for others may go without them; infinite: none do, or there is no place for them."""
+        found = inf
+        for lane in self._backlog.lanes.values():
+            if lane.batch is not None and lane.items > 0 and lane.out < self._window(lane):
+                found = min(found, _due(lane, lane.batch))
+        return found
+
+    def _window(self, lane: Lane) -> int:
+        return 1 if lane.suspects else self._capacity.window(lane.name)
+
+    def _cut_batch(self, lane: Lane, batch: BatchDef, now: float) -> Cut:
+        """Calls that are executed together: as many as wait, and may."""
+        plans: dict[str, int] = {}
+        work: list[WorkItem] = []
+        items, size, priority = 0, 0, 0
+        seconds = _UNKNOWN_SECONDS / self._capacity.slots(lane.name)
+        while items < batch.max and (entry := lane.front()) is not None:
+            size += entry.size
+            if work and (entry.ready.alone or size > self._settings.bundle_bytes):
+                break
+            ready, taken = entry.ready, min(batch.max - items, entry.items)
+            first, last = self._backlog.take(lane, taken, seconds)
+            work.append(ready.item(plans.setdefault(ready.plan, len(plans)), first, last))
+            items, priority = items + taken, max(priority, ready.priority)
+            if ready.alone:
+                break
+        lane.since = now if lane.items else lane.since
+        return Cut(self._bundle(lane, plans, work, batch=True), priority)
 
     def _cut_one(self, lane: Lane) -> Cut:
         """Takes entries from the front while they fit. There is at least one that is wanted."""
@@ -234,16 +280,29 @@ class Dispatcher:
                 seconds = None if more is None or seconds is None else seconds + more
         return seconds
 
-    def _bundle(self, lane: Lane, plans: dict[str, int], work: list[WorkItem]) -> Bundle:
+    def _bundle(self, lane: Lane, plans: dict[str, int], work: list[WorkItem], *, batch: bool = False) -> Bundle:
         bundle = Bundle(
             id=f"{self._prefix}-{next(self._numbers)}",
             partition=self._partition,
             lane=lane.name,
             plans=tuple(plans),
             items=tuple(work),
+            batch=batch,
         )
         self._dispatched.add(bundle, lane)
         return bundle
+
+
+def _is_due(lane: Lane, batch: BatchDef, now: float) -> bool:
+    """Enough wait, or long enough; or what is in front waits for nobody."""
+    if lane.items >= batch.max or now >= _due(lane, batch):
+        return True
+    front = lane.front()
+    return front is not None and front.ready.alone
+
+
+def _due(lane: Lane, batch: BatchDef) -> float:
+    return lane.since + batch.within_ms / 1000
 
 
 def _fit(seconds: float, each: float) -> int:

@@ -117,6 +117,8 @@ class Bundle(_Wire, frozen=True):
     #: content hashes in the blob store
     plans: tuple[str, ...]
     items: tuple[WorkItem, ...]
+    #: all items are calls of one function that takes them together
+    batch: bool = False
 
 
 class Outcome(_Wire, frozen=True):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from flowc import ir, syntax
 from flowc.resolve import Symbol
-from flowc.types import JSON, NULL, Optional, Type
+from flowc.types import JSON, NULL, ListOf, Optional, Type
 
 from .constants import constant
 from .context import Context, Shared
@@ -95,10 +95,18 @@ class Signatures:
         function = symbol.python
         assert function is not None
         params: dict[str, Param] = {}
+        is_batch = "batch" in function.settings  # then it takes and gives lists, of what each call has
         for param in function.params:
-            kind = JSON if param.type is None else param.type
+            kind = _item(param.type) if is_batch else JSON if param.type is None else param.type
             is_optional = param.has_default or isinstance(kind, Optional)
             default = ["lit", None] if is_optional and not param.has_default else None
             params[param.name] = Param(param.name, kind, is_optional, default, None)
         returns = JSON if function.returns is None else function.returns
+        if is_batch and returns != NULL:
+            returns = _item(function.returns)
         return Signature(symbol, tuple(params.values()), params, returns)
+
+
+def _item(kind: Type | None) -> Type:
+    """Of a list."""
+    return kind.item if isinstance(kind, ListOf) else JSON

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from flowc import ir, syntax
 from flowc.resolve import PythonFunction, Symbol
 from flowc.suggest import did_you_mean
-from flowc.types import ERROR, NULL, Optional
+from flowc.types import ERROR, NULL, ListOf, Optional
 
 from .calls import bind_arguments
 from .commands import command_text
@@ -108,12 +108,13 @@ def _declared(shared: Shared, signature: Signature) -> TaskInfo:
     run: _Run | None = None
     undo: tuple[Symbol, dict[str, ir.Expr]] | None = None
     handlers: list[syntax.Handler] = []
+    is_batch = any(isinstance(one, syntax.Setting) and one.name.text == "batch" for one in node.body.statements)
     for statement in node.body.statements:
         match statement:
             case syntax.Setting(name=key, value=value):
                 read_setting(reader, key, value, "task", row, seen)
                 if key.text == "run" and seen["run"] is key:
-                    run = _run(place, inner, signature, value)
+                    run = _run(place, inner, signature, value, is_batch=is_batch)
                 elif key.text == "undo" and seen["undo"] is key:
                     undo = _undo(inner, signature, value)
             case syntax.Handler(event=event):
@@ -135,6 +136,10 @@ def _declared(shared: Shared, signature: Signature) -> TaskInfo:
         hint = 'add `run: python("module:function")`, `run: shell("…")` or `run: sql("…")`'
         place.report("missing-setting", node.signature.name, name="run", where=f"the task `{symbol.name}`", hint=hint)
     run = run or _Run("")
+    if "batch" in row and run.operator not in ("", "python"):
+        hint = "give a Python function, which takes a list per parameter"
+        wanted, found = "on a task that runs Python", f"on one that runs `{run.operator}`"
+        place.report("invalid-setting", seen["batch"], name="batch", wanted=wanted, found=found, hint=hint)
     _check_run(place, inner, signature, run, seen)
     if run.function is not None:
         row = {**_python_row(place, signature, run.function, seen["run"]), **row}
@@ -144,6 +149,13 @@ def _declared(shared: Shared, signature: Signature) -> TaskInfo:
     if undo is not None or handlers:
         shared.task_reactions[symbol] = Reactions(undo, tuple(handlers))
     return TaskInfo(_task(shared, signature, run, node.doc, uses), row)
+
+
+def _called(signature: Signature) -> Signature:
+    """What the function of a batch is called with, and gives: lists."""
+    params = tuple(param._replace(type=ListOf(param.type), default=None) for param in signature.params)
+    returns = signature.returns if signature.returns in (NULL, ERROR) else ListOf(signature.returns)
+    return signature._replace(params=params, by_name={param.name: param for param in params}, returns=returns)
 
 
 def _undo(inner: Context, signature: Signature, node: syntax.Expression) -> tuple[Symbol, dict[str, ir.Expr]] | None:
@@ -215,7 +227,7 @@ def _task(shared: Shared, signature: Signature, run: _Run, doc: str | None, uses
 # ---- run ------------------------------------------------------------------------------------------------------------
 
 
-def _run(place: Context, inner: Context, signature: Signature, node: syntax.Expression) -> _Run:
+def _run(place: Context, inner: Context, signature: Signature, node: syntax.Expression, *, is_batch: bool) -> _Run:
     name = callee_name(node.func) if isinstance(node, syntax.Call) else None
     if not isinstance(node, syntax.Call) or name not in _OPERATORS:
         wanted = '`python("module:function")`, `shell("…")` or `sql("…")`'
@@ -237,7 +249,7 @@ def _run(place: Context, inner: Context, signature: Signature, node: syntax.Expr
         place.report("bad-call", node, name=name, problem="it takes one text", usage=f'{name}("…")')
         return _Run("")
     if name == "python":
-        return _python(place, signature, positional[0])
+        return _python(place, signature, positional[0], is_batch=is_batch)
     if name == "wait":
         return _Run(name, read_wait(place, signature, positional[0]))
     text = command_text(inner, positional[0], is_sql=name == "sql")
@@ -247,7 +259,7 @@ def _run(place: Context, inner: Context, signature: Signature, node: syntax.Expr
 # ---- python ---------------------------------------------------------------------------------------------------------
 
 
-def _python(place: Context, signature: Signature, node: syntax.Expression) -> _Run:
+def _python(place: Context, signature: Signature, node: syntax.Expression, *, is_batch: bool) -> _Run:
     target = node.value if isinstance(node, syntax.Literal) and node.kind == "string" else None
     if not isinstance(target, str) or target.count(":") != 1 or target[0] == ":" or target[-1] == ":":
         wanted = 'a text "module:function"'
@@ -269,7 +281,8 @@ def _python(place: Context, signature: Signature, node: syntax.Expression) -> _R
         hint = did_you_mean(name, file.names, f"define it in `{file.file}`")
         place.report("unknown-python", node, what=f"function `{name}` in `{file.file}`", hint=hint)
         return _Run("python", target)
-    _compare(place, signature, function, node)
+    is_batch = is_batch or "batch" in function.settings
+    _compare(place, _called(signature) if is_batch else signature, function, node)
     _check_output(place, function, node)
     for setting in function.unread:
         place.report(

@@ -21,6 +21,7 @@ import logging
 import secrets
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from math import inf
 from typing import Any
 
 from flowrun.background import Background
@@ -111,7 +112,9 @@ class Coordinator:
         self._engine = self._fold.engine
         #: runs of which nothing is dispatched
         self._paused = self._engine.pauses.runs
-        self._dispatcher = Dispatcher(partition, prefix, capacity, settings, self._fold.function_of)
+        self._dispatcher = Dispatcher(
+            partition, prefix, capacity, settings, self._fold.function_of, self._fold.batch_of
+        )
         self._bundles = Bundles(transport, group, background, self._dispatcher.stands)
         self._audit = Audit(transport, partition, prefix, self._dispatcher, self._complaints, settings, self._redo)
         self._alarms = Alarms(transport, partition, prefix, background)
@@ -123,6 +126,8 @@ class Coordinator:
         self._saving = Saving(self._snapshots, self._fold, self._sends, self._dispatcher, background, settings)
         self._loop = asyncio.get_running_loop()
         self._live = False
+        #: wakes what waits for others to be executed with
+        self._due: asyncio.TimerHandle | None = None
         #: how often the server was away for long
         self._doubts = 0
         #: all of the message that was read last is done
@@ -166,6 +171,7 @@ class Coordinator:
                     await lease.release()
             raise
         finally:
+            self._look_again(inf)
             self._alarms.stop()
             self._watchers.stop()
             await self._background.stop()
@@ -362,11 +368,24 @@ class Coordinator:
 
     def _flush(self) -> None:
         """Sends what the commands of a batch came to."""
-        for cut in self._dispatcher.cut():
+        for cut in self._dispatcher.cut(self._loop.time()):
             self._bundles.send(cut)
+        self._look_again(self._dispatcher.due())
         self._ends.flush()
         self._sends.flush()
         self._watchers.flush()
+
+    def _look_again(self, at: float) -> None:
+        """Calls that wait for others to be executed with go at this time at the latest."""
+        if self._due is not None and (at == inf or at < self._due.when()):
+            self._due.cancel()
+            self._due = None
+        if self._due is None and at != inf:
+            self._due = self._loop.call_at(max(at, self._loop.time()), self._wait_is_over)
+
+    def _wait_is_over(self) -> None:
+        self._due = None
+        self._flush()
 
     async def _store_blob(self, digest: str, data: bytes) -> None:
         async with self._stores:

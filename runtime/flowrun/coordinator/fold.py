@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import msgspec
 from flowc import plan as plans
-from flowc.plan import EachNode, Plan, TaskNode
+from flowc.plan import BatchDef, EachNode, Plan, TaskNode
 
 from flowrun.backlog import Task
 from flowrun.durations import EXPRESSION
@@ -44,6 +44,8 @@ class Fold:
         self._plans: dict[str, Plan] = {}
         #: what `function_of` says
         self._functions: dict[Task, str] = {}
+        #: what `batch_of` says
+        self._batches: dict[Task, BatchDef | None] = {}
         #: run that the engine failed on -> its record; until that is stored
         self.broken: dict[str, RunRecord] = {}
         #: run that the engine failed on -> who is told of its end
@@ -80,22 +82,42 @@ class Fold:
         if found is None:
             if len(self._functions) >= _MOST_FUNCTIONS:
                 self._functions.clear()
+                self._batches.clear()
             found = self._functions[task] = self._function(*task)
         return found
 
+    def batch_of(self, task: Task) -> BatchDef | None:
+        """How calls of it are executed together, if they are."""
+        try:
+            return self._batches[task]
+        except KeyError:
+            node, plan = self._task_node(*task)
+            found = None if node is None or plan is None else plan.settings[node.settings].batch
+            if plan is not None:
+                self._batches[task] = found
+            return found
+
     def _function(self, digest: str, flow: str, block: int, number: int) -> str:
-        plan = self._plans.get(digest)
+        node, plan = self._task_node(digest, flow, block, number)
         if plan is None:
             return ""  # it stands in the work stream for a run that is gone
+        if node is None:
+            return EXPRESSION
+        called = plan.tasks[node.task]
+        return f"{called.operator} {called.target or f'{digest} {flow} {called.name}'}"
+
+    def _task_node(self, digest: str, flow: str, block: int, number: int) -> tuple[TaskNode | None, Plan | None]:
+        """The call that a task is, and its plan; of what is no call only the plan; nothing of a plan that is not
+        known."""
+        plan = self._plans.get(digest)
+        if plan is None:
+            return None, None
         plan = plan.children[flow] if flow else plan
         node = plan.blocks[block].nodes[number]
         if isinstance(node, EachNode) and node.simple:
             body = plan.blocks[node.body]
             node = body.nodes[body.params]
-        if not isinstance(node, TaskNode):
-            return EXPRESSION
-        called = plan.tasks[node.task]
-        return f"{called.operator} {called.target or f'{digest} {flow} {called.name}'}"
+        return (node if isinstance(node, TaskNode) else None), plan
 
     # ---- events
 

@@ -75,4 +75,5 @@ def _is_free(node: Node, settings: StepSettings) -> bool:
         and settings.limit is None
         and settings.concurrency is None
         and not settings.at_most_once
+        and settings.batch is None
     )

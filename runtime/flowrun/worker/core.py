@@ -15,6 +15,7 @@ from flowrun import wire
 from flowrun.errors import StoreError
 from flowrun.messages import Bundle, WorkItem, unpack
 
+from .ended import HAS_EXPIRED
 from .execute import Ended, Executions
 from .frames import (
     Bell,
@@ -33,7 +34,7 @@ from .frames import (
 )
 from .link import Link
 from .logs import LogWriter
-from .shared import EXPIRED, NOT_RUN, SharedMemory
+from .shared import NOT_RUN, SharedMemory
 from .units import Units, follower
 
 __all__ = ["HAS_EXPIRED", "WAS_DROPPED", "Core", "expired", "speaking"]
@@ -43,7 +44,7 @@ BELL_EVERY = 0.003
 #: of blobs that are kept, in bytes; the last one is always kept
 BLOB_ROOM = 64 * 1024 * 1024
 
-HAS_EXPIRED, WAS_DROPPED = Ended(EXPIRED, wire.NULL), Ended(NOT_RUN, wire.NULL)
+WAS_DROPPED = Ended(NOT_RUN, wire.NULL)
 #: the token of the unit in whose thread or task this is
 speaking: contextvars.ContextVar[int] = contextvars.ContextVar("flow_unit")
 

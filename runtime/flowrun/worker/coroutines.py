@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -18,12 +19,14 @@ from flowrun.messages import Bundle, WorkItem
 from flowrun.wire import may_hold_blobs
 
 from .awaiting import Awaiting
+from .batch import batch_of
 from .cache import note_hit
 from .core import HAS_EXPIRED, WAS_DROPPED, Core, expired, speaking
 from .execute import Ended, ended_by
 from .frames import BlobReply, GetBlob, GetCached, Interrupt, PutBlob, PutCached, Request
 from .shared import SUCCESS
 from .unit_blobs import UnitBlobs, fetch_all
+from .units import Units
 
 __all__ = ["serve_coroutines"]
 
@@ -89,7 +92,11 @@ class _Coroutines:
             while token >= core.end:
                 core.read_frames()
             bundle, item, place = core.find(token)
-            self._loop.create_task(self._chain(self._cells.pop(), token, bundle, item, place))
+            cell = self._cells.pop()
+            if bundle.batch:
+                self._loop.create_task(self._batch(cell, token, core.units_of(token)))
+            else:
+                self._loop.create_task(self._chain(cell, token, bundle, item, place))
         if self._listening:
             self._listening = False
             self._loop.remove_reader(core.tokens)
@@ -112,7 +119,11 @@ class _Coroutines:
             following, digest = core.next_of_chain(bundle, item, payloads)
             ended = await self._unit(cell, token, following, digest, -1)
             payloads.append(ended.payload)
-        core.memory.rest(cell)
+        self._rest(cell)
+
+    def _rest(self, cell: int) -> None:
+        """The cell is free for others."""
+        self._core.memory.rest(cell)
         self._cells.append(cell)
         if not self._listening:
             self._take()
@@ -139,6 +150,47 @@ class _Coroutines:
         del self._units[token]
         core.write(token, ended, started, time.monotonic())
         return ended
+
+    async def _batch(self, cell: int, token: int, units: Units) -> None:
+        """All units of a bundle from this one on, together."""
+        core = self._core
+        started = time.monotonic()
+        core.latest = token
+        speaking.set(token)
+        core.memory.begin(cell, token, started)
+        unit = self._units[token] = _Unit()
+        unit.task = asyncio.current_task()
+        tokens = range(token, units.end)
+        try:
+            ends = await self._run_batch(units, tokens)
+        except BaseException as error:  # a cancellation: who reads the first sees that all have ended with it
+            ends = [ended_by(error)]
+        del self._units[token]
+        now = time.monotonic()
+        for one, ended in reversed([*zip(tokens, ends, strict=False)]):
+            core.write(one, ended, started, now)
+        self._rest(cell)
+
+    async def _run_batch(self, units: Units, tokens: Sequence[int]) -> list[Ended]:
+        blobs = UnitBlobs()
+        for token in tokens:
+            await fetch_all(units.find(token)[0].inputs, blobs, self._get)
+        batch = batch_of(self._core.executions, units, tokens, blobs)
+        for at, cached in batch.look_up():
+            if found := await self._request(GetCached(self._core.request_number(), cached.key)):
+                batch.found(at, found)
+        try:
+            value = await self._beside(batch.begin) if batch.blocks else batch.begin()
+            batch.end(await value if hasattr(value, "__await__") else value)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            batch.fail(error)
+        for key, data in blobs.stored.items():
+            await self._put(key, data)
+        for cached, data in batch.kept():
+            await self._request(PutCached(self._core.request_number(), cached.key, data, cached.ttl_ms))
+        return batch.ended
 
     async def _run(self, unit: _Unit, item: WorkItem, digest: str, index: int) -> Ended:
         blobs = UnitBlobs()

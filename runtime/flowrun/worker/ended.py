@@ -11,9 +11,9 @@ from flowrun.operator import Skip
 
 from .failures import from_exception, pack_failure
 from .logs import Mask
-from .shared import FAILED, SKIPPED, SUCCESS
+from .shared import EXPIRED, FAILED, SKIPPED, SUCCESS
 
-__all__ = ["NOTHING_RETURNED", "Blobs", "Ended", "ended_by", "stored", "success"]
+__all__ = ["HAS_EXPIRED", "NOTHING_RETURNED", "Blobs", "Ended", "ended_by", "stored", "success"]
 
 
 class Ended(msgspec.Struct, frozen=True, gc=False):
@@ -25,6 +25,8 @@ class Ended(msgspec.Struct, frozen=True, gc=False):
     payload: bytes
 
 
+#: of a unit that did not begin in time
+HAS_EXPIRED = Ended(EXPIRED, wire.NULL)
 #: of a task whose result is dropped
 NOTHING_RETURNED = Ended(SUCCESS, wire.NULL)
 

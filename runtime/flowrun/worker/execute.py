@@ -30,7 +30,7 @@ from .ranges import item_parts, source_items
 from .shared import SUCCESS
 from .task_step import TaskStep, quick_call, task_step
 
-__all__ = ["Blobs", "Ended", "Executions", "Prepared", "ended_by", "run"]
+__all__ = ["Blobs", "Call", "Ended", "Executions", "Prepared", "ended_by", "run"]
 
 
 class Prepared(Protocol):
@@ -137,7 +137,7 @@ class Executions:
             found = self._plans[digest]
             step = found.steps.get((item.flow, item.block, item.node))
             if step is not None:  # most often it is the same task again, with other inputs
-                return _Call(step.task, item, Inputs(item.inputs, step.types, blobs.get), blobs)
+                return Call(step.task, item, Inputs(item.inputs, step.types, blobs.get), blobs)
             plan = found.plan.children[item.flow] if item.flow else found.plan
             node = plan.blocks[item.block].nodes[item.node]
             types = _input_types(plan, item.block, node)
@@ -148,7 +148,7 @@ class Executions:
                 task = self._task(found, plan, item.flow, item.block, item.node)
                 quick = quick_call(task, plan, item.block, item.node, self._functions)
                 found.steps[item.flow, item.block, item.node] = _Step(task, types, quick)
-                return _Call(task, item, inputs, blobs)
+                return Call(task, item, inputs, blobs)
             if isinstance(node, plans.ChildNode | plans.WaitNode):
                 return _Arguments(node, inputs, blobs)
             assert isinstance(node, plans.EachNode), f"a {type(node).__name__} does not travel"
@@ -284,7 +284,7 @@ class _Arguments(_Quick):
         return Ended(SUCCESS, wire.make_map([(name, stored(data, self._blobs)) for name, data in value]))
 
 
-class _Call:
+class Call:
     """A call of a task."""
 
     __slots__ = ("_blobs", "_inputs", "_item", "_task")
@@ -312,11 +312,22 @@ class _Call:
     def blobs(self) -> Blobs:
         return self._blobs
 
+    def inputs(self, index: int) -> Inputs:
+        return self._inputs
+
     def cached_as(self, index: int) -> Cached | None:
-        return None if self._task.cached_as is None else self._task.cached_as(self._inputs)
+        return None if self._task.cached_as is None else self._task.cached_as(self.inputs(index))
 
     def begin(self, index: int) -> Any:
-        return self._task.call(self._inputs, self._item, index)
+        return self._task.call(self.inputs(index), self._item, index)
+
+    def arguments(self, index: int) -> dict[str, Any]:
+        """Of a call in a batch. May raise."""
+        return self._task.made(self.inputs(index))
+
+    def call_with(self, arguments: Mapping[str, Any], index: int) -> Any:
+        """Calls the function with other arguments, for others too, with the facts of this one's attempt."""
+        return self._task.operate(arguments, lambda: self._task.context(self._item, index, self.inputs(index)))
 
     def end(self, value: Any) -> Ended:
         if type(value) in DYNAMIC:
@@ -326,7 +337,7 @@ class _Call:
         return success(self._task.checked(value), self._blobs)
 
 
-class _RangeCall(_Call):
+class _RangeCall(Call):
     """Calls of a task, one per item of a range."""
 
     __slots__ = ("_of",)
@@ -335,11 +346,8 @@ class _RangeCall(_Call):
         super().__init__(task, item, _NO_INPUTS, blobs)
         self._of = inputs
 
-    def cached_as(self, index: int) -> Cached | None:
-        return None if self._task.cached_as is None else self._task.cached_as(self._of(index))
-
-    def begin(self, index: int) -> Any:
-        return self._task.call(self._of(index), self._item, index)
+    def inputs(self, index: int) -> Inputs:
+        return self._of(index)
 
 
 _NO_INPUTS = Inputs((), (), lambda digest: b"")

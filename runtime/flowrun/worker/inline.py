@@ -17,6 +17,7 @@ from flowc.plan import StepSettings
 from flowrun.messages import Failure, WorkItem
 
 from .awaiting import Awaiting
+from .batch import batch_of
 from .cache import note_hit
 from .execute import Ended, Executions, Prepared, ended_by
 from .failures import TaskFailed
@@ -26,7 +27,7 @@ from .judge import NOT_WANTED
 from .shared import EXPIRED, SUCCESS, UnitResult
 from .slot import Services
 from .unit_blobs import UnitBlobs, fetch_all
-from .units import follower
+from .units import Units, follower
 from .unwanted import Unwanted
 
 __all__ = ["InlineSlot"]
@@ -44,6 +45,8 @@ class InlineSlot:
         self._next_token = 0
         self._taking, self._stopping = True, False
         self._tasks: dict[int, asyncio.Task[Ended]] = {}
+        #: those whose units run together
+        self._batches: dict[Job, asyncio.Task[list[Ended]]] = {}
 
     def make_job(self, make: Callable[[int], Job]) -> Job:
         job = make(self._next_token)
@@ -74,6 +77,8 @@ class InlineSlot:
     async def _run(self, job: Job) -> None:
         job.hand_back(job.unwanted(self._unwanted, job.pending) if self._taking else [*job.pending])
         payloads: list[bytes] = []
+        if job.units.batch:
+            await self._batch(job)
         while job.pending and not job.abandoned:
             token = next(iter(job.pending))
             item, place = job.units.find(token)
@@ -88,6 +93,52 @@ class InlineSlot:
         if job in self.jobs:
             self.jobs.remove(job)
         self._services.freed(self)
+
+    async def _batch(self, job: Job) -> None:
+        """All units that are left, together."""
+        tokens = [*job.pending]
+        if not tokens:
+            return
+        loop = asyncio.get_running_loop()
+        started, begun = self._clock(), loop.time()
+        settings = job.unit(tokens[0]).settings
+        limit = None if settings is None or settings.timeout_ms is None else settings.timeout_ms / 1000
+        task = self._batches[job] = loop.create_task(self._run_batch(job.units, tokens))
+        done, _ = await asyncio.wait([task], timeout=limit)
+        if not done:
+            task.cancel()
+            await asyncio.wait([task])
+        del self._batches[job]
+        seconds = loop.time() - begun
+        if not done:
+            job.fail(tokens[0], Failure("Timeout", f"exceeded its timeout of {limit:g}s"), started, seconds)
+            return
+        if task.cancelled():
+            job.give_up(tokens[0], started, seconds)
+            return
+        ends = reversed([*zip(tokens, task.result(), strict=True)])  # the first is told last, as by a process
+        job.ended([UnitResult(token, ended.state, started, seconds, ended.payload) for token, ended in ends])
+
+    async def _run_batch(self, units: Units, tokens: list[int]) -> list[Ended]:
+        blobs = UnitBlobs()
+        for token in tokens:
+            await fetch_all(units.find(token)[0].inputs, blobs, self._services.get_blob)
+        batch = batch_of(self._executions, units, tokens, blobs)
+        for at, cached in batch.look_up():
+            if found := await self._services.get_cached(cached.key):
+                batch.found(at, found)
+        try:
+            value = batch.begin()
+            batch.end(await value if hasattr(value, "__await__") else value)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            batch.fail(error)
+        for key, data in blobs.stored.items():
+            await self._services.put_blob(key, data)
+        for cached, data in batch.kept():
+            await self._services.put_cached(cached.key, data, cached.ttl_ms)
+        return batch.ended
 
     async def _unit(self, job: Job, token: int, item: WorkItem) -> Ended | None:
         """How it ended; None: it was given up."""
@@ -150,7 +201,7 @@ class InlineSlot:
             return ended_by(error)
 
     def drop_unwanted(self) -> None:
-        for job in list(self.jobs):
+        for job in [job for job in self.jobs if not job.units.batch]:
             waiting = [token for token in job.heads() if token not in self._tasks]
             job.hand_back(job.unwanted(self._unwanted, waiting))
             for token in job.unwanted(self._unwanted, [token for token in self._tasks if token in job.pending]):
@@ -165,9 +216,10 @@ class InlineSlot:
     def finish(self) -> None:
         self._taking = False
         for job in list(self.jobs):
-            job.hand_back([token for token in job.heads() if token not in self._tasks])
+            if job not in self._batches:
+                job.hand_back(job.queued(token for token in job.heads() if token not in self._tasks))
 
     def hand_back(self) -> None:
         self.finish()
-        for task in list(self._tasks.values()):
+        for task in [*self._tasks.values(), *self._batches.values()]:
             task.cancel()

@@ -140,6 +140,8 @@ class Job:
         else:
             failure = unpack_failure(result.payload)
             self._add(token, "failed", _NULL, failure, result.started, result.seconds)
+            if self.pending and token < min(self.pending):  # of a batch it is told last: the rest was ended with it
+                self._fail_batch(failure, result.started, result.seconds)
         self._drop_rest(token)
 
     def fail(self, token: int, failure: Failure, started: float, seconds: float) -> None:
@@ -147,7 +149,19 @@ class Job:
         del self.pending[token]
         self._add(token, "failed", _NULL, failure, started, seconds)
         self._drop_rest(token)
+        self._fail_batch(failure, started, seconds)
         self._changed(self)
+
+    def _fail_batch(self, failure: Failure, started: float, seconds: float) -> None:
+        """What was executed together with a unit that was ended has ended, too."""
+        for token in [*self.pending] if self.units.batch else ():
+            del self.pending[token]
+            self._add(token, "failed", _NULL, failure, started, seconds)
+
+    def queued(self, tokens: Iterable[int]) -> list[int]:
+        """What some tokens that are not begun yet stand for, as far as they are of this job: of a batch all of it."""
+        mine = [token for token in tokens if self.base <= token < self.end]
+        return [*self.pending] if mine and self.units.batch else mine
 
     def hand_back(self, tokens: Iterable[int]) -> None:
         """Units that were not executed go to another worker, and those behind them in their chains."""
@@ -168,7 +182,7 @@ class Job:
         if settings is not None and settings.at_most_once:
             self.fail(token, _BEGUN_ONCE, started, seconds)
         else:
-            self.hand_back([token])
+            self.hand_back(self.queued([token]))
 
     def forget(self, tokens: Iterable[int]) -> None:
         """Units that somebody else reports, and those behind them in their chains."""

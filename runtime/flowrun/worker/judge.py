@@ -112,7 +112,7 @@ class Judge:
         if unit is None:
             unit = self._settings[token] = job.unit(token)
         settings = unit.settings
-        if self._unwanted.holds(unit.item, unit.index):
+        if not job.units.batch and self._unwanted.holds(unit.item, unit.index):
             self._end(process, job, token, NOT_WANTED)
             return
         if settings is None:

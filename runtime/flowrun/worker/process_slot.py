@@ -376,7 +376,7 @@ class ProcessSlot:
         tokens = deque([*(process.take_back() if process is not None else ()), *self._waiting])
         self._waiting.clear()
         for job in jobs:
-            job.hand_back([token for token in tokens if job.base <= token < job.end])
+            job.hand_back(job.queued(tokens))
         rest = [token for token in tokens if not any(job.base <= token < job.end for job in jobs)]
         self._waiting.extend(rest)
         if process is not None and rest:
@@ -392,8 +392,10 @@ class ProcessSlot:
             return
         tokens = [*process.take_back(), *self._waiting]
         for job in concerned:
-            mine = [token for token in tokens if job.base <= token < job.end]
-            job.hand_back(job.unwanted(self._unwanted, mine))
+            mine = job.queued(tokens)
+            dropped = job.unwanted(self._unwanted, mine)
+            if not job.units.batch or len(dropped) == len(mine):  # of a batch the others go on with it
+                job.hand_back(dropped)
             if job.units.chains:
                 self._drop_followers(process, job)
         self._waiting = deque(token for token in tokens if any(token in job.pending for job in self.jobs))

@@ -12,6 +12,7 @@ from typing import Any
 from flowrun.messages import WorkItem
 from flowrun.operator import SoftTimeout
 
+from .batch import batch_of, run_batch
 from .core import HAS_EXPIRED, WAS_DROPPED, Core, expired
 from .ended import Ended, ended_by
 from .execute import Prepared, run
@@ -64,7 +65,9 @@ class _Serial:
             if units is None or token >= units.end:
                 units = self._units = core.units_of(token)
                 self._quick = self._like = None
-            if units.plain:
+            if units.batch:
+                self._batch(token, units)
+            elif units.plain:
                 item = units.items[token - units.base]
                 self._unit(token, item, -1, self._prepare(item, units))
             else:
@@ -119,6 +122,25 @@ class _Serial:
             following, _ = core.next_of_chain(units.bundle, item, payloads)
             ended = self._unit(token, following, -1, self._prepare(following, units))
             payloads.append(ended.payload)
+
+    def _batch(self, token: int, units: Units) -> None:
+        """All units of a bundle from this one on, together."""
+        core = self._core
+        started = time.monotonic()
+        core.latest = token
+        core.memory.begin(0, token, started)
+        tokens = range(token, units.end)
+        batch = batch_of(core.executions, units, tokens)
+        try:
+            self._interruptible = token
+            ends = run_batch(batch, core.executions.blobs, self._wait)
+        except SoftTimeout as error:
+            batch.fail(error)
+            ends = batch.ended
+        self._interruptible = -1
+        now = time.monotonic()
+        for one, ended in reversed([*zip(tokens, ends, strict=True)]):  # the one that is seen to run is told last
+            core.write(one, ended, started, now)
 
     def _dropped(self, token: int) -> bool:
         core = self._core

@@ -57,8 +57,11 @@ class TaskStep(msgspec.Struct, frozen=True, kw_only=True):
 
     def call(self, inputs: Inputs, item: WorkItem, index: int) -> Any:
         """Runs one unit (its position in a range, or -1). Raises whatever the task does."""
-        arguments = {name: get(inputs) for name, get in self.arguments}
-        return self.operate(arguments, lambda: self._context(item, index, inputs))
+        return self.operate(self.made(inputs), lambda: self.context(item, index, inputs))
+
+    def made(self, inputs: Inputs) -> dict[str, Any]:
+        """The arguments of a call. May raise."""
+        return {name: get(inputs) for name, get in self.arguments}
 
     def replaced(self, value: Replace | Extend, blobs: Blobs) -> Ended:
         """The end of a unit that gave no value, but what replaces it, or adds members to its group. Raises TaskFailed
@@ -79,7 +82,7 @@ class TaskStep(msgspec.Struct, frozen=True, kw_only=True):
             message = cut(f"the result of `{self.name}`: {error}", MAX_MESSAGE)
             raise TaskFailed(Failure("NotSerialisable", message, retryable=False)) from None
 
-    def _context(self, item: WorkItem, index: int, inputs: Inputs) -> Context:
+    def context(self, item: WorkItem, index: int, inputs: Inputs) -> Context:
         if self.idempotency_key is not None:
             key = str(self.idempotency_key(inputs))
         else:

@@ -13,10 +13,12 @@ from typing import Any
 
 from flowrun.messages import Bundle, WorkItem
 
+from .batch import batch_of, run_batch
 from .core import HAS_EXPIRED, WAS_DROPPED, Core, expired, speaking
 from .execute import Ended, Prepared, run
 from .frames import BlobReply, Request
 from .shared import SUCCESS
+from .units import Units
 
 __all__ = ["serve_threads"]
 
@@ -69,7 +71,11 @@ class _Pool:
                     while token >= core.end:
                         self.known.wait()
                     bundle, item, place = core.find(token)
-            self._chain(cell, token, bundle, item, place)
+                    units = core.units_of(token)
+            if units.batch:
+                self._batch(cell, token, units)
+            else:
+                self._chain(cell, token, bundle, item, place)
 
     def _token(self) -> int:
         core = self._core
@@ -102,6 +108,19 @@ class _Pool:
             following, digest = core.next_of_chain(bundle, item, payloads)
             ended = self._unit(cell, token, following, core.executions.prepare(following, digest), -1)
             payloads.append(ended.payload)
+
+    def _batch(self, cell: int, token: int, units: Units) -> None:
+        """All units of a bundle from this one on, together."""
+        core = self._core
+        started = time.monotonic()
+        core.latest = token
+        speaking.set(token)
+        core.memory.begin(cell, token, started)
+        tokens = range(token, units.end)
+        ends = run_batch(batch_of(core.executions, units, tokens), core.executions.blobs, _wait)
+        now = time.monotonic()
+        for one, ended in reversed([*zip(tokens, ends, strict=True)]):
+            core.write(one, ended, started, now)
 
     def _unit(self, cell: int, token: int, item: WorkItem, prepared: Prepared, index: int) -> Ended:
         core = self._core

@@ -19,6 +19,8 @@ class Units:
 
     def __init__(self, bundle: Bundle, base: int) -> None:
         self.bundle = bundle
+        #: its units are executed together: only the first that is left is handed out
+        self.batch = bundle.batch
         self.base, self.end = base, base + len(bundle.items)
         self.items = bundle.items
         #: the first token of each item, if there is not just one per item
@@ -59,7 +61,9 @@ class Units:
         return range(0) if item.first >= 0 else range(token + 1, token + 1 + len(item.then) - place)
 
     def heads(self, tokens: Iterable[int]) -> Iterator[int]:
-        """Those of the tokens that are no followers."""
+        """Those of the tokens that are no followers; of a batch the first."""
+        if self.batch:
+            return iter(list(tokens)[:1])
         if not self.chains:
             return iter(tokens)
         starts = set(self._starts)
