@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flowrun.messages import RunRecord
 
+from .by_hand import StepEnd
 from .status import RunStatus
 
 if TYPE_CHECKING:
@@ -97,6 +99,28 @@ class Run:
         """As `Client.reject`."""
         await self.accepted()
         return await self._client.reject(self.id, step, note=note, by=by)
+
+    async def pause(self, *, note: str = "", by: str = "") -> None:
+        """As `Client.pause`."""
+        await self.accepted()
+        await self._client.pause(self.id, note=note, by=by)
+
+    async def resume(self, *, note: str = "", by: str = "") -> str:
+        """As `Client.resume`."""
+        await self.accepted()
+        return await self._client.resume(self.id, note=note, by=by)
+
+    async def mark(
+        self, step: str, end: StepEnd = "success", value: object = None, *, note: str = "", by: str = ""
+    ) -> None:
+        """As `Client.mark`."""
+        await self.accepted()
+        await self._client.mark(self.id, step, end, value, note=note, by=by)
+
+    async def rerun(self, from_steps: Sequence[str] = (), args: Mapping[str, object] | None = None, **more: Any) -> Run:
+        """As `Client.rerun`."""
+        await self.accepted()
+        return await self._client.rerun(self.id, from_steps, args, **more)
 
     async def status(self) -> RunStatus:
         """How it stands. Raises UnknownRun."""

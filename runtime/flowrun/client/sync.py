@@ -237,6 +237,22 @@ class SyncRun:
         """As `Run.reject`."""
         return self._client.reject(self.id, step, note=note, by=by)
 
+    def pause(self, *, note: str = "", by: str = "") -> None:
+        """As `Run.pause`."""
+        self._client.pause(self.id, note=note, by=by)
+
+    def resume(self, *, note: str = "", by: str = "") -> str:
+        """As `Run.resume`."""
+        return self._client.resume(self.id, note=note, by=by)
+
+    def mark(self, step: str, end: StepEnd = "success", value: object = None, *, note: str = "", by: str = "") -> None:
+        """As `Run.mark`."""
+        self._client.mark(self.id, step, end, value, note=note, by=by)
+
+    def rerun(self, from_steps: Sequence[str] = (), args: Mapping[str, object] | None = None, **more: Any) -> SyncRun:
+        """As `Run.rerun`."""
+        return self._client.rerun(self.id, from_steps, args, **more)
+
     def status(self) -> RunStatus:
         """As `Run.status`."""
         return self._client.status(self.id)
