@@ -87,6 +87,10 @@ flow waits(seconds: float) returns int {
   return x + y
 }
 
+flow many() returns list<int> {
+  return each i in range(100) { return slow(0.02) }
+}
+
 flow late() returns int {
   text = large(200000)
   n = size(text) with { delay: 3h }
@@ -221,7 +225,7 @@ def test_what_cannot_be_run_again(play: Callable[[Scenario], None]) -> None:
         await living.wait()
         single = await client.submit_task("by_hand_tasks:size", "abc")
         await single.wait()
-        with pytest.raises(Refused, match="it never began, or it is a single task that succeeded"):
+        with pytest.raises(Refused, match="it never began, it is a single task that succeeded"):
             await client.rerun(single)
         again = await client.rerun(living, args={"seconds": 0.01})
         assert await again.result() == 14
@@ -322,6 +326,29 @@ def test_work_that_waits_for_a_slot_waits_for_the_resume(play: Callable[[Scenari
         assert (await client.status(last)).state == "running"
         await client.resume(last)
         assert await last.result() == 14
+
+    play(scenario)
+
+
+def test_the_items_of_an_each_wait_for_the_resume(play: Callable[[Scenario], None]) -> None:
+    async def scenario(node: Node, plans: dict[str, Plan], tasks: Any) -> None:
+        client = node.client
+        run = await client.submit(plans["many"])
+        while len(tasks.calls) < 6:
+            await asyncio.sleep(0.01)
+        await client.pause(run)
+        await asyncio.sleep(1)
+        done = len(tasks.calls)
+        assert done < 50
+        await asyncio.sleep(1)
+        assert len(tasks.calls) == done
+        await node.stop_coordinator()
+        await node.start_coordinator()
+        await asyncio.sleep(0.5)
+        assert len(tasks.calls) == done
+        await client.resume(run)
+        assert await run.result() == [7] * 100
+        assert len(tasks.calls) == 100
 
     play(scenario)
 

@@ -95,8 +95,8 @@ async def _image_of(transport: Transport, record: RunRecord) -> tuple[Image, byt
         stored = await read_image(transport, record.run)
         if stored is None:
             raise Refused(
-                f"nothing is left of run {record.run} to go on from: it never began, or it is a single task that "
-                "succeeded. Submit it again"
+                f"nothing is left of run {record.run} to go on from: it never began, it is a single task that "
+                "succeeded, or its flow keeps no result. Submit it again"
             )
         return unpack_image(stored), stored
     except (StoreError, ImageError) as error:

@@ -60,9 +60,11 @@ _decoder = msgspec.msgpack.Decoder(Image)
 
 
 def is_worth_an_image(run: Run) -> bool:
-    """It began, and there is more to keep of it than one task's success."""
+    """It began, and there is more to keep of it than one task's success; nothing, where the flow says so."""
     body = run.body
-    return body is not None and (run.state != SUCCESS or body.graph.lone < 0)
+    if body is None:
+        return False
+    return run.state != SUCCESS or (body.graph.lone < 0 and not body.graph.plan.drops_result)
 
 
 def encode_image(run: Run) -> bytes:
