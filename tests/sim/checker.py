@@ -10,6 +10,7 @@ from flowc.plan import LimitDef, Plan
 from flowrun.dispatch import Dispatcher
 from flowrun.engine import Engine, Ready
 from flowrun.engine.snapshot import pack_run
+from flowrun.engine.waits import signal_key
 from flowrun.memory import Effect, MemoryServer
 from flowrun.messages import (
     Bundle,
@@ -17,6 +18,8 @@ from flowrun.messages import (
     Lost,
     Outcome,
     Results,
+    RunRecord,
+    Signal,
     Submit,
     TimerFired,
     WorkItem,
@@ -48,8 +51,9 @@ class Fold:
         self._plan_of = plan_of
 
     def decide(self, event: Event, seq: int) -> list[object]:
-        needed = self.engine.needs(event)
-        if needed is not None:
+        plans = [self.engine.needs(event)]
+        plans += self.engine.needs_also(event) if isinstance(event, Results) else []
+        for needed in filter(None, plans):
             plan = self._plan_of(needed)
             if plan is None:
                 self.engine.add_plan_failure(needed, "it is not there")
@@ -91,6 +95,14 @@ class Checker:
         self.written: dict[str, float] = {}
         #: runs whose record was stored
         self.stored: set[str] = set()
+        #: runs that runs started
+        self.detached: dict[str, Submit] = {}
+        #: (run, step) of what workers began
+        self._seen: set[tuple[str, str]] = set()
+        #: what a fold ever wanted to be run
+        self._wanted: set[_Unit] = set()
+        #: ids of signals
+        self._signals: set[str] = set()
         #: partition -> all that was appended: (seq, time, data)
         self.inboxes: dict[str, list[tuple[int, int, bytes]]] = {}
 
@@ -98,6 +110,12 @@ class Checker:
     def ended(self) -> int:
         """Attempts of items that have a result."""
         return len(self._ended)
+
+    def _plan_of(self, digest: str) -> Plan | None:
+        try:
+            return self._plans[digest]
+        except KeyError:
+            return None
 
     # ---- what is told
 
@@ -109,6 +127,8 @@ class Checker:
         if effect.what in ("append", "append_at"):
             for event in unpack_events(effect.data):
                 if isinstance(event, Submit):
+                    if event.client.startswith("run "):
+                        self.detached[event.run] = event
                     self.written.setdefault(event.run, self._server.now())
         if self.violation is None and not self.disaster:
             try:
@@ -120,11 +140,12 @@ class Checker:
         """A worker begins to run something."""
         where = f"{item.id}[{index}] of {bundle.id}" + " in a chain" * bool(chained)
         self._history.note(worker, "begins", where)
+        plan = self._plans[bundle.plans[item.plan]]
+        self._seen.add((item.run, _name_of(plan, item)))
         if self.violation is not None or self.disaster:
             return
         try:
             fold = self.folds[bundle.partition]
-            plan = self._plans[bundle.plans[item.plan]]
             invariants.no_step_runs_before_its_inputs(fold.engine.peek(item.run), item, plan, chained)
             since = self._server.now() - self._ended.get((item.id, index), math.inf)
             invariants.no_result_runs_again(item, index, since if since > _GRACE else None)
@@ -173,7 +194,7 @@ class Checker:
         self.inboxes.setdefault(partition, []).append((seq, record.time_ms, data))
         fold = self.folds.get(partition)
         if fold is None:
-            fold = self.folds[partition] = Fold(partition, self._server.settings.partitions, self._plans.get)
+            fold = self.folds[partition] = Fold(partition, self._server.settings.partitions, self._plan_of)
         fold.seq, fold.now_ms = seq, max(fold.now_ms, record.time_ms)
         for event in unpack_events(data):
             self._decide(fold, event, seq)
@@ -200,7 +221,20 @@ class Checker:
         before = self._second_time(engine, event)
         run = engine.peek(event.run) if isinstance(event, TimerFired) else None
         timer = run.timers.get(event.timer) if run and isinstance(event, TimerFired) else None
-        self._note_starts(fold, fold.decide(event, seq))
+        signals = _signals(engine, event) if isinstance(event, Signal) else (0, 0)
+        paused = {name: known.paused for name in engine.pauses.runs if (known := engine.peek(name))}
+        commands = fold.decide(event, seq)
+        self._note_starts(fold, commands)
+        if isinstance(event, Signal):
+            is_new = event.id not in self._signals
+            self._signals.add(event.id)
+            invariants.a_signal_counts_once(event.run, signals, _signals(engine, event), is_new, event.name)
+        for command in commands:
+            if isinstance(command, Ready):
+                units = set(_units(command.item(0))) - self._wanted
+                self._wanted |= units
+                if units and command.run in paused and (known := engine.peek(command.run)):
+                    invariants.a_paused_run_starts_nothing(known, paused[command.run], command.item(0).id)
         for name, packed in before.items():
             invariants.a_second_result_changes_nothing(name, packed, engine.pack_run(name), str(event))
         if isinstance(event, TimerFired) and run is not None:
@@ -226,6 +260,10 @@ class Checker:
                 if unit not in self._begun:
                     self._begun.add(unit)
                     self._starts.setdefault(plan.limits[limit], []).append(fold.now_ms)
+
+    def check_undone(self, run: str, record: RunRecord) -> None:
+        """At the end. Raises Violation."""
+        invariants.what_was_undone_was_run(run, record, self._seen)
 
     def check_rates(self) -> None:
         """At the end."""
@@ -282,6 +320,8 @@ class Checker:
                 somewhere.update(units)
         try:
             for ready in owed:
+                if ready.run in fold.engine.pauses.runs:
+                    continue  # it waits until somebody resumes its run
                 item = ready.item(0)
                 for entry in backlog.of(ready.run, ready.scope, ready.node):
                     part = msgspec.structs.replace(entry.ready.item(0), first=entry.first, last=entry.last)
@@ -294,7 +334,7 @@ class Checker:
         """A leader has this state after message `seq`."""
         if self.violation is not None or self.disaster:
             return
-        fold = Fold(partition, self._server.settings.partitions, self._plans.get)
+        fold = Fold(partition, self._server.settings.partitions, self._plan_of)
         for number, time_ms, data in self.inboxes.get(partition, ()):
             if number > seq:
                 break
@@ -305,6 +345,20 @@ class Checker:
             invariants.state_is_the_fold(partition, _packed(engine), _packed(fold.engine), seq)
         except Violation as violation:
             self.violation = violation
+
+
+def _name_of(plan: Plan, item: WorkItem) -> str:
+    plan = plan.children[item.flow] if item.flow else plan
+    return plan.blocks[item.block].nodes[item.node].name
+
+
+def _signals(engine: Engine, event: Signal) -> tuple[int, int]:
+    """How many of a name a run keeps, and how many of its steps wait for one."""
+    run = engine.peek(event.run)
+    if run is None:
+        return 0, 0
+    waits = sum(wait.key == signal_key(event.name) for scope in run.scopes.values() for wait in scope.waits.values())
+    return len(run.signals.get(event.name, ())), waits
 
 
 def _packed(engine: Engine) -> dict[str, bytes]:

@@ -24,6 +24,7 @@ from flowrun.settings import Settings
 from .history import History
 from .invariants import Violation
 from .programs import Program
+from .telling import ByClient, ByEvents, Voice, tell
 
 __all__ = ["SimClient", "Submission", "draw_submission"]
 
@@ -44,6 +45,10 @@ class Submission:
     key: str
     #: the client cancels it so long after it was accepted, in seconds; 0: it does not
     cancel: float
+    #: and then only this step; "": the run
+    cancel_step: str = ""
+    #: the client pauses it so long after it was accepted, in seconds, and resumes it soon; 0: it does not
+    pause: float = 0.0
 
 
 def draw_submission(chance: random.Random, client: str, number: int, one: Program) -> Submission:
@@ -58,6 +63,8 @@ def draw_submission(chance: random.Random, client: str, number: int, one: Progra
         expires=chance.uniform(0.5, 20.0) if chance.random() < 0.1 else 0.0,
         key=key,
         cancel=chance.uniform(0.01, 6.0) if chance.random() < 0.15 else 0.0,
+        cancel_step=chance.choice(one.steps) if one.steps and chance.random() < 0.4 else "",
+        pause=chance.uniform(0.01, 4.0) if chance.random() < 0.15 else 0.0,
     )
 
 
@@ -97,22 +104,25 @@ class SimClient:
         if self._real:
             await self._use_client(transport, history)
             return
+        living = [one for run, one in self.accepted.items() if transport.server.result(run) is None]
         await asyncio.gather(
             *(self._submit(transport, history, one) for one in list(self._todo)),
             *(self._cancel(transport, history, one) for one in list(self._cancels)),
+            *(self._tell(transport, one) for one in living),
         )
 
     async def _use_client(self, transport: MemoryTransport, history: History) -> None:
         client = await Client.over(transport, self._settings)
         waits = [one for run, one in self.accepted.items() if run not in self._told and run not in self.doubtful]
         await asyncio.gather(
-            *(self._use(client, history, one) for one in list(self._todo)),
+            *(self._use(client, transport, history, one) for one in list(self._todo)),
             *(self._wait(client, history, one.run) for one in waits),
             *(self._cancel_by(client, one) for one in list(self._cancels)),
+            *(self._tell(transport, one, client) for one in waits),
         )
         await client.close()
 
-    async def _use(self, client: Client, history: History, one: Submission) -> None:
+    async def _use(self, client: Client, transport: MemoryTransport, history: History, one: Submission) -> None:
         """Submits a run, maybe cancels it, and waits for its end."""
         await asyncio.sleep(max(one.at - asyncio.get_running_loop().time(), 0.0))
         options: dict[str, Any] = {"key": one.key} if one.key else {"run": one.run}
@@ -132,8 +142,23 @@ class SimClient:
         if one.cancel:
             self._cancels.append(one)
         await asyncio.gather(
-            self._wait(client, history, one.run), *([self._cancel_by(client, one)] if one.cancel else [])
+            self._wait(client, history, one.run),
+            self._tell(transport, one, client),
+            *([self._cancel_by(client, one)] if one.cancel else []),
         )
+
+    async def _tell(self, transport: MemoryTransport, one: Submission, client: Client | None = None) -> None:
+        """Says what the run waits for."""
+
+        def is_lost() -> bool:
+            return one.run in self.doubtful
+
+        if client is not None:
+            voice: Voice = ByClient(client, transport, one.run, self._chance, is_lost)
+        else:
+            early = bool(one.delay)
+            voice = ByEvents(transport, one.run, self._partitions, self._chance, is_lost, early=early)
+        await tell(voice, one.program.report.expected, self._chance, one.pause)
 
     async def _wait(self, client: Client, history: History, run: str) -> None:
         while run not in self.doubtful:
@@ -152,7 +177,7 @@ class SimClient:
             try:
                 if one.delay:  # a cancellation that fails half-way may leave a delayed run without a record
                     self.doubtful.add(one.run)
-                await client.cancel(one.run)
+                await client.cancel(one.run, one.cancel_step)
                 break
             except FlowError:
                 await asyncio.sleep(self._chance.uniform(0.1, 2.0))
@@ -191,15 +216,17 @@ class SimClient:
         history.note(self.name, "is told", f"{one.run} is accepted")
         if one.cancel:
             self._cancels.append(one)
-            await self._cancel(transport, history, one)
+        await asyncio.gather(
+            self._tell(transport, one), *([self._cancel(transport, history, one)] if one.cancel else [])
+        )
 
     async def _cancel(self, transport: MemoryTransport, history: History, one: Submission) -> None:
         await asyncio.sleep(one.cancel)
         self.cancelled.add(one.run)
-        partition = partition_of(one.run, self._partitions)
+        partition, event = partition_of(one.run, self._partitions), Cancel(run=one.run, step=one.cancel_step)
         while True:
             try:
-                await transport.append(partition, pack_events([Cancel(run=one.run)]), f"cancel/{one.run}")
+                await transport.append(partition, pack_events([event]), f"cancel/{one.run}")
                 break
             except FlowError:
                 await asyncio.sleep(self._chance.uniform(0.1, 2.0))

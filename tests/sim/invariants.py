@@ -18,8 +18,10 @@ from .programs import Program, settings_of
 
 __all__ = [
     "Violation",
+    "a_paused_run_starts_nothing",
     "a_rate_is_kept",
     "a_second_result_changes_nothing",
+    "a_signal_counts_once",
     "a_terminal_state_is_final",
     "all_that_waits_will_be_woken",
     "every_accepted_run_ends_right",
@@ -31,6 +33,7 @@ __all__ = [
     "state_is_the_fold",
     "nothing_is_dispatched_twice",
     "usage_of",
+    "what_was_undone_was_run",
     "work_is_on_its_way",
 ]
 
@@ -53,7 +56,7 @@ def a_terminal_state_is_final(before: Mapping[int, bytes], run: Run) -> None:
                     f"step {name} of {run.id} (scope {scope.id}) had ended as {NAMES[state]} "
                     f"and is {NAMES[scope.states[node]]} now"
                 )
-        if scope.open != sum(state < SUCCESS for state in scope.states):
+        if scope.open != sum(state < SUCCESS for state in scope.states) + len(scope.asides):
             raise Violation(f"scope {scope.id} of {run.id} counts {scope.open} open nodes: {list(scope.states)}")
 
 
@@ -69,8 +72,13 @@ def no_timer_is_early(timer: Timer | None, run: str, name: str, now_ms: int, aft
 
 
 def all_that_waits_will_be_woken(run: Run) -> None:
-    """Something of it may be dispatched, a timer is set, or it waits for permits."""
-    if run.ended or run.body is None:
+    """Something of it may be dispatched, a timer is set, it waits for permits, for the world, or to be resumed."""
+    if run.ended or run.body is None or run.paused:
+        return
+    for scope in run.scopes.values():
+        for node, wait in scope.waits.items():
+            _will_be_woken(run, scope, node, wait.key)
+    if run.awaits:
         return
     if any(timer.kind not in _LIMITS for timer in run.timers.values()):
         return
@@ -81,6 +89,39 @@ def all_that_waits_will_be_woken(run: Run) -> None:
             return
     states = {scope.id: [NAMES[state] for state in scope.states] for scope in run.scopes.values()}
     raise Violation(f"run {run.id} waits for nothing that will ever come: {states}")
+
+
+def _will_be_woken(run: Run, scope: Scope, node: int, key: str) -> None:
+    """A step that waits for the world has a timer, or is found by what it waits for; and its patience ends."""
+    name = scope.graph.nodes[node].name
+    if not key and f"wake/{scope.id}/{node}" not in run.timers:
+        raise Violation(f"step {name} of {run.id} sleeps, and nothing wakes it: {list(run.timers)}")
+    if key and key not in run.awaits:
+        raise Violation(f"step {name} of {run.id} waits for {key!r}, which nobody knows of: {list(run.awaits)}")
+    limited = scope.graph.settings[node].timeout_ms is not None
+    if key and limited and f"patience/{scope.id}/{node}" not in run.timers:
+        raise Violation(f"step {name} of {run.id} waits for {key!r} for ever, and has a timeout")
+
+
+def a_signal_counts_once(run: str, before: tuple[int, int], after: tuple[int, int], is_new: bool, name: str) -> None:
+    """`before`, `after`: signals that a run keeps, and steps of it that wait for one."""
+    kept, waits = after[0] - before[0], before[1] - after[1]
+    if kept + waits > is_new or (waits > 0 and kept > 0):
+        raise Violation(f"a signal {name} changed {run} by {kept} signals kept and {waits} steps that took one")
+
+
+def a_paused_run_starts_nothing(run: Run, before: int, what: str) -> None:
+    """`before`: how it was paused before an event since which this is to be run, for the first time."""
+    if run.paused and before:
+        raise Violation(f"run {run.id} is paused, and {what} is to be run")
+
+
+def what_was_undone_was_run(run: str, record: RunRecord, begun: Collection[tuple[str, str]]) -> None:
+    """`begun`: (run, step) of all that a worker ever began, steps without what stands before their names."""
+    for row in record.steps:
+        name = row.step.rpartition(".")[2]
+        if name.startswith("undo ") and row.state == "success" and (run, name) not in begun:
+            raise Violation(f"{row.step} of {run} is a success, and nobody ran it")
 
 
 def limits_are_kept(used: Mapping[str, int], limits: Mapping[str, int]) -> None:
@@ -194,11 +235,14 @@ def state_is_the_fold(partition: str, leader: Mapping[str, bytes], fold: Mapping
 
 
 def every_accepted_run_ends_right(
-    run: str, program: Program, record: RunRecord | None, blobs: Mapping[str, bytes], *, cancelled: bool, expired: bool
-) -> None:
-    """`cancelled`, `expired`: it may also have ended so."""
+    run: str, program: Program, record: RunRecord | None, blobs: Mapping[str, bytes], *, cancelled: bool, expired: bool,
+    in_part: bool,
+) -> None:  # fmt: skip
+    """`cancelled`, `expired`: it may also have ended so; `in_part`: only a step was cancelled, if so."""
     if record is None:
         raise Violation(f"run {run} was accepted, and has no end")
+    if cancelled and in_part and record.state in ("success", "failed"):
+        return  # what follows from that, other tests say
     if (cancelled and record.state == "cancelled") or (expired and record.state == "expired"):
         return
     if cancelled and (record.state != program.report.state or any(row.state == "cancelled" for row in record.steps)):

@@ -49,5 +49,5 @@ class _Ordeal(World):
     def draw_clients(self) -> Iterator[tuple[str, random.Random, list[Submission]]]:
         chance, name = random.Random(self.chance.random()), "client"
         submission = draw_submission(chance, name, 0, compiled(self._source))
-        at = chance.uniform(0.0, 1.0)
-        yield name, chance, [replace(submission, at=at, delay=0.0, expires=0.0, cancel=0.0)]
+        at, pause = chance.uniform(0.0, 1.0), chance.choice((0.0, 0.0, 0.5, 2.0))
+        yield name, chance, [replace(submission, at=at, delay=0.0, expires=0.0, cancel=0.0, pause=pause)]

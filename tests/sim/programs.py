@@ -29,6 +29,7 @@ from flowc.plan import (
     RetryPolicy,
     StepSettings,
     TaskNode,
+    WaitNode,
     digest,
     encode,
 )
@@ -77,6 +78,12 @@ class Program:
     #: how it must end
     report: Report
     text: str
+    #: how a run of another of its flows ends, that it starts, by the flow's name and the arguments
+    report_of: Callable[[str, Mapping[str, Any]], Report]
+
+    @property
+    def steps(self) -> list[str]:
+        return sorted({row.step for row in self.report.rows})
 
 
 #: where the tasks of the programs are
@@ -112,10 +119,17 @@ def compiled(source: Source, change: Callable[[Plan], Plan] = lambda plan: plan)
     key = next((key for key, flow in found.program.flows.items() if flow.name == "main"), None)
     if key is None:
         raise NotCompiled("there is no flow `main`")
-    report = interpret(found.program, key, TASKS, source.args)
+    checked = found.program
+    report = interpret(checked, key, TASKS, source.args)
+
+    def report_of(flow: str, args: Mapping[str, Any]) -> Report:
+        return interpret(checked, next(key for key, one in checked.flows.items() if one.name == flow), TASKS, args)
+
     plan = change(next(one.plan for one in found.plans if one.flow == "main"))
     data = encode(plan)
-    return Program(plan, digest(data), data, source.args, values.encode(dict(source.args)), report, source.text)
+    return Program(
+        plan, digest(data), data, source.args, values.encode(dict(source.args)), report, source.text, report_of
+    )
 
 
 def _source(chance: random.Random) -> Source:
@@ -146,20 +160,22 @@ def _decorated(plan: Plan, name: str, chance: random.Random) -> Plan:
 
 
 def _with_limits(plan: Plan, chance: random.Random) -> Plan:
-    # a child that holds slots which its own steps wait for would wait for ever
+    # a child that holds slots which its own steps wait for would wait for ever; and what waits for the world holds none
     nodes = [node for block in plan.blocks for node in block.nodes]
-    of_children = {node.settings for node in nodes if isinstance(node, ChildNode)}
+    of_children = {node.settings for node in nodes if isinstance(node, ChildNode | WaitNode)}
     # what a simple `each` calls has no concurrency key: with one, the compiler would have made it a general one
     bodies = {node.body for node in nodes if isinstance(node, EachNode) and node.simple}
     of_items = {node.settings for body in bodies for node in plan.blocks[body].nodes if isinstance(node, TaskNode)}
+    # another attempt is told to somebody
+    are_told = {node.settings for node in nodes if isinstance(node, TaskNode) and node.on_retry}
     settings = tuple(
-        one if place in of_children else _limited(one, chance, place not in of_items)
+        one if place in of_children else _limited(one, chance, place not in of_items, place not in are_told)
         for place, one in enumerate(plan.settings)
     )
     return msgspec.structs.replace(plan, settings=settings, pools=POOLS, limits=LIMITS)
 
 
-def _limited(settings: StepSettings, chance: random.Random, may_have_key: bool) -> StepSettings:
+def _limited(settings: StepSettings, chance: random.Random, may_have_key: bool, may_retry: bool) -> StepSettings:
     changes: dict[str, Any] = {"pool": None, "slots": 1}
     match chance.randrange(9):
         case 0:
@@ -174,7 +190,7 @@ def _limited(settings: StepSettings, chance: random.Random, may_have_key: bool) 
             changes["delay_ms"] = chance.choice((1, 400, 1500))
         case 5 if may_have_key:
             changes["concurrency"] = ConcurrencyDef(limit=chance.choice((1, 2)), key=chance.choice((None, ["lit", 1])))
-    if settings.retry is None and chance.random() < 0.5:
+    if settings.retry is None and may_retry and chance.random() < 0.5:
         first_ms = chance.choice((0, 50, 1_200))
         changes["retry"] = RetryPolicy(max=1_000, backoff="fixed", first_ms=first_ms, only=(TRANSIENT,))
     if chance.random() < 0.3:

@@ -15,7 +15,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from flowc.plan import Plan
+from flowc.plan import Plan, decode
+from flowrun import values
 from flowrun.coordinator import Coordinator
 from flowrun.errors import FlowError
 from flowrun.leading import Leading
@@ -26,13 +27,15 @@ from flowrun.records import packed_record
 from flowrun.settings import Settings
 from flowrun.worker.agent import Agent
 
+from tests.reference.compare import differences
+
 from .agent import make_agent, run_agent
 from .checker import Checker
 from .client import SimClient, Submission, draw_submission
 from .history import Happening, History
 from .invariants import Violation, every_accepted_run_ends_right
 from .loop import Process, SimLoop, Stuck
-from .programs import COUNT, program
+from .programs import COUNT, Program, program
 from .stage import staged
 from .trouble import Trouble, draw_faults
 from .worker import GROUP, Habits, SimWorker
@@ -85,6 +88,18 @@ class Machine:
     agent: Agent | None = None
 
 
+class _Plans(dict[str, Plan]):
+    """The plans of clients, and those that are stored while all runs: of runs that runs start, and of canvases."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self._world = world
+
+    def __missing__(self, digest: str) -> Plan:
+        found = self[digest] = decode(self._world.server.blobs[digest])
+        return found
+
+
 class World:
     #: what disturbs it
     troubles: type[Trouble] = Trouble
@@ -94,7 +109,7 @@ class World:
         self.chance = random.Random(seed)
         self.loop = SimLoop()
         self.history = History(self.loop.time)
-        self.plans: dict[str, Plan] = {}
+        self.plans: dict[str, Plan] = _Plans(self)
         self.machines: list[Machine] = []
         self.calm = False
         #: leader -> the message after which its state was checked last
@@ -267,11 +282,22 @@ class World:
     def _is_over(self) -> bool:
         if self.checker.violation is not None:
             return True
-        return all(client.done for client in self.clients) and all(
-            self.server.result(run) is not None or run in client.doubtful
-            for client in self.clients
-            for run in client.accepted
+        return (
+            all(client.done for client in self.clients)
+            and all(
+                self.server.result(run) is not None or run in client.doubtful
+                for client in self.clients
+                for run in client.accepted
+            )
+            and all(self.server.result(run) is not None for run in self._started())
         )
+
+    def _started(self) -> Iterator[str]:
+        """Runs that runs started whose end is known."""
+        doubtful = set().union(*(client.doubtful for client in self.clients))
+        for run, event in self.checker.detached.items():
+            if event.client.removeprefix("run ") not in doubtful and run not in doubtful:
+                yield run
 
     def _check_ends(self) -> None:
         for client in self.clients:
@@ -284,13 +310,30 @@ class World:
                     every_accepted_run_ends_right(
                         run, submission.program, record, self.server.blobs,
                         cancelled=run in client.cancelled, expired=submission.expires,
+                        in_part=bool(submission.cancel_step),
                     )  # fmt: skip
                     if record is not None:
                         client.check(run, record)
+                        self.checker.check_undone(run, record)
                 except Violation as violation:
                     self.fail(violation)
+            for run in self._started():
+                parent = self.checker.detached[run].client.removeprefix("run ")
+                if parent in client.accepted:
+                    self._check_started(run, client.accepted[parent].program)
             if not client.done:
                 self.fail(Violation(f"{client.name} still waits, and all has ended"))
+
+    def _check_started(self, run: str, program: Program) -> None:
+        """A run that another one started ended right."""
+        args = values.decode_plain(self.checker.detached[run].args, self.server.blobs.__getitem__)
+        data = self.server.result(run)
+        assert data is not None
+        record = unpack(packed_record(data), RunRecord)
+        report = program.report_of(record.flow.rpartition("/")[2].rpartition(":")[2], args)
+        wrong = differences(report, record, "int", self.server.blobs.__getitem__, attempts=False)
+        if wrong:
+            self.fail(Violation(f"run {run} did not end as it must: {'; '.join(wrong)}"))
 
     def _check_rates(self) -> None:
         try:
