@@ -84,6 +84,11 @@ def test_a_result_by_its_id(tutorial: ModuleType) -> None:
     assert many[1].id == f"{many.id}/add/1"
 
 
+def test_results_that_are_ignored(tutorial: ModuleType) -> None:
+    result = tutorial.add.apply_async((1, 1), ignore_result=True)
+    assert (result.get(timeout=10), result.state) == (None, "SUCCESS")
+
+
 def test_an_id_of_your_own(tutorial: ModuleType) -> None:
     result = tutorial.add.apply_async((1, 1), task_id="mine-1")
     assert (result.id, result.get(timeout=10)) == ("mine-1", 2)

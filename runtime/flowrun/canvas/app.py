@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,8 @@ class Conf:
     def update(self, *given: Mapping[str, Any], **named: Any) -> None:
         for table in (*given, named):
             for name, value in table.items():
+                if name == "beat_schedule" and value:
+                    warnings.warn("`beat_schedule` is not run here: nothing of it will be submitted", stacklevel=2)
                 setattr(self, name, value)
 
     def __getattr__(self, name: str) -> Any:

@@ -244,7 +244,12 @@ def _ir_settings(step: StepSettings, settings: TaskSettings, task: str) -> ir.Se
         fields["concurrency"] = ir.Concurrency(
             limit=step.concurrency.limit, key=key, on_conflict=step.concurrency.on_conflict, task=task
         )
-    return ir.Settings(**fields)
+    if step.cache is not None:
+        keyed = None if settings.cache_key is None else ir.Key(expr=["arg", settings.cache_key], of_task=True)
+        fields["cache"] = ir.Cache(ttl_ms=step.cache.ttl_ms, key=keyed)
+    if settings.idempotency_key is not None:
+        fields["idempotency_key"] = ir.Key(expr=["arg", settings.idempotency_key], of_task=True)
+    return ir.Settings(**fields, ignore_result=settings.drops_result)
 
 
 def _stub(plan: Plan) -> ir.Flow:

@@ -101,7 +101,7 @@ def send(signature: Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any],
     if args or kwargs:
         signature = signature.bound(args, kwargs)
     app = _app_of(signature)
-    task_id = options.pop("task_id", None)
+    task_id, is_ignored = options.pop("task_id", None), options.pop("ignore_result", None)
     submission: dict[str, Any] = {}
     if options:
         submission = _run_options(Signature(**{name: options.pop(name) for name in _OF_RUN if name in options}))
@@ -116,8 +116,9 @@ def send(signature: Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any],
         submission["run"] = task_id
     made = made._replace(options={**made.options, **submission})
     run = app.client.submit(_Made(made))
-    ignored = isinstance(signature, Call) and isinstance(signature.task, Task) and signature.task.ignore_result
-    return result_of(signature, point, Source(app, run.id, run, is_ignored=ignored))
+    if is_ignored is None:
+        is_ignored = isinstance(signature, Call) and isinstance(signature.task, Task) and signature.task.ignore_result
+    return result_of(signature, point, Source(app, run.id, run, is_ignored=is_ignored))
 
 
 class _Made:

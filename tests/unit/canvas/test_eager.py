@@ -112,6 +112,11 @@ def test_the_server_is_found_as_everywhere(app: App) -> None:
     assert Celery("nats", broker="nats://127.0.0.1:9", set_as_current=False).client._url == "nats://127.0.0.1:9"
 
 
+def test_a_schedule_is_not_run_and_says_so(app: App) -> None:
+    with pytest.warns(UserWarning, match="nothing of it will be submitted"):
+        app.conf.update(beat_schedule={"every": {"task": "x", "schedule": 1}})
+
+
 def test_shared_tasks() -> None:
     @shared_task(name="shared.one")
     def one(x):  # type: ignore[no-untyped-def]
