@@ -116,7 +116,9 @@ def _show_state(state: RunState) -> None:
     if state.state == "unseen":
         say(_NO_NODES, err=True)
     if state.steps:
-        print_table(("STEP", "STATE", "ATTEMPTS", "TIME", "MESSAGE"), map(_step_row, state.steps))
+        marked = {entry.step for entry in state.audit if entry.action.startswith("mark ")}
+        rows = (_step_row(step, step.step in marked) for step in state.steps)
+        print_table(("STEP", "STATE", "ATTEMPTS", "TIME", "MESSAGE"), rows)
 
 
 def _audit_line(entry: Audited) -> str:
@@ -126,19 +128,21 @@ def _audit_line(entry: Audited) -> str:
     return f"{entry.at.astimezone():%Y-%m-%d %H:%M:%S} {entry.action}{about}{who}{why}"
 
 
-def _step_row(step: StepNow) -> tuple[str, ...]:
+def _step_row(step: StepNow, is_marked: bool) -> tuple[str, ...]:
     name = shown_name(step.step, tuple(step.index) if isinstance(step.index, list) else step.index)
     return (
         f"{ICONS[step.state]} {name}",
-        step.state + (f" {step.done + step.failed}/{step.total}" if step.total else "") + _kept(step),
+        step.state + (f" {step.done + step.failed}/{step.total}" if step.total else "") + _whose(step, is_marked),
         str(step.attempts) if step.attempts > 1 else "",
         "" if step.seconds is None else seconds_text(step.seconds),
         (step.message or "").partition("\n")[0],
     )
 
 
-def _kept(step: StepNow) -> str:
-    """Whether its end was not its own doing."""
+def _whose(step: StepNow, is_marked: bool) -> str:
+    """Where its end comes from, if not from its own doing."""
+    if is_marked:
+        return " (by hand)"
     return " (kept)" if not step.attempts and step.state in ("success", "failed") else ""
 
 

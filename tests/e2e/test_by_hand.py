@@ -111,6 +111,7 @@ def test_pause_mark_resume(here: Environment) -> None:
     wait_until(lambda: here.state(run) == "success")
     audit = here.on("ps", run, "--json").checked("answers")["audit"]
     assert [entry["action"] for entry in audit] == ["pause", "mark success", "resume"]
+    assert re.search(r"x +success \(by hand\)", here.on("ps", run).out)
     assert here.on("pause", run).code == 2
     assert here.on("pause", "nobody").code == 2
     assert here.on("pause").code == 2

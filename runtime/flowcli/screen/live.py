@@ -152,6 +152,8 @@ def _detail(row: Row, now: float) -> RenderableType:
         return Text(_first_line(row.message), style=COLOURS[row.state])
     if row.attempt > 1:
         return Text(f"attempt {row.attempt}", style="dim")
+    if not row.attempt and row.state in ("success", "failed"):
+        return Text("kept", style="dim")  # of an earlier run
     return Text(_first_line(row.message), style="dim")
 
 

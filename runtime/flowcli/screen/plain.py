@@ -89,4 +89,6 @@ def _detail(note: StepNote) -> str:
         text += f", attempt {note.attempt} follows"
     if note.message and note.state != "success":
         text += f": {' '.join(note.message.split())}"
+    if not note.attempt and note.state in ("success", "failed"):
+        return f"{text} (kept)"  # of an earlier run
     return text + (f" ({seconds_text(note.seconds)})" if note.seconds is not None else "")
