@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
-from flowc.plan import ConcurrencyDef, LimitDef, PoolDef, RetryPolicy, StepSettings
+from flowc.plan import CacheDef, ConcurrencyDef, LimitDef, PoolDef, RetryPolicy, StepSettings
 
 from flowrun.parameters import ArgumentError, parse_duration, parse_size
 
@@ -23,6 +23,7 @@ _RETRY_FIELDS: dict[str, str] = {"first": "first_ms", "cap": "cap_ms", "except":
 _ELSEWHERE = {
     "countdown": "delay", "eta": "at", "max_retries": "retry", "retries": "retry", "default_retry_delay": "retry",
     "retry_backoff": "retry", "autoretry_for": "retry", "time_limit": "timeout", "soft_time_limit": "soft_timeout",
+    "ignore_result": "result", "acks_late": "delivery",
     "rate_limit": "limit", "task_id": "run", "routing_key": "queue", "max_concurrency": "concurrency",
 }  # fmt: skip
 
@@ -35,6 +36,17 @@ class TaskSettings(msgspec.Struct, frozen=True, kw_only=True):
     limits: tuple[LimitDef, ...] = ()
     #: the parameter whose value is the key of `step.concurrency`
     key: str | None = None
+    #: the parameters whose values are the key of the cache, and the idempotency key
+    cache_key: str | None = None
+    idempotency_key: str | None = None
+    #: the result is dropped where it is made
+    drops_result: bool = False
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """The parameters that are keys, by setting."""
+        found = {"concurrency": self.key, "cache": self.cache_key, "idempotency_key": self.idempotency_key}
+        return {name: param for name, param in found.items() if param is not None}
 
 
 def milliseconds(name: str, value: object) -> int:
@@ -131,6 +143,12 @@ def _retry(name: str, value: Any) -> RetryPolicy:
     return RetryPolicy(**fields)
 
 
+def _at_most_once(name: str, value: Any) -> bool:
+    if value not in ("at_least_once", "at_most_once"):
+        raise ArgumentError(f'`{name}` is "at_least_once" or "at_most_once", and {value!r} is neither')
+    return bool(value == "at_most_once")
+
+
 #: setting -> (field of StepSettings, how it is read); `limit`, `pool` and `concurrency` are read apart
 _READERS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "queue": ("queue", _text),
@@ -148,8 +166,9 @@ _READERS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "env": ("env", _environment),
     "tags": ("tags", _texts),
     "idempotent": ("idempotent", _boolean),
+    "delivery": ("at_most_once", _at_most_once),
 }
-SETTINGS = (*_READERS, "pool", "limit", "concurrency")
+SETTINGS = (*_READERS, "pool", "limit", "concurrency", "cache", "idempotency_key", "result")
 
 
 def read_settings(given: Mapping[str, Any]) -> TaskSettings:
@@ -157,7 +176,8 @@ def read_settings(given: Mapping[str, Any]) -> TaskSettings:
     fields: dict[str, Any] = {}
     pools: tuple[PoolDef, ...] = ()
     limits: tuple[LimitDef, ...] = ()
-    key: str | None = None
+    keys: dict[str, str | None] = {}
+    drops_result = False
     for name, value in given.items():
         if name in _READERS:
             field, read = _READERS[name]
@@ -167,10 +187,16 @@ def read_settings(given: Mapping[str, Any]) -> TaskSettings:
         elif name == "limit":
             limits, fields["limit"] = (_limit(value),), 0
         elif name == "concurrency":
-            fields["concurrency"], key = _concurrency(value)
+            fields["concurrency"], keys["key"] = _concurrency(value)
+        elif name == "cache":
+            fields["cache"], keys["cache_key"] = _cache(value)
+        elif name == "idempotency_key":
+            keys["idempotency_key"] = _text(name, value)
+        elif name == "result":
+            drops_result = _ignored(value)
         else:
             raise unknown_setting(name)
-    return TaskSettings(step=StepSettings(**fields), pools=pools, limits=limits, key=key)
+    return TaskSettings(step=StepSettings(**fields), pools=pools, limits=limits, drops_result=drops_result, **keys)
 
 
 def unknown_setting(name: str) -> ArgumentError:
@@ -198,6 +224,25 @@ def _limit(value: Any) -> LimitDef:
             if count and per_ms:
                 return LimitDef(name=name, rate=count, per_ms=per_ms, burst=count)
     raise ArgumentError(f'`limit` takes a name and a rate, and {value!r} is none: write limit=("api", "100/m")')
+
+
+def _cache(value: Any) -> tuple[CacheDef, str | None]:
+    """`"1d"`, or `{"key": "customer", "ttl": "1d"}`."""
+    if not isinstance(value, Mapping):
+        return CacheDef(ttl_ms=max(milliseconds("cache", value), 1)), None
+    if "ttl" not in value or not value.keys() <= {"key", "ttl"}:
+        raise ArgumentError(
+            f'`cache` takes a duration, or a key and a ttl, and {value!r} is neither: write cache="1d", or '
+            'cache={"key": "customer", "ttl": "1d"}, where `customer` is a parameter'
+        )
+    key = None if value.get("key") is None else _text("key", value["key"])
+    return CacheDef(ttl_ms=max(milliseconds("ttl", value["ttl"]), 1)), key
+
+
+def _ignored(value: Any) -> bool:
+    if value not in ("keep", "ignore"):
+        raise ArgumentError(f'`result` of a task is "keep" or "ignore", and {value!r} is neither')
+    return bool(value == "ignore")
 
 
 def _concurrency(value: Any) -> tuple[ConcurrencyDef, str | None]:

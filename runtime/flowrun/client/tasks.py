@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 from flowc import plan as plans
-from flowc.plan import Input, ParamDef, ParamNode, Plan, PlanBlock, TaskDef, TaskNode, TaskParamDef
+from flowc.plan import Input, ParamDef, ParamNode, Plan, PlanBlock, StepSettings, TaskDef, TaskNode, TaskParamDef
 from flowc.types import JSON, RUN, ListOf, MapOf, Type
 
 from flowrun import values
@@ -91,8 +91,9 @@ class TaskSpec:
         self._shapes: dict[tuple[str, ...], Shape] = {}
         #: those of calls that name no argument, by the number of arguments
         self._unnamed: dict[int, Shape] = {}
-        if settings.key is not None and (self._params is None or settings.key not in self._params):
-            raise ArgumentError(f"`{self.name}` has no parameter `{settings.key}` that could be its concurrency's key")
+        for setting, param in settings.keys.items():
+            if self._params is None or param not in self._params:
+                raise ArgumentError(f"`{self.name}` has no parameter `{param}` to be the key of its `{setting}`")
 
     @property
     def params(self) -> Mapping[str, inspect.Parameter] | None:
@@ -157,13 +158,10 @@ class TaskSpec:
         """A plan whose parameters are those of the call, and whose one step is the task."""
         settings, names = self._settings, tuple(kinds)
         types: tuple[Type, ...] = (RUN, JSON, *kinds.values())
-        step = settings.step
-        if step.concurrency is not None and settings.key is not None:
-            self._refuse_missing_key(names)
-            key = ["in", names.index(settings.key)]
-            step = msgspec.structs.replace(step, concurrency=msgspec.structs.replace(step.concurrency, key=key))
+        step = self._keyed(names)
         task = TaskDef(
-            name=self.name, operator="python", target=self.target, returns=None if self.is_silent else 1,
+            name=self.name, operator="python", target=self.target,
+            returns=None if self.is_silent or settings.drops_result else 1,
             params=tuple(TaskParamDef(name=name, type=i) for i, name in enumerate(names, 2)),
         )  # fmt: skip
         node = TaskNode(
@@ -178,9 +176,16 @@ class TaskSpec:
             pools=settings.pools, limits=settings.limits, version=plans.FORMAT,
         )  # fmt: skip
 
-    def _refuse_missing_key(self, names: tuple[str, ...]) -> None:
-        if self._settings.key not in names:
-            raise ArgumentError(f"`{self.name}` needs `{self._settings.key}`: it is the key of its concurrency")
+    def _keyed(self, names: tuple[str, ...]) -> StepSettings:
+        """The settings of the step, with keys over its inputs. Raises ArgumentError."""
+        step, changes = self._settings.step, dict[str, Any]()
+        for setting, param in self._settings.keys.items():
+            if param not in names:
+                raise ArgumentError(f"`{self.name}` needs `{param}`: it is the key of its `{setting}`")
+            key: Any = ["in", names.index(param)]
+            known = getattr(step, setting)
+            changes[setting] = key if known is None else msgspec.structs.replace(known, key=key)
+        return msgspec.structs.replace(step, **changes) if changes else step
 
 
 def spec_of(task: Callable[..., Any] | str, given: Mapping[str, Any]) -> TaskSpec:

@@ -175,6 +175,19 @@ def test_a_concurrency_key_is_a_parameter() -> None:
         spec_of(f.add, {"concurrency": (1, "c")})
 
 
+def test_delivery_cache_result_and_keys() -> None:
+    given = {"delivery": "at_most_once", "cache": {"key": "b", "ttl": "1h"}, "idempotency_key": "a", "result": "ignore"}
+    plan = plans.decode(spec_of(f.add, given).call((1, 2), {})[0].data)
+    step = plan.settings[0]
+    assert step.at_most_once
+    assert step.cache == plans.CacheDef(ttl_ms=3_600_000, key=["in", 1])
+    assert step.idempotency_key == ["in", 0]
+    assert plan.tasks[0].returns is None
+    assert plans.decode(spec_of(f.add, {"cache": 60}).call((1, 2), {})[0].data).settings[0].cache == plans.CacheDef(
+        ttl_ms=60_000
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
@@ -196,6 +209,11 @@ def test_a_concurrency_key_is_a_parameter() -> None:
         ("pool", "db", "write pool="),
         ("limit", ("api", "fast"), "write limit="),
         ("concurrency", 0, "write concurrency=1"),
+        ("delivery", "once", "at_most_once"),
+        ("cache", {"key": "x"}, 'write cache="1d"'),
+        ("result", "drop", '"keep" or "ignore"'),
+        ("ignore_result", True, "did you mean `result`"),
+        ("idempotency_key", 3, "takes a name"),
     ],
 )
 def test_wrong_settings(name: str, value: object, message: str) -> None:
