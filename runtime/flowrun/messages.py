@@ -189,6 +189,8 @@ class Submit(_Wire, frozen=True, tag="submit"):
     key: str = ""
     #: it is a rerun
     again: Again | None = None
+    #: so many detached calls, one of the other, stand before it
+    depth: int = 0
 
 
 class Results(_Wire, frozen=True, tag="results"):

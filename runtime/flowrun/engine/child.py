@@ -31,6 +31,9 @@ def open_child(core: Core, scope: Scope, node: int) -> None:
             scope.states[node] = GRANTED
             tasks.dispatch(core, scope, node)
             return
+        if _is_too_deep(scope, child.flow):
+            tasks.fail_attempt(core, scope, node, _too_deep(scope, child.flow))
+            return
         if child.detached:
             detached.submit(core, scope, node, child, args)
             return
@@ -42,9 +45,6 @@ def open_child(core: Core, scope: Scope, node: int) -> None:
     except ArgumentError as error:
         tasks.fail_attempt(core, scope, node, Failure("TypeMismatch", str(error), retryable=False))
         return
-    if is_too_deep(scope, child.flow):
-        tasks.fail_attempt(core, scope, node, _too_deep(scope, child.flow))
-        return
     label = None if scope.label is None or not child.name else f"{scope.label}{child.name}."
     opened = open_flow(core, scope.run, graph, given, parent=scope.id, node=node, label=label)
     scope.children = entered(scope.children, node, opened.id)
@@ -53,10 +53,11 @@ def open_child(core: Core, scope: Scope, node: int) -> None:
         core.set_timer(scope.run, "limit", scope, node, limit)
 
 
-def is_too_deep(scope: Scope, flow: str) -> bool:
-    """A flow that bounds how deep it calls itself stands that deep around a scope."""
+def _is_too_deep(scope: Scope, flow: str) -> bool:
+    """A flow that bounds how deep it calls itself stands that deep around a scope; the detached calls that led to the
+    run count, too."""
     plan = scope.graph.tables.flow(flow)
-    depth = 0
+    depth = scope.run.depth
     while plan.max_depth is not None and depth < plan.max_depth:
         if scope.kind == FLOW and (scope.graph.plan.flow, scope.graph.plan.file) == (plan.flow, plan.file):
             depth += 1

@@ -38,7 +38,7 @@ def submit(core: Core, scope: Scope, node: int, child: ChildNode, args: bytes) -
     own_key = flow_key(called, args)
     name = run_id_of_key(called.flow, own_key or key)
     priority = run.priority if settings.priority == _PLAIN_PRIORITY else settings.priority
-    event = Submit(name, plan, args, f"run {run.id}", priority=priority, key=own_key or key)
+    event = Submit(name, plan, args, f"run {run.id}", priority=priority, key=own_key or key, depth=run.depth + 1)
     partition = partition_of(name, core.partitions) if core.partitions > 1 else core.partition
     core.commands += (PutBlob(plan, data), Send(partition, event, key))
     tasks.succeed(core, scope, node, values.encode(name))

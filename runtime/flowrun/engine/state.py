@@ -458,6 +458,8 @@ class Run(msgspec.Struct, eq=False):
     audit: tuple[AuditEntry, ...] = ()
     #: how many calls ended so far that may have to be undone
     undoable: int = 0
+    #: so many detached calls, one of the other, stand before it
+    depth: int = 0
     #: what its steps wait for -> which of them (see `awaiting`)
     awaits: dict[str, int | dict[int, None]] = EMPTY
     #: signals that no step has waited for yet, by name and in order

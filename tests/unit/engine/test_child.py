@@ -160,6 +160,21 @@ def test_what_becomes_of_the_caller_does_not_matter() -> None:
     assert states(driver.engine.record("r"))["id"] == "success"
 
 
+def test_a_flow_that_starts_itself_anew_is_bounded() -> None:
+    text = "flow again(n: int) {\n  max_depth: 3\n  again(n + 1) with { detached: true }\n}"
+    plan = plan_of(text, "again")
+    depth, ends = 0, []
+    for _ in range(5):
+        driver = Sending(plan)
+        driver.post(m.Submit("r", "plan", values.encode({"n": 1}), depth=depth))
+        ends.append(driver.drain().state)
+        if not driver.sent:
+            break
+        assert isinstance(driver.sent[0].event, m.Submit)
+        depth = driver.sent[0].event.depth
+    assert ends == ["success", "success", "failed"]
+
+
 def test_arguments_that_do_not_fit_fail_the_detached_run() -> None:
     def fails(*_: object) -> None:
         raise Fail
