@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from flowrun.canvas import TaskRevokedError, chain, flow, group
+from flowrun.canvas import TaskRevokedError, chain, chord, flow, group
 from flowrun.client import SyncClient
 from flowrun.parameters import ArgumentError
 
@@ -119,6 +119,21 @@ def test_a_chord_knows_its_header(tutorial: ModuleType) -> None:
     result = tutorial.chord([tutorial.add.s(i, i) for i in range(3)])(tutorial.xsum.s())
     assert result.get(timeout=10) == 6
     assert (result.parent.get(), result.parent[2].get()) == ([0, 2, 4], 4)
+
+
+def test_parents_of_parts_within_parts(tutorial: ModuleType) -> None:
+    add, xsum = tutorial.add, tutorial.xsum
+    body = chord([add.s(1), add.s(2)], xsum.s())
+    result = chain(add.s(1, 1), body, add.s(10).set(queue="default") | add.s(100)).delay()
+    assert result.get(timeout=10) == 117
+    values = []
+    while result is not None:
+        values.append(result.get())
+        result = result.parent
+    assert values == [117, 17, 7, [3, 4], 2]
+    nested = chain(add.s(1, 1), chain(add.s(1), add.s(2)).set(countdown=0.01), add.s(3)).delay()
+    assert (nested.get(timeout=10), nested.parent.get(), nested.parent.parent.get()) == (8, 5, 3)
+    assert nested.parent.parent.parent.get() == 2
 
 
 def test_a_thousand_calls_and_back(tutorial: ModuleType) -> None:

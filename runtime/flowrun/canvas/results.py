@@ -350,7 +350,7 @@ def _result(signature: Signature, point: Point, source: Source, place: _Place) -
     if isinstance(signature, chain):
         *before, last = signature.tasks
         found = _result(last, point, source, place)
-        _first(found).parent = _parents(before, point, source, place)
+        _first(found).parent = _parents(before, _begin(last, point), source, place)
         return found
     if isinstance(signature, group):
         return GroupResult(source, point, place, lambda: _members(signature, point, source, place))
@@ -371,8 +371,19 @@ def _parents(before: Sequence[Signature], point: Point, source: Source, place: _
         return None
     *earlier, last = before
     found = _result(last, point.parent, source, _beside(point.parent, place))
-    _first(found).parent = _parents(earlier, point.parent, source, place)
+    _first(found).parent = _parents(earlier, _begin(last, point.parent), source, place)
     return found
+
+
+def _begin(signature: Signature, point: Point) -> Point:
+    """Where a part begins that ends at this point."""
+    if isinstance(signature, chord):
+        signature = signature.as_chain()
+    if not isinstance(signature, chain):
+        return point
+    for task in reversed(signature.tasks[1:]):
+        point = _begin(task, point).parent or point
+    return _begin(signature.tasks[0], point)
 
 
 def _first(result: Result) -> Result:
