@@ -184,6 +184,25 @@ def test_work_that_the_server_lost_is_dispatched_anew() -> None:
     run_virtual(main())
 
 
+def test_work_that_is_to_run_at_most_once_has_failed_when_the_server_lost_it() -> None:
+    async def main() -> None:
+        world = World()
+        async with world.node() as node:
+            await node.kill_worker()
+            run = (await node.client.submit(one(f"{TASKS}:double", at_most_once=True), {"x": 4})).id
+            await asyncio.sleep(1)
+            assert len(world.server.work) == 1
+            world.server.stream.clear("0")
+            await node.start_worker()
+            async with asyncio.timeout(30):
+                record = await node.client.wait(run)
+            assert record.error is not None
+            assert (record.state, record.error.type) == ("failed", "WorkerDied")
+        assert len(world.dispatched) == 1
+
+    run_virtual(main())
+
+
 def test_an_inbox_that_was_lost_begins_a_new_incarnation(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         world = World(replace(SETTINGS, snapshot_events=1, snapshot_interval=0.1))

@@ -44,7 +44,7 @@ from flowrun.engine.commands import (
 )
 from flowrun.errors import StoreError, TransportError
 from flowrun.lease import Lease, this_process
-from flowrun.messages import Event, Lost, Results, Submit, TimerFired
+from flowrun.messages import Event, Lost, Results, Submit, TimerFired, pack_events
 from flowrun.settings import Settings
 from flowrun.snapshots import Snapshots
 from flowrun.transport import Record, Transport
@@ -418,15 +418,25 @@ class Coordinator:
             self._add_work(ready)
 
     def _redo(self, bundles: list[str]) -> None:
-        """These are nowhere: what is still wanted of them is dispatched anew."""
+        """These are nowhere: what is still wanted of them is dispatched anew, or was lost for good."""
         found = [bundle for name in bundles if (bundle := self._dispatcher.gone(name)) is not None]
         runs = {item.run for bundle in found for item in bundle.items}
         owed = missing(self._dispatcher, (ready for ready in self._engine.outstanding() if ready.run in runs))
         if owed:
             log.warning("%d bundles of partition %s were lost and are dispatched anew", len(found), self._partition)
+        once = [ready.item(0) for ready in owed if self._fold.runs_once(ready)]
+        if once:
+            self._background.start(self._report_lost(Lost("", tuple(once))))
         for ready in owed:
-            self._add_work(ready)
+            if not self._fold.runs_once(ready):
+                self._add_work(ready)
         self._flush()
+
+    async def _report_lost(self, lost: Lost) -> None:
+        """It may have run, and is to run at most once."""
+        first = lost.items[0]
+        key = f"lost/{self._me.token}/{first.id}/{first.first}"
+        await self._transport.append(self._partition, pack_events([lost]), key)
 
     # ---- ends
 

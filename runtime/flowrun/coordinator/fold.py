@@ -17,7 +17,7 @@ from flowc.plan import BatchDef, EachNode, Plan, TaskNode
 from flowrun.backlog import Task
 from flowrun.durations import EXPRESSION
 from flowrun.engine import Engine
-from flowrun.engine.commands import Command, EndRun
+from flowrun.engine.commands import Command, EndRun, Ready
 from flowrun.errors import StoreError
 from flowrun.messages import Event, Failure, RunRecord
 from flowrun.snapshots import Snapshot
@@ -96,6 +96,11 @@ class Fold:
             if plan is not None:
                 self._batches[task] = found
             return found
+
+    def runs_once(self, ready: Ready) -> bool:
+        """It is not to be begun again when it may have begun."""
+        node, plan = self._task_node(ready.plan, ready.flow, ready.block, ready.node)
+        return node is not None and plan is not None and plan.settings[node.settings].at_most_once
 
     def _function(self, digest: str, flow: str, block: int, number: int) -> str:
         node, plan = self._task_node(digest, flow, block, number)

@@ -43,7 +43,7 @@ def test_of_items_only_the_lost_ones_end() -> None:
     driver.submit()
     work = driver.ready.pop()
     driver.post(m.Lost("b", (work.item(0, 1, 3),)))
-    driver.ready += [r for r in driver.engine.outstanding()]
+    driver.ready += list(driver.engine.outstanding())
     record = driver.drain()
     assert [row.state for row in record.steps if row.index is not None] == ["success", "failed", "failed", "success"]
     assert sorted(args[0] for _, args in driver.calls) == [0, 3]
