@@ -223,7 +223,7 @@ class _Builder:
         spec = self._draft.spec(signature.task)
         name = self._draft.step_name(spec.name)
         args = arguments_of(self._draft, spec, name, signature, given)
-        step, kind = self._draft.id(), NULL if spec.is_silent else spec.result_kind
+        step, kind = self._draft.id(), NULL if spec.is_silent or spec.settings.drops_result else spec.result_kind
         self._draft.add(ir.CallStep(
             id=step, name=name, line=1, type=text(kind), task=self._draft.task(spec), args=args,
             settings=self._draft.settings(spec.settings, down.options, spec),

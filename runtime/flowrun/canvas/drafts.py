@@ -26,7 +26,7 @@ from .shapes import Argument, Column, Rows
 
 __all__ = ["Body", "Deferred", "Draft", "Inside"]
 
-#: settings that are not the same in the plan and in the IR; the last ones are of `.flow` only
+#: settings that are not the same in the plan and in the IR
 _APART = frozenset({"pool", "limit", "retry", "concurrency", "batch", "cache", "idempotency_key"})
 
 
@@ -239,17 +239,23 @@ def _ir_settings(step: StepSettings, settings: TaskSettings, task: str) -> ir.Se
         fields["pool"] = settings.pools[step.pool].name
     if step.limit is not None:
         fields["limit"] = settings.limits[step.limit].name
+    if step.batch is not None:
+        fields["batch"] = ir.Batch(**msgspec.structs.asdict(step.batch))
+    if step.cache is not None:
+        fields["cache"] = ir.Cache(ttl_ms=step.cache.ttl_ms, key=_key(settings.cache_key))
+    fields["idempotency_key"] = _key(settings.idempotency_key)
+    fields["ignore_result"] = settings.drops_result
     if step.concurrency is not None:
         key = None if settings.key is None else ["arg", settings.key]
         fields["concurrency"] = ir.Concurrency(
             limit=step.concurrency.limit, key=key, on_conflict=step.concurrency.on_conflict, task=task
         )
-    if step.cache is not None:
-        keyed = None if settings.cache_key is None else ir.Key(expr=["arg", settings.cache_key], of_task=True)
-        fields["cache"] = ir.Cache(ttl_ms=step.cache.ttl_ms, key=keyed)
-    if settings.idempotency_key is not None:
-        fields["idempotency_key"] = ir.Key(expr=["arg", settings.idempotency_key], of_task=True)
-    return ir.Settings(**fields, ignore_result=settings.drops_result)
+    return ir.Settings(**fields)
+
+
+def _key(parameter: str | None) -> ir.Key | None:
+    """What tells calls of a task apart."""
+    return None if parameter is None else ir.Key(expr=["arg", parameter], of_task=True)
 
 
 def _stub(plan: Plan) -> ir.Flow:

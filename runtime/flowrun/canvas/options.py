@@ -28,7 +28,8 @@ IGNORED = frozenset({
 #: settings of `.flow` that a task may have by their own names
 _OWN = (
     "pool", "slots", "limit", "concurrency", "executor", "memory", "max_tasks_per_process", "env", "tags", "deadline",
-    "idempotent", "timeout", "soft_timeout", "retry", "delay", "priority", "queue", "expires",
+    "idempotent", "timeout", "soft_timeout", "retry", "delay", "priority", "queue", "expires", "delivery", "cache",
+    "idempotency_key", "result",
 )  # fmt: skip
 #: Celery's own defaults
 _MAX_RETRIES, _RETRY_DELAY, _BACKOFF_MAX = 3, 180, 600

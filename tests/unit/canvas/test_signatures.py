@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from flowc import plan as plans
 from flowc.plan import EachNode, TaskNode
-from flowc.types import INT, ListOf
+from flowc.types import INT, NULL, ListOf
 from flowrun import canvas as c
 from flowrun.canvas import Signature, chain, chord, group, signature
 from flowrun.canvas.sending import prepared, shape_of
@@ -175,6 +175,26 @@ def test_options_of_a_task_become_settings() -> None:
     both = plan_of(limited.s(1) | ADD.s(1))
     assert both.settings[0] == found
     assert both.limits == plan.limits
+
+
+def test_settings_with_keys_are_those_of_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    @t.app.task(
+        concurrency=(1, "x"), cache={"key": "x", "ttl": "1d"}, idempotency_key="x", delivery="at_most_once",
+        pool=("db", 3), result="ignore",
+    )  # fmt: skip
+    def keyed(y, x):  # type: ignore[no-untyped-def]
+        return x
+
+    keyed.__qualname__ = "keyed"
+    plan = plan_of(ADD.s(1, 1) | keyed.s(2) | t.note.s())
+    _, node, _ = steps(plan)
+    found = plan.settings[node.settings]
+    given = dict(node.args)["x"]
+    assert found.concurrency is not None
+    assert found.cache is not None
+    assert found.concurrency.key == found.cache.key == found.idempotency_key == given
+    assert (found.at_most_once, plan.pools[found.pool or 0].slots) == (True, 3)
+    assert plan.types[node.type] == NULL
 
 
 def test_a_task_that_is_not_bound_is_not_tried_again() -> None:
