@@ -53,7 +53,7 @@ _STEP = re.compile(_NAME + r"(?:\[(?P<index>[\d, ]+)\])? (?P<state>[a-z_]+)(?: (
 _START = re.compile(_NAME + r"(?:\[(?P<index>[\d, ]+)\])?(?: (?P<time>\S+))?")
 _COMMA = re.compile(r", ?(?![^\[]*\])")
 _ACT = re.compile(
-    r"do (?P<time>\S+): (?P<what>\w+)(?: (?P<name>(?!refused)[^\s{\"\[]+))?(?: (?P<value>(?!refused).+?))?"
+    r"do (?P<time>\S+): (?P<what>\w+)(?: (?P<name>(?!refused)[^\s{\"\[]\S*))?(?: (?P<value>(?!refused).+?))?"
     r'(?: refused "(?P<refused>.*)")?'
 )
 

@@ -37,7 +37,7 @@ from .cases import Act, Case, Run, Spec, Start
 __all__ = ["Nats", "Outcome", "Plans", "in_memory"]
 
 #: seconds in which a case must have ended, besides those that it says it takes; in memory, of virtual time
-LIMIT = 60
+LIMIT = 20
 #: queues that the programs name
 QUEUES = ("default", "bulk", "mail")
 SLOTS = 12
