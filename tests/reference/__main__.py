@@ -54,7 +54,13 @@ def _alone(seed: int, source: Source) -> str:
     program = compiled(source)
     expected = program.report.expected
     run = Direct(program.plan, ROOT, seed, renewed=seed % 2 == 1, expected=expected)
-    return "; ".join(differences(program.report, run.run(source.args), "json", run.get))
+    wrong = differences(program.report, run.run(source.args), "json", run.get)
+    if not program.report.open:  # all of it is determined
+        wrong += [f"signal {name} was lost" for name in run.sent_again]
+        wrong += [f"{len(run.sent)} runs were started, and must be {expected.detached}"] * (
+            len(run.sent) != expected.detached
+        )
+    return "; ".join(wrong)
 
 
 def _crashing(seed: int, source: Source) -> str:

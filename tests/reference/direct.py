@@ -51,6 +51,8 @@ class Direct:
         self._signals: list[str] = []
         #: runs that have not ended
         self._open: set[str] = set()
+        #: signals that were sent once more, for somebody still waited
+        self.sent_again: list[str] = []
         #: submissions of runs that the run started
         self.sent: list[m.Submit] = []
         self._random = random.Random(seed)
@@ -172,6 +174,11 @@ class Direct:
     def _answer(self) -> bool:
         """Nothing else happens: whoever waits for an event or a decision gets it; False if nobody does."""
         run = self._engine.peek("r")
+        for name in sorted(set(self._expected.signals)) if run else ():
+            if f"signal/{name}" in run.awaits:  # one that was to be cancelled was quicker, and took it
+                self.sent_again.append(name)
+                self._send_signal(name)
+                return True
         subjects = [key.removeprefix("event/").partition("\0")[0] for key in run.awaits] if run else []
         for subject in self._expected.events.intersection(subjects):
             self._post(m.Raised(subject, "", values.encode(brought(subject)), f"event{self._seq}"))

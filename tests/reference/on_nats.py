@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from flowc.plan import Plan
+from flowrun.client import Run
 from flowrun.errors import FlowError
 from flowrun.messages import RunRecord, WorkItem
 from flowrun.nats.transport import NatsTransport
@@ -27,7 +28,10 @@ from flowrun.worker.ended import Ended
 from flowrun.worker.inline import InlineSlot
 from flowrun.worker.slot import Slot
 
+from tests.sim.telling import ByClient, tell
 from tests.support.node import Node
+
+from .interpreter import Report
 
 __all__ = ["Fragile", "Program", "Ran", "blobs_of"]
 
@@ -35,6 +39,8 @@ __all__ = ["Fragile", "Program", "Ran", "blobs_of"]
 _LIMIT = 90.0
 #: a part dies so long after the one before at the latest, in seconds
 _LONGEST = 0.4
+#: what is said to runs takes so much of the time that it takes in a simulation
+_HASTE = 0.2
 #: what runs when its worker dies three times is a failure, and not the worker's
 _WORKER_DEATHS = 2
 #: often, so that a coordinator takes over from a snapshot
@@ -54,6 +60,8 @@ _SETTINGS = Settings(
 class Program(Protocol):
     @property
     def plan(self) -> Plan: ...
+    @property
+    def report(self) -> Report: ...
     @property
     def args(self) -> Mapping[str, Any]: ...
 
@@ -139,6 +147,16 @@ class Fragile:
 
     async def _end(self, program: Program) -> Ran:
         run = await self._node.client.submit(program.plan, dict(program.args))
+        ended = asyncio.Event()
+        voice = ByClient(self._node.client, run.id, self._chance, ended.is_set)
+        told = asyncio.create_task(tell(voice, program.report.expected, self._chance, haste=_HASTE))
+        try:
+            return await self._wait(run)
+        finally:
+            ended.set()
+            told.cancel()
+
+    async def _wait(self, run: Run) -> Ran:
         while True:
             try:
                 record = await self._node.client.wait(run)

