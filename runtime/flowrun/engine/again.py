@@ -33,6 +33,7 @@ from .image import Image, ImageError, unpack_image
 from .scopes import expand_items, propagate
 from .state import (
     BAD,
+    CANCELLED,
     EXPIRED,
     FAILED,
     NULL,
@@ -59,6 +60,8 @@ _NOT_RUN = frozenset({WAITING, SKIPPED, UPSTREAM_FAILED, REMOVED})
 #: how items become that are not kept: of an `each` whose failed items are no success, and of one where they are
 _FAILED_AGAIN = bytes(state if state in (SUCCESS, SKIPPED) else WAITING for state in range(256))
 _CANCELLED_AGAIN = bytes(state if state in (SUCCESS, SKIPPED, FAILED, EXPIRED) else WAITING for state in range(256))
+#: state of a node that did not begin, and the states of those before it that it may not have begun because of
+_CAUSES = {UPSTREAM_FAILED: BAD, CANCELLED: (CANCELLED,)}
 _args_decoder = msgspec.msgpack.Decoder(dict[str, msgspec.Raw])
 
 
@@ -71,7 +74,7 @@ class AgainError(Exception):
 
 def select(graph: Graph, image: Image, again: Again, changed: Iterable[int] = ()) -> bytearray:
     """Per node of the body: KEPT, FAILED_ITEMS or WHOLE. `changed`: parameters that have another value. Raises
-    AgainError for a step that is unknown, or if nothing would run. O(nodes)."""
+    AgainError for a step that is unknown, or if nothing of a run that succeeded would run. O(nodes)."""
     if len(image.states) != graph.size:
         raise AgainError(f"what is left of run {image.run} is of another plan")
     named = [node for name in again.steps for node in _find(graph, name)]
@@ -82,7 +85,7 @@ def select(graph: Graph, image: Image, again: Again, changed: Iterable[int] = ()
         stack += [(node, WHOLE) for node in range(graph.params, graph.size)]
     stack += [(node, FAILED_ITEMS) for node in _causes(graph, image.states, _failed(graph, image))]
     _spread(graph, image, chosen, stack)
-    if not image.forked and not any(chosen[graph.params :]):
+    if image.state == SUCCESS and not image.forked and not any(chosen[graph.params :]):
         raise AgainError(f"nothing of run {image.run} failed: name the steps that are to run again")
     return chosen
 
@@ -109,8 +112,8 @@ def _causes(graph: Graph, states: Sequence[int], failed: Iterable[int]) -> set[i
         node = stack.pop()
         if node not in found:
             found.add(node)
-            if states[node] == UPSTREAM_FAILED:
-                stack += [other for other in _upstream(graph.nodes[node]) if states[other] in BAD]
+            causes = _CAUSES.get(states[node], ())
+            stack += [other for other in _upstream(graph.nodes[node]) if states[other] in causes] if causes else ()
     return found
 
 

@@ -335,3 +335,26 @@ def test_a_repaired_rerun_ends_as_a_repaired_run(plan_seed: int, seed: int, name
     assert not list(first.engine.outstanding())
     assert not list(first.engine.timers())
     assert not first.engine.quotas.by_name
+
+
+@given(SEEDS, SEEDS, st.integers(0, 30))
+@settings(max_examples=100, deadline=None)
+def test_a_rerun_of_a_cancelled_run_ends_as_one_that_was_not(plan_seed: int, seed: int, steps: int) -> None:
+    plan, functions = random_plan(plan_seed)
+    mended = {name: function.repaired for name, function in functions().items()}  # type: ignore[attr-defined]
+    first = Restoring(plan, mended, seed=seed, cut=2)
+    first.submit()
+    for _ in range(steps):
+        if not first.ended:
+            first.step()
+    first.post(m.Cancel("r"))
+    if first.drain().state != "cancelled":
+        return
+    again, whole = rerun(first), Driver(plan, mended, seed=seed).run()
+    # a child run that had ended is kept, although its handlers were cancelled, and what a satisfied join had handled
+    left_out = {row.step for row in (*again.steps, *whole.steps) if row.state == "cancelled" or "." in row.step}
+    (*one, steps), (*other, others) = facts(plan, again), facts(plan, whole)
+    assert one == other
+    assert [row for row in steps if row[0] not in left_out] == [row for row in others if row[0] not in left_out]
+    assert not list(first.engine.outstanding())
+    assert not first.engine.quotas.by_name

@@ -219,7 +219,8 @@ def test_an_event_that_comes_again_is_answered_alike_and_does_nothing() -> None:
     event = m.Control("pause", "r", id="x", client="c")
     driver.post(event)
     driver.post(m.Control("resume", "r", id="y"))
-    assert [command for command in driver.post(event) if isinstance(command, Answer)] == [Answer("c", "x", True, "", values.encode(""))]
+    answers = [command for command in driver.post(event) if isinstance(command, Answer)]
+    assert answers == [Answer("c", "x", True, "", values.encode(""))]
     assert not driver.engine.pauses.runs
 
 
@@ -437,3 +438,24 @@ def test_whatever_is_marked_the_run_ends_and_leaves_nothing_behind(plan_seed: in
     assert not list(driver.engine.outstanding())
     assert not list(driver.engine.timers())
     assert not driver.engine.quotas.by_name
+
+
+@given(SEEDS, SEEDS, st.integers(0, 30))
+@settings(max_examples=100, deadline=None)
+def test_a_paused_run_that_is_cancelled_ends_and_leaves_nothing_behind(plan_seed: int, seed: int, steps: int) -> None:
+    plan, functions = random_plan(plan_seed)
+    driver = Restoring(plan, functions(), seed=seed, cut=2)
+    driver.submit()
+    for _ in range(steps):
+        if not driver.ended:
+            driver.step()
+    driver.post(m.Control("pause", "r"))
+    for _ in range(3):
+        driver.step()
+    driver.post(m.Cancel("r"))
+    record = driver.drain()
+    assert all(row.state not in ("waiting", "ready", "running", "retrying") for row in record.steps)
+    assert not list(driver.engine.outstanding())
+    assert not list(driver.engine.timers())
+    assert not driver.engine.quotas.by_name
+    assert not driver.engine.pauses.runs
