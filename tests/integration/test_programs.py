@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -19,46 +20,45 @@ from flowc.pipeline import compile_paths
 from flowc.plan import Plan
 from flowc.project import find_project
 from flowrun.memory import run_virtual
-from flowrun.messages import RunRecord
 from flowrun.nats.transport import NatsTransport
 from flowrun.server import EmbeddedServer
 from flowrun.transport import Transport
-from flowrun.values import references
 from hypothesis import HealthCheck, Phase, given, settings
 
 from tests.reference.behaviours import TASKS
 from tests.reference.compare import differences
 from tests.reference.interpreter import interpret
+from tests.reference.on_nats import Ran, blobs_of
+from tests.reference.outside import Expected
 from tests.reference.programs import BEHAVIOURS, Source, programs
+from tests.sim.telling import ByClient, tell
 from tests.support.node import Connect, Node, memory_server
 
 PROGRAMS = int(os.environ.get("FLOW_PROGRAMS", "2000"))
 PHASES = (Phase.generate, Phase.shrink) if os.environ.get("FLOW_SHRINK") else (Phase.generate,)
 #: seconds in which a run must have ended; in memory, of virtual time
 LIMIT = 60
+#: what is said to runs takes so much of the time that it takes in a simulation
+HASTE = 0.003
 
 
-class Ran:
-    """An ended run with the blobs that its result refers to."""
-
-    def __init__(self, record: RunRecord, blobs: dict[str, bytes]) -> None:
-        self.record = record
-        self.fetch = blobs.__getitem__
-
-
-async def ran(node: Node, store: Transport, plan: Plan, source: Source) -> Ran:
-    """Runs a program to its end."""
-    record = await node.client.wait(await node.client.submit(plan, source.args))
-    blobs = {}
-    for blob in references((record.result,)):
-        blobs[blob.digest] = await store.get_blob(blob.digest)
-    return Ran(record, blobs)
+async def ran(node: Node, store: Transport, plan: Plan, source: Source, expected: Expected) -> Ran:
+    """Runs a program to its end, and answers it."""
+    run = await node.client.submit(plan, source.args)
+    ended, chance = asyncio.Event(), random.Random(0)
+    told = asyncio.create_task(tell(ByClient(node.client, run.id, chance, ended.is_set), expected, chance, haste=HASTE))
+    try:
+        record = await node.client.wait(run)
+    finally:
+        ended.set()
+        told.cancel()
+    return Ran(record, await blobs_of(record, store))
 
 
-async def ran_in_memory(root: Path, plan: Plan, source: Source) -> Ran:
+async def ran_in_memory(root: Path, plan: Plan, source: Source, expected: Expected) -> Ran:
     connect = memory_server()
     async with Node(connect, root=root) as node:
-        return await asyncio.wait_for(ran(node, await connect(), plan, source), LIMIT)
+        return await asyncio.wait_for(ran(node, await connect(), plan, source, expected), LIMIT)
 
 
 class OnNats:
@@ -79,8 +79,9 @@ class OnNats:
         opened: Connect = connect
         self._node = await Node(opened, root=root).__aenter__()
 
-    def run(self, plan: Plan, source: Source) -> Ran:
-        return self._loop.run_until_complete(asyncio.wait_for(ran(self._node, self._store, plan, source), LIMIT))
+    def run(self, plan: Plan, source: Source, expected: Expected) -> Ran:
+        running = ran(self._node, self._store, plan, source, expected)
+        return self._loop.run_until_complete(asyncio.wait_for(running, LIMIT))
 
     def close(self) -> None:
         self._loop.run_until_complete(self._stop())
@@ -120,7 +121,7 @@ def test_random_programs_give_the_interpreters_result(root: Path, nats: OnNats) 
         suppress_health_check=list(HealthCheck),
         print_blob=True,
     )
-    @given(programs())
+    @given(programs(waits=True))
     def check(source: Source) -> None:
         path = root / "program.flow"
         path.write_text(source.text)
@@ -130,14 +131,14 @@ def test_random_programs_give_the_interpreters_result(root: Path, nats: OnNats) 
         plan = next(flow.plan for flow in found.plans if flow.flow == "main")
         report = interpret(found.program, key, TASKS, source.args)
         for name, run in (
-            ("in memory", lambda: run_virtual(ran_in_memory(root, plan, source))),
-            ("over NATS", lambda: nats.run(plan, source)),
+            ("in memory", lambda: run_virtual(ran_in_memory(root, plan, source, report.expected))),
+            ("over NATS", lambda: nats.run(plan, source, report.expected)),
         ):
             try:
                 done = run()
             except TimeoutError:
                 pytest.fail(f"{name}: it did not end in {LIMIT} s\n{source.text}\n# {source.args}")
-            wrong = differences(report, done.record, "json", done.fetch)
+            wrong = differences(report, done.record, "json", done.blobs.__getitem__)
             assert not wrong, f"{name}: {wrong}\n{source.text}\n# {source.args}"
 
     check()

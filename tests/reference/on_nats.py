@@ -23,6 +23,7 @@ from flowrun.messages import RunRecord, WorkItem
 from flowrun.nats.transport import NatsTransport
 from flowrun.server import EmbeddedServer
 from flowrun.settings import Settings
+from flowrun.transport import Transport
 from flowrun.values import references
 from flowrun.worker.ended import Ended
 from flowrun.worker.inline import InlineSlot
@@ -74,7 +75,7 @@ class Ran:
     blobs: Mapping[str, bytes]
 
 
-async def blobs_of(record: RunRecord, store: NatsTransport) -> dict[str, bytes]:
+async def blobs_of(record: RunRecord, store: Transport) -> dict[str, bytes]:
     return {blob.digest: await store.get_blob(blob.digest) for blob in references((record.result,))}
 
 
