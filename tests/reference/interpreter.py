@@ -26,12 +26,13 @@ from flowrun.expr import ExpressionError, compile_expr
 from flowrun.functions import pairs
 from flowrun.operator import Context, Fail, Skip
 
+from .behaviours import Instead
 from .outside import NEVER, Expected, agreed, brought
 from .rules import FAILED, RUN, SKIPPED, SUCCESS, UPSTREAM_FAILED, verdict, worst
 
 __all__ = ["Error", "Open", "Report", "Row", "interpret"]
 
-Tasks = Mapping[str, Callable[..., object]]
+Tasks = Mapping[str, Callable[..., object] | Instead]
 #: rules that look at the items of an `each`
 #: the id of what a block returns
 _RETURN = -1
@@ -223,11 +224,21 @@ def interpret(program: ir.Program, flow: str, tasks: Tasks, args: Mapping[str, A
     return report
 
 
+class _Ended(Exception):
+    """What takes the place of a task did not end well."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.state)
+        self.outcome = outcome
+
+
 class _Run:
     def __init__(self, program: ir.Program, tasks: Tasks) -> None:
         self.program = program
         self.tasks = tasks
         self.expected = Expected()
+        #: what was done in the place of the last task
+        self.instead: list[Row] = []
         #: the title of the last question
         self.asked: str | None = None
         #: the flows that call each other now
@@ -386,8 +397,10 @@ class _Run:
     def call_step(self, step: ir.CallStep, place: Place) -> None:
         state = self.verdict(step.args.values(), step.after, place)
         self.asked = None
+        self.instead = []
         outcome = self.attempts(step, place) if state == RUN else Outcome(state)
         self.record(step.name, step.id, outcome, place)
+        place.scope.rows += [replace(row, step=f"{step.name}.{row.step}") for row in self.instead]
         if any(rule.rule == "not_yet" for rule in step.after):
             place.scope.open.append(Open(frozenset({step.name}), (), None))
         if self.asked is not None:
@@ -443,6 +456,8 @@ class _Run:
     def attempt(self, task: ir.Task, args: dict[str, Any], number: int) -> tuple[Outcome, bool]:
         """One attempt, and whether another one may follow if it failed."""
         function = self.tasks[task.name]
+        if isinstance(function, Instead):
+            return self.others(function, args), False
         try:
             value = call(function, args, number)
             kind = parse(task.returns) if task.returns is not None else None
@@ -455,6 +470,25 @@ class _Run:
         except Exception as error:
             failed = Outcome(FAILED, error=Error(type(error).__name__, str(error)), attempts=number)
             return failed, not isinstance(error, Fail)
+
+    def others(self, instead: Instead, args: dict[str, Any]) -> Outcome:
+        """What comes of a task that others take the place of."""
+
+        def do(name: str, *given: Any) -> Any:
+            function = self.tasks[name]
+            assert not isinstance(function, Instead)
+            try:
+                value = function(*given)
+            except Exception as error:
+                self.instead.append(Row(name, (), FAILED, 1))
+                raise _Ended(Outcome(FAILED, error=Error(type(error).__name__, str(error)), attempts=1)) from error
+            self.instead.append(Row(name, (), SUCCESS, 1))
+            return value
+
+        try:
+            return Outcome(SUCCESS, instead.steps(do, *args.values()), attempts=1)
+        except _Ended as ended:
+            return ended.outcome
 
     def child_step(self, step: ir.ChildStep, place: Place) -> None:
         state = self.verdict(step.args.values(), step.after, place)
@@ -667,6 +701,8 @@ class _Run:
             place.scope.done += inner.done
             if failed is not None:
                 return Outcome(FAILED, error=outcome.error, attempts=number), inner
+            if outcome.state == SKIPPED and not step.type.endswith("?"):
+                return Outcome(SKIPPED, attempts=number), inner
             previous = outcome.value
             env[step.previous_id] = Outcome(SUCCESS, previous)
             try:

@@ -5,11 +5,26 @@ from __future__ import annotations
 import struct
 
 from flowc.plan import RepeatNode
+from flowc.types import Optional
 
 from .core import Core, fail, finish
 from .items import captured
 from .scopes import Given, open_scope
-from .state import FAILED, NULL, ROUND, RUNNING, SUCCESS, UNTIL, Loop, Outcome, Scope, attempt_of, entered, put_seconds
+from .state import (
+    FAILED,
+    NULL,
+    ROUND,
+    RUNNING,
+    SKIPPED,
+    SUCCESS,
+    UNTIL,
+    Loop,
+    Outcome,
+    Scope,
+    attempt_of,
+    entered,
+    put_seconds,
+)
 
 __all__ = ["closed", "open_round", "start"]
 
@@ -48,6 +63,8 @@ def closed(core: Core, scope: Scope, inner: Scope, outcome: Outcome, rows: bytes
     cancelled = inner.cancelled or loop.cancelled
     if cancelled or outcome.state == FAILED:
         _end(core, scope, node, cancelled or FAILED, outcome)
+    elif inner.kind == ROUND and outcome.state == SKIPPED and not _may_be_null(scope, node):
+        _end(core, scope, node, SKIPPED, outcome)  # there is nothing for `until` to look at
     elif inner.kind == ROUND:
         loop.value = outcome.value
         _open(core, scope, node, UNTIL, _repeat(scope, node).until)
@@ -76,6 +93,10 @@ def _end(core: Core, scope: Scope, node: int, state: int, outcome: Outcome) -> N
     _time(core, scope, node)
     value = outcome.value if state == SUCCESS else None
     finish(core, scope, node, state, value or (NULL if state == SUCCESS else None), outcome.error)
+
+
+def _may_be_null(scope: Scope, node: int) -> bool:
+    return isinstance(scope.graph.plan.types[_repeat(scope, node).type], Optional)
 
 
 def _time(core: Core, scope: Scope, node: int) -> None:
