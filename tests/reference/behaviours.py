@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypedDict
 
-from flowrun.operator import Context, Fail, Skip
+from flowrun.canvas import chain, chord, signature
+from flowrun.operator import Context, Fail, Replace, Skip
 
-__all__ = ["DECLARATIONS", "TASKS"]
+__all__ = ["DECLARATIONS", "TASKS", "Instead"]
 
 
 class Row(TypedDict):
@@ -111,6 +112,17 @@ def take_back(x: int, y: int) -> int:
     return risky(x + y)
 
 
+def detour(x: int) -> int:
+    """Others do it: they add one to x, and one more, which fails for one number in three."""
+    return Replace(chain(signature("behaviours:inc", (x,)), signature("behaviours:risky")))  # type: ignore[return-value]
+
+
+def spread(x: int) -> int:
+    """Others do it: the sum of x + 1 and of x + 3."""
+    header = [signature("behaviours:inc", (x,)), signature("behaviours:add", (x, 3))]
+    return Replace(chord(header, signature("behaviours:total")))  # type: ignore[return-value]
+
+
 def guarded(x: int) -> int:
     """Fails for one number in four, which is told to somebody."""
     if x % 4 == 0:
@@ -118,8 +130,15 @@ def guarded(x: int) -> int:
     return x + 1
 
 
+class Instead:
+    """What a task does that others take the place of, in words for the interpreter: `do` calls one of them."""
+
+    def __init__(self, steps: Callable[..., object]) -> None:
+        self.steps = steps
+
+
 #: by name
-TASKS: Mapping[str, Callable[..., object]] = {
+TASKS: Mapping[str, Callable[..., object] | Instead] = {
     function.__name__: function
     for function in (
         inc,
@@ -143,6 +162,9 @@ TASKS: Mapping[str, Callable[..., object]] = {
         take_back,
         guarded,
     )
+} | {
+    "detour": Instead(lambda do, x: do("risky", do("inc", x))),
+    "spread": Instead(lambda do, x: do("total", [do("inc", x), do("add", x, 3)])),
 }
 
 DECLARATIONS = """\
@@ -182,6 +204,8 @@ task guarded(x: int) returns int {
   on success(r) { note(r) }
 }
 type Decision = { approved: bool, by: string, note: string?, at: datetime }
+task detour(x: int) returns int { run: python("behaviours:detour"), timeout: 1m, idempotent: true }
+task spread(x: int) returns int { run: python("behaviours:spread"), timeout: 1m }
 task nap(for: duration) returns datetime { run: wait("sleep") }
 task answer(name: string) returns int { run: wait("signal"), timeout: 1h }
 task happened(subject: string) returns int { run: wait("event"), timeout: 1h }

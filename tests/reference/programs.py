@@ -41,7 +41,8 @@ _CALLS = {
     "int": [
         "inc(i)", "inc(i)", "add(i, i)", "pick(i, o)", "risky(i)", "risky(i)", "flaky(i)", "moody(i)", "wrong(i)",
         "broken(i)", "total(xs)", "size(s)", "unrow(r)", "twice(i)", "shaky(i)", "summed(i)", "inc(c)", "pick(i, c)",
-        "reserve(i)", "lend(i)", "guarded(i)", "down(i)",
+        "reserve(i)", "lend(i)", "guarded(i)", "down(i)", "detour(i)",
+        "spread(i)",
     ],
     "string": ["name(i)", "name(c)"],
     "ints": ["make(i)", "make(c)"],
