@@ -8,10 +8,11 @@ its worker, unless its URL holds a password.
 from __future__ import annotations
 
 import fnmatch
-import os
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from flowrun.where import environment
 
 from .signatures import Call, Signature, chain, group, signature
 from .tasks import Task, make_task
@@ -56,7 +57,7 @@ class App:
     ) -> None:  # fmt: skip
         global _current
         self.main = main
-        #: the environment on the server; None: FLOW_ENV, else "dev"
+        #: the environment on the server; None: FLOW_ENV, within a task the worker's, else "dev"
         self.env = env
         self.conf = Conf(broker_url=broker, result_backend=backend, **options)
         self.tasks: dict[str, Task] = {}
@@ -139,7 +140,7 @@ class App:
 
             url = self.conf.broker_url
             found = url if isinstance(url, str) and url.startswith("nats://") else None
-            self._client = SyncClient(found, env=self.env or os.environ.get("FLOW_ENV") or "dev")
+            self._client = SyncClient(found, env=self.env or environment())
         return self._client
 
     @client.setter

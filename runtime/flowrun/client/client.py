@@ -11,7 +11,6 @@ what is submitted in the same moment travels together (`outbox`): so `asyncio.ga
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -40,6 +39,7 @@ from flowrun.records import read_record
 from flowrun.run_ids import RunIds
 from flowrun.settings import Settings
 from flowrun.transport import Transport
+from flowrun.where import server_url
 
 from .by_hand import ByHand, StepEnd, mark_of
 from .clock import Clock
@@ -66,7 +66,6 @@ __all__ = ["Client", "TaskCall", "read_plan"]
 
 T = TypeVar("T")
 
-_DEFAULT_URL = "nats://127.0.0.1:4222"
 #: plans of flows, and functions, whose encoded form is kept
 _MOST_KEPT = 1_000
 #: submissions of `submit_many` that are made before the first of them are waited for
@@ -109,10 +108,10 @@ class Client:
     ) -> Connecting:
         """`async with Client.connect() as client:`, or `client = await Client.connect()` and `close` at the end.
 
-        `url`: one server or more, with commas; None: FLOW_NATS_URL, else nats://127.0.0.1:4222. `partition`: as `over`
-        has it.
+        `url`: one server or more, with commas; None: FLOW_NATS_URL, within a task the worker's, else
+        nats://127.0.0.1:4222. `partition`: as `over` has it.
         """
-        url = url or os.environ.get("FLOW_NATS_URL") or _DEFAULT_URL
+        url = url or server_url()
         return Connecting(cls, url, settings or Settings(env=env), partition)
 
     @classmethod

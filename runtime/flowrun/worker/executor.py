@@ -20,6 +20,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from flowrun.where import tell
+
 from .core import Core
 from .frames import Ready, Setup
 from .link import Link
@@ -43,9 +45,7 @@ def main() -> None:
     os.chdir(setup.root)
     root = Path.cwd()
     sys.path[:0] = [str(root), *(str(root / folder) for folder in setup.python)]
-    for name, value in (("FLOW_NATS_URL", setup.url), ("FLOW_ENV", setup.env)):
-        if value:
-            os.environ.setdefault(name, value)
+    tell(setup.url, setup.env)
     core = Core(link, tokens, SharedMemory(memory), root)
     _capture(core)
     link.send(Ready())
