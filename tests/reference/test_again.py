@@ -1,4 +1,4 @@
-"""Whatever of a run runs again, also under another plan: it ends as the interpreter says that the whole program does."""
+"""Whatever of a run runs again, also under another plan, ends as the interpreter says that the whole program does."""
 
 from __future__ import annotations
 
