@@ -44,6 +44,28 @@ pool narrow { slots: 1_000 }
 
 _WAITS = "use std.wait { event, signal, sleep }\nuse std.human { approval }"
 
+_TOLD = """\
+task told(x: int) returns int {
+  run: python("work:ok")
+  on success(r) { drop(r) }
+  on failure(e) { drop(1) }
+  on cancel(c) { drop(2) }
+}"""
+_TRIP = """\
+task book(x: int) returns int { run: python("work:ok"), undo: drop(result) }
+flow trip(x: int) returns int {
+  on_failure: "compensate"
+  a = book(x)
+  b = book(a)
+  return bad(b)
+}"""
+_DOWN = """\
+flow down(x: int) returns int {
+  max_depth: 5
+  y = if x > 0 then down(x - 1) else ok(x)
+  return y
+}"""
+
 #: name -> (what stands at the top, one piece of the flow, steps in it); `{i}` is its number, `{p}` the one before
 CASES: dict[str, tuple[str, str, int]] = {
     "chain": ("", "v{i} = ok(v{p})", 1),
@@ -62,9 +84,18 @@ CASES: dict[str, tuple[str, str, int]] = {
     "at_least": ("", "a{i} = [ok(n), ok(n)]\n  v{i} = ok(n) after at_least(1, [a{i}])", 3),
     "on success": ("", "v{i} = ok(n) on success(r) {{ drop(r) }}", 2),
     "on failure": ("", "v{i} = bad(n) on failure(e) {{ drop(1) }} catch(e) {{ return 0 }}", 2),
+    "on retry": (
+        "",
+        "v{i} = bad(n) with {{ retry: {{ max: 1, backoff: fixed(1s) }} }} on retry(e) {{ drop(1) }} "
+        "catch(e) {{ return 0 }}",
+        3,
+    ),
+    "handlers of a task": (_TOLD, "v{i} = told(n)", 4),
+    "compensation": (_TRIP, "v{i} = trip(n) catch(e) {{ return 0 }}", 5),
     "using": ("", "using v{i} = ok(n) {{ drop(v{i}) }} finally {{ drop(v{i}) }}", 3),
     "repeat": ("", "v{i} = repeat with {{ every: 1ms, max: 3 }} {{ return ok(1) }} until _ == 1", 1),
     "child flow": ("", "v{i} = child(n)", 3),
+    "child flow that calls itself": (_DOWN, "v{i} = down(1)", 3),
     "pool": ("", "v{i} = ok(n) with {{ pool: narrow }}", 1),
     "each of 8, simple": ("", "v{i} = each x in range(8) with {{ max: 8 }} {{ return ok(x) }}", 1),
     "each of 8, two steps": (
