@@ -6,6 +6,7 @@ import importlib
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -67,6 +68,16 @@ def test_states_of_a_run_that_goes_on(tutorial: ModuleType) -> None:
     waits = (tutorial.add.s(1, 1) | tutorial.add.s(1).set(countdown=60)).delay()
     assert not waits.ready()
     assert waits.parent.id == f"{waits.id}/add"
+    until = time.monotonic() + 10
+    while waits.parent.state != "SUCCESS":
+        assert time.monotonic() < until
+    some = group(tutorial.add.s(1, 1), tutorial.mul.s(2, 2).set(countdown=60)).delay()
+    while some.completed_count() < 1:
+        assert time.monotonic() < until
+    assert ([member.state for member in some], some.waiting()) == (["SUCCESS", "PENDING"], True)
+    some.revoke()
+    assert isinstance(some.get(timeout=10, propagate=False)[1], TaskRevokedError)
+    assert some[0].get() == 2
     waits.revoke(terminate=True)
     assert isinstance(waits.get(timeout=10, propagate=False), TaskRevokedError)
 
