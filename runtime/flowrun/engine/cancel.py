@@ -12,7 +12,7 @@ from .fan import each_node, end_if_done
 from .flows import cancel_flow
 from .state import CANCELLED, SUCCESS, Scope, attempt_of
 
-__all__ = ["cancel_named", "cancel_node", "cancel_scope"]
+__all__ = ["cancel_named", "cancel_node", "cancel_scope", "work_of"]
 
 
 def cancel_named(core: Core, scope: Scope, name: str) -> str:
@@ -20,7 +20,7 @@ def cancel_named(core: Core, scope: Scope, name: str) -> str:
     child run. Gives why nothing was cancelled; "" if something was."""
     graph = scope.graph
     named = [i for i in range(graph.params, graph.size) if _has_name(graph.nodes[i], name)]
-    found = [part for i in named for part in (_work_of(scope, i) if graph.nodes[i].name == name else (i,))]
+    found = [part for i in named for part in (work_of(scope, i) if graph.nodes[i].name == name else (i,))]
     live = [i for i in found if scope.states[i] < SUCCESS and (graph.nodes[i].name == name or i not in graph.teardowns)]
     for node in live:
         core.agenda.append((CANCEL, scope, node, CANCELLED))
@@ -33,7 +33,7 @@ def cancel_named(core: Core, scope: Scope, name: str) -> str:
     return "no step or box outside of loops has this name, or it is in a child run that does not run"
 
 
-def _work_of(scope: Scope, node: int) -> Sequence[int]:
+def work_of(scope: Scope, node: int) -> Sequence[int]:
     """The nodes that end with a name: where it stands for an expression and its `catch`, those of the expression, for
     as long as one of them has not ended. (Cancelled, they count as failed, and `catch` sees that.)"""
     merge = scope.graph.nodes[node]
@@ -51,9 +51,11 @@ def cancel_scope(core: Core, scope: Scope, state: int) -> None:
     """Ends every node that has not ended, and whatever it runs. `state` is CANCELLED or REMOVED."""
     if scope.cancelled or not scope.open:
         return
-    scope.cancelled = state
     for aside in scope.asides:
         core.agenda.append((CANCEL, scope.run.scopes[aside], -1, state))
+    if scope.open == len(scope.asides):
+        return  # its nodes have ended, and that stays
+    scope.cancelled = state
     graph = scope.graph
     for node in range(graph.params, graph.size):
         if scope.states[node] < SUCCESS and node not in graph.teardowns:

@@ -195,8 +195,9 @@ def cancel_flow(core: Core, scope: Scope, state: int = CANCELLED, reason: str = 
 
 def time_out(core: Core, scope: Scope, why: str) -> None:
     """The flow took too long: it is cancelled, and has failed; `why` is the message."""
-    if scope.open:
+    if scope.open > len(scope.asides):
         _flow(scope).timed_out = why
+    if scope.open:
         core.agenda.append((CANCEL, scope, -1, CANCELLED))
 
 

@@ -205,6 +205,33 @@ def test_a_cancellation_ends_what_retries_made() -> None:
     assert states(driver.engine.record("r")) == {"load": "cancelled", "note": "cancelled"}
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_what_has_ended_stays_when_only_a_handler_is_left(late: bool) -> None:
+    text = """
+    flow main() returns json {
+      timeout: 10s
+      x = load(1) with { retry: { max: 1, backoff: fixed(1s) } } on retry(e) { note(e.message) }
+      return x
+    }
+    """
+    driver = driver_of(text, x=Flaky(1))
+    driver.submit()
+    driver.post(m.Results("b", "w", tuple(driver.execute(driver.ready.pop()))))
+    driver.now += 1_000
+    driver.post(m.TimerFired("r", next(timer for _, timer in driver.timers if timer.startswith("retry"))))
+    again = next(work for work in driver.ready if driver._node(work).name == "x")
+    driver.ready.remove(again)
+    driver.post(m.Results("b", "w", tuple(driver.execute(again))))
+    assert not driver.ended
+    if late:
+        driver.now += 10_000
+        driver.post(m.TimerFired("r", "flow/0/0"))
+    else:
+        driver.post(m.Cancel("r"))
+    record = driver.drain()
+    assert (record.state, states(record)) == ("success", {"x": "success", "note": "cancelled"})
+
+
 def test_a_child_that_is_retried_runs_the_handlers_of_its_call() -> None:
     text = """
     flow part() { load(1) }
