@@ -22,6 +22,7 @@ from flowrun import values
 from flowrun.messages import AuditEntry, Control, Failure, FlowPause
 
 from . import fanout, runs, tasks
+from .cancel import work_of
 from .core import CANCEL, OPEN, START, Core, store
 from .fuse import is_out
 from .pauses import BY_FLOW, BY_HAND
@@ -33,6 +34,7 @@ from .state import (
     NAMES,
     NULL,
     QUEUED,
+    REMOVED,
     RUNNING,
     SKIPPED,
     SUCCESS,
@@ -214,6 +216,8 @@ def _mark(core: Core, run: Run, event: Control) -> str:
         attempt_of(scope, node).spared = True
     audit(core, run, f"mark {event.state}", event.by, event.note, event.step)
     core.agenda.append((CANCEL, scope, node, CANCELLED))
+    # of an expression with a `catch`: nobody wants what it does any more
+    core.agenda.extend((CANCEL, scope, part, REMOVED) for part in work_of(scope, node) if part != node)
     return ""
 
 
