@@ -8,6 +8,10 @@ __all__ = ["ENTRIES"]
 
 _ONE = 'task number(x: int) returns int { run: shell("echo ${x}") }\n'
 _ADD = 'task add(a: int, b: int) returns int { run: shell("expr ${a} + ${b}") }\n'
+_UNDO = (
+    'task release(x: int) { run: shell("echo ${x}") }\n'
+    'task book(x: int) returns int { run: shell("echo ${x}"), undo: release(result) }\n'
+)
 
 ENTRIES: tuple[Entry, ...] = (
     Entry(
@@ -143,5 +147,16 @@ ENTRIES: tuple[Entry, ...] = (
         explanation="Whoever calls it must give a value that has no effect.",
         bad=_ONE + "\nflow main(n: int = 1, m: int = 2) returns int { return number(n) }\n",
         good=_ONE + "\nflow main(n: int = 1) returns int { return number(n) }\n",
+    ),
+    Entry(
+        code="FL0316",
+        name="undo-never-runs",
+        severity="warning",
+        message="`undo` of `{name}` never runs: no flow that calls it compensates",
+        help='add `on_failure: "compensate"` at the head of the flow, or remove `undo`',
+        explanation="What a task did is taken back when a flow around the call has failed and says `on_failure: "
+        '"compensate"`. Here none does.',
+        bad=_UNDO + "\nflow main returns int { return book(1) }\n",
+        good=_UNDO + '\nflow main returns int {\n  on_failure: "compensate"\n  return book(1)\n}\n',
     ),
 )

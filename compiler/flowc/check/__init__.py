@@ -35,6 +35,7 @@ from .setting_values import Reader, from_plain
 from .settings import read_row
 from .signatures import Signatures
 from .tasks import read_task
+from .undos import note_undos
 from .usage import report_unused
 
 __all__ = ["check"]
@@ -66,6 +67,7 @@ def check(modules: list[Module], project: Project, findings: Findings) -> ir.Pro
     bounded = {symbol for symbol in symbols if symbol.kind == "flow" and flows[symbol.key].max_depth is not None}
     report_circles(shared.calls, bounded, findings)
     report_deadlocks(shared, flows)
+    note_undos(shared, flows)
     report_unused(shared, modules)
     return ir.Program(
         flows=flows,

@@ -79,6 +79,8 @@ class Reactions(NamedTuple):
     #: what takes it back: the task, and the arguments as ir.Undo has them
     undo: tuple[Symbol, dict[str, ir.Expr]] | None = None
     handlers: tuple[syntax.Handler, ...] = ()
+    #: where `undo` is written
+    undo_at: Span | None = None
 
 
 #: of a task that declares nothing

@@ -19,7 +19,7 @@ from flowc.source import Span
 
 from .context import Shared
 
-__all__ = ["report_deadlocks"]
+__all__ = ["calls_in", "report_deadlocks"]
 
 #: held pool -> needed pool -> the first call that makes it wait
 _Waits = dict[str, dict[str, Span]]
@@ -95,7 +95,7 @@ def _uses_of(flow: ir.Flow | None) -> _Uses:
     found = _Uses({}, {})
     if flow is None:
         return found
-    for step in _steps((flow.body, *(handler.body for handler in flow.handlers))):
+    for step in calls_in((flow.body, *(handler.body for handler in flow.handlers))):
         if step.settings.pool is not None:
             found.pools[step.settings.pool] = None
         if step.settings.concurrency is not None and step.settings.concurrency.task:
@@ -105,7 +105,7 @@ def _uses_of(flow: ir.Flow | None) -> _Uses:
     return found
 
 
-def _steps(blocks: Iterable[ir.Block]) -> Iterator[ir.CallStep | ir.ChildStep]:
+def calls_in(blocks: Iterable[ir.Block]) -> Iterator[ir.CallStep | ir.ChildStep]:
     """The calls in these blocks, at every depth."""
     for block in blocks:
         for step in block.steps:
@@ -113,10 +113,10 @@ def _steps(blocks: Iterable[ir.Block]) -> Iterator[ir.CallStep | ir.ChildStep]:
                 case ir.CallStep() | ir.ChildStep():
                     yield step
                 case ir.BranchStep(arms=arms):
-                    yield from _steps(arms)
+                    yield from calls_in(arms)
                 case ir.EachStep(body=body) | ir.RepeatStep(body=body) | ir.WatchStep(body=body):
-                    yield from _steps((body,))
+                    yield from calls_in((body,))
                 case ir.CatchStep(body=body, handler=handler):
-                    yield from _steps((body, handler))
+                    yield from calls_in((body, handler))
                 case ir.UsingStep(setup=setup, body=body, cleanup=cleanup):
-                    yield from _steps((setup, body, cleanup))
+                    yield from calls_in((setup, body, cleanup))

@@ -147,7 +147,8 @@ def _declared(shared: Shared, signature: Signature) -> TaskInfo:
     if run.operator == "sql" and (uses or "uses" not in seen):
         uses = _database_first(place, node, uses)
     if undo is not None or handlers:
-        shared.task_reactions[symbol] = Reactions(undo, tuple(handlers))
+        undo_at = None if undo is None else place.span(seen["undo"])
+        shared.task_reactions[symbol] = Reactions(undo, tuple(handlers), undo_at)
     return TaskInfo(_task(shared, signature, run, node.doc, uses), row)
 
 
