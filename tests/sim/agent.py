@@ -13,15 +13,20 @@ from flowrun.messages import Failure, WorkItem
 from flowrun.settings import Settings
 from flowrun.worker.agent import Agent
 from flowrun.worker.execute import Ended, ended_by
-from flowrun.worker.failures import TaskFailed
+from flowrun.worker.failures import TaskFailed, unpack_failure
 from flowrun.worker.inline import InlineSlot
 from flowrun.worker.job import Job
 from flowrun.worker.presence import Herald
+from flowrun.worker.shared import FAILED
 
 from .programs import ROOT, TRANSIENT, settings_of
 from .worker import GROUP, LANES, Habits, Watcher, seconds_of
 
 __all__ = ["make_agent", "run_agent"]
+
+
+#: types of failures that no task is to be blamed for
+_OF_THE_STORE = ("TransportError", "StoreError")
 
 
 class _Slot(InlineSlot):
@@ -43,7 +48,11 @@ class _Slot(InlineSlot):
         await asyncio.sleep(seconds_of(self._chance, self._habits, self._watcher))
         if may_fail and self._chance.random() < self._habits.transient:
             return ended_by(TaskFailed(Failure(TRANSIENT, "not this time")))
-        return await super()._attempt(item, digest, index)
+        while True:
+            ended = await super()._attempt(item, digest, index)
+            if ended.state != FAILED or unpack_failure(ended.payload).type not in _OF_THE_STORE:
+                return ended
+            await asyncio.sleep(self._chance.random())  # the real transport is more patient
 
 
 def _clock() -> float:

@@ -25,6 +25,7 @@ from flowrun.messages import (
     Lost,
     Outcome,
     Presence,
+    Replacement,
     Results,
     WorkItem,
     pack,
@@ -35,7 +36,7 @@ from flowrun.settings import Settings
 from flowrun.transport import Delivery
 from flowrun.worker.execute import Executions, run
 from flowrun.worker.failures import unpack_failure
-from flowrun.worker.shared import FAILED, SUCCESS
+from flowrun.worker.shared import FAILED, REPLACED, SKIPPED, SUCCESS
 
 from .loop import current_process
 from .programs import ROOT, TRANSIENT, settings_of
@@ -44,7 +45,7 @@ __all__ = ["GROUP", "LANES", "Habits", "SimWorker", "Watcher", "seconds_of"]
 
 GROUP = "nodes"
 LANES = ("default",)
-_STATES: tuple[Any, ...] = ("success", "failed", "skipped")
+_STATES: dict[int, Any] = {SUCCESS: "success", FAILED: "failed", SKIPPED: "skipped", REPLACED: "replaced"}
 
 
 class Watcher(Protocol):
@@ -219,7 +220,11 @@ class SimWorker:
 
     async def _flush(self, bundle: Bundle, outcomes: list[Outcome]) -> list[Outcome]:
         if outcomes:
-            await self._append(bundle, Results(bundle.id, self._name, tuple(outcomes)))
+            replaced = [
+                msgspec.msgpack.decode(one.value, type=Replacement) for one in outcomes if one.state == "replaced"
+            ]
+            plans = tuple(found.plan for found in replaced)
+            await self._append(bundle, Results(bundle.id, self._name, tuple(outcomes), plans))
         return []
 
     async def _append(self, bundle: Bundle, event: Results | Lost) -> None:
@@ -274,7 +279,7 @@ class SimWorker:
             await self._transport.put_blob(digest, data)
         return Outcome(
             item.run, item.scope, item.node, item.attempt, _STATES[ended.state],
-            value=ended.payload if ended.state == SUCCESS else values.NULL,
+            value=ended.payload if ended.state in (SUCCESS, REPLACED) else values.NULL,
             error=unpack_failure(ended.payload) if ended.state == FAILED else None,
             seconds=struct.pack("<f", seconds), first=index, last=index + 1 if index >= 0 else -1,
         )  # fmt: skip

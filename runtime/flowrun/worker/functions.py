@@ -63,8 +63,6 @@ class Functions:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._known: dict[str, Function] = {}
-        #: plans that tasks of them were replaced by: content hash -> when it was stored last, time.monotonic()
-        self.replacements: dict[str, float] = {}
         self._lock = threading.Lock()  # two threads must not run a file twice
 
     def get(self, target: str) -> Function:

@@ -6,7 +6,6 @@ arguments; the outcome names both. What cannot be run is told at once: the attem
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["replaced"]
 
-#: a plan is put again after so many seconds: the store may have lost it
-_RENEWAL = 600.0
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -48,10 +45,8 @@ def replaced(found: Replace | Extend, step: TaskStep, blobs: Blobs) -> Ended:
         own = stored(step.checked(found.value), blobs) if step.returns is not None else b"\xc0"
     for digest, data in large:
         blobs.put(digest, data)
-    now, known = time.monotonic(), step.functions.replacements
-    if now - known.get(shape.digest, -_RENEWAL) >= _RENEWAL:
-        blobs.put(shape.digest, shape.data)
-        known[shape.digest] = now
+    # each time: whoever stored it before may not have come to the end of it
+    blobs.put(shape.digest, shape.data)
     return Ended(REPLACED, _encode(Replacement(shape.digest, args, own)))
 
 
