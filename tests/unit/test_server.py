@@ -85,7 +85,7 @@ async def test_a_durable_server_writes_through(tmp_path: Path) -> None:
         command = [str(find_nats_server()), "-js", "-a", "127.0.0.1", "-p", "-1", "-m", str(monitor), "-sd", str(store)]
         asked = subprocess.Popen([*command, "-c", str(tmp_path / profile / "nats.conf")], stderr=subprocess.DEVNULL)
         try:
-            assert wait_until(lambda: said(monitor) is not None)
+            assert wait_until(lambda: "config" in ((said(monitor) or {}).get("jetstream") or {}))
             config = said(monitor)["jetstream"]["config"]
             assert config.get("sync_always", False) == synced
         finally:
