@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flowc.plan import MergeNode, Node, OutcomeNode
+from flowc.plan import JoinNode, MergeNode, Node, OutcomeNode
 
 from . import items, ranges, tasks, waits
 from .core import CANCEL, Core, finish
@@ -34,10 +34,14 @@ def cancel_named(core: Core, scope: Scope, name: str) -> str:
 
 
 def work_of(scope: Scope, node: int) -> Sequence[int]:
-    """The nodes that end with a name: where it stands for an expression and its `catch`, those of the expression, for
-    as long as one of them has not ended. (Cancelled, they count as failed, and `catch` sees that.)"""
-    merge = scope.graph.nodes[node]
-    branch = scope.graph.nodes[merge.branch] if isinstance(merge, MergeNode) else None
+    """The nodes that end with a name. Where it stands for an expression and its `catch`, they are those of the
+    expression, for as long as one of them has not ended. (Cancelled, they count as failed, and `catch` sees that.) With
+    a `join` end its members."""
+    graph = scope.graph
+    named = graph.nodes[node]
+    if isinstance(named, JoinNode):
+        return (node, *graph.join_parts[node])
+    branch = graph.nodes[named.branch] if isinstance(named, MergeNode) else None
     if isinstance(branch, OutcomeNode) and any(scope.states[watched] < SUCCESS for watched in branch.watched):
         return branch.watched
     return (node,)
