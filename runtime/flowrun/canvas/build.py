@@ -85,10 +85,12 @@ class _Down(NamedTuple):
     errbacks: tuple[_Errback, ...] = ()
     #: the steps of the header that stands before: a failure there is one of the body
     header: tuple[int, ...] = ()
+    #: what stands before must have succeeded, whether its value is taken or not
+    behind: tuple[ir.Rule, ...] = ()
 
     def into(self, options: Mapping[str, Any], errbacks: tuple[_Errback, ...]) -> _Down:
         """What holds for a signature by itself, too."""
-        return _Down({**self.options, **options}, (*self.errbacks, *errbacks), self.header)
+        return self._replace(options={**self.options, **options}, errbacks=(*self.errbacks, *errbacks))
 
     def behind_first(self) -> _Down:
         return self._replace(options={k: value for k, value in self.options.items() if k not in _FIRST_ONLY})
@@ -152,6 +154,8 @@ class _Builder:
         for i, task in enumerate(signature.tasks):
             is_header = i < last and isinstance(task, group | chord)
             inner = (down if i == 0 else down.behind_first())._replace(header=header)
+            if found is not None:
+                inner = inner._replace(behind=(ir.Rule(rule="ok", steps=(found.step,)),))
             if is_header:
                 inner = inner._replace(errbacks=())
             first = len(self._draft.steps)
@@ -165,7 +169,9 @@ class _Builder:
 
     def _group(self, signature: group, given: Given | None, down: _Down) -> _Value:
         if not signature.tasks:
-            return self._empty_group()
+            name = self._draft.step_name("group")
+            self._draft.argument(Rows(name, ()), INT)  # their number, which is 0
+            return self._nothing(name, down)
         if _are_alike(signature):
             return self._each(signature, given, down)
         found = [self._value(task, given, down) for task in signature.tasks]
@@ -179,21 +185,19 @@ class _Builder:
         point = Point(members=tuple(value.point for value in found), steps=steps)
         return _Value(["ref", step], kind, "the group", point, step)
 
-    def _empty_group(self) -> _Value:
-        """Its value is [], and what comes after it is called."""
-        name = self._draft.step_name("group")
-        self._draft.argument(Rows(name, ()), INT)  # its length, which is 0
+    def _nothing(self, name: str, down: _Down) -> _Value:
+        """The list of no members, and what comes after it is called."""
         step = self._draft.id()
-        self._draft.add(ir.ValueStep(id=step, name="", line=1, type="list<json>", value=["list"]))
-        return _Value(["ref", step], ListOf(JSON), "the group", Point(members=()), step)
+        self._draft.add(ir.ValueStep(id=step, name="", line=1, type="list<json>", value=["list"], after=down.behind))
+        return _Value(["ref", step], ListOf(JSON), f"`{name}`", Point(members=()), step)
 
     def _each(self, signature: group, given: Given | None, down: _Down) -> _Value:
         """Members that are all alike: one body, called with a row of arguments each."""
         name = self._draft.step_name("group")
         body = Body(self._draft, name)
         with body:
-            inner = self._value(signature.tasks[0], given, down)
-        step, kind = body.each(inner.kind, inner.expr)
+            inner = self._value(signature.tasks[0], given, down._replace(behind=()))
+        step, kind = body.each(inner.kind, inner.expr, down.behind)
         point = Point(step=name, each=inner.point, steps=inner.point.steps)
         return _Value(["ref", step], kind, f"`{name}`", point, step)
 
@@ -202,20 +206,15 @@ class _Builder:
         width = 1 if not signature.unpack else len(tuple(signature.items[0])) if signature.items else 0
         call = Call(signature.task, (None,) * width, {})
         if signature.unpack and not signature.items:
-            return self._empty_items(name, signature)
+            self._draft.argument(Rows(name, ()), INT)
+            if signature.size:
+                self._draft.argument(Column(f"{name}.size", INT), INT)
+            return self._nothing(name, down)
         body = Body(self._draft, name, chunked=bool(signature.size))
         with body:
-            inner = self._call(call, None, down)
-        step, kind = body.each(inner.kind, inner.expr)
+            inner = self._call(call, None, down._replace(behind=()))
+        step, kind = body.each(inner.kind, inner.expr, down.behind)
         return _Value(["ref", step], kind, f"`{name}`", Point(step=name, steps=(name,)), step)
-
-    def _empty_items(self, name: str, signature: Items) -> _Value:
-        self._draft.argument(Rows(name, ()), INT)
-        if signature.size:
-            self._draft.argument(Column(f"{name}.size", INT), INT)
-        step = self._draft.id()
-        self._draft.add(ir.ValueStep(id=step, name="", line=1, type="list<json>", value=["list"]))
-        return _Value(["ref", step], ListOf(JSON), name, Point(step="", steps=()), step)
 
     # ---- calls
 
@@ -226,6 +225,7 @@ class _Builder:
         step, kind = self._draft.id(), NULL if spec.is_silent or spec.settings.drops_result else spec.result_kind
         self._draft.add(ir.CallStep(
             id=step, name=name, line=1, type=text(kind), task=self._draft.task(spec), args=args,
+            after=down.behind if given is None else (),
             settings=self._draft.settings(spec.settings, down.options, spec),
         ))  # fmt: skip
         for errback in down.errbacks:
@@ -248,8 +248,11 @@ class _Builder:
         step, kind = self._draft.id(), NULL if plan.returns is None else plan.types[plan.returns]
         settings = self._draft.settings(TaskSettings(step=StepSettings()), down.options, None)
         self._draft.add(
-            ir.ChildStep(id=step, name=name, line=1, type=text(kind), flow=key, args=args, settings=settings)
-        )
+            ir.ChildStep(
+                id=step, name=name, line=1, type=text(kind), flow=key, args=args, settings=settings,
+                after=down.behind if given is None else (),
+            )
+        )  # fmt: skip
         for errback in down.errbacks:
             self._errback(errback, step)
         return _Value(["ref", step], kind, f"`{name}`", Point(step=name, steps=(name,)), step)

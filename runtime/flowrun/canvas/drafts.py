@@ -195,7 +195,7 @@ class Body:
         self._inside.__exit__()
         self._draft.arguments, self._draft.items = self._outer
 
-    def each(self, kind: Type, result: ir.Expr) -> tuple[int, Type]:
+    def each(self, kind: Type, result: ir.Expr, after: tuple[ir.Rule, ...]) -> tuple[int, Type]:
         """The step over the items, and its type; `kind` and `result` are those of an item."""
         draft, columns = self._draft, tuple(self._columns)
         if not columns:
@@ -216,18 +216,20 @@ class Body:
             step, kind, outer = draft.id(), ListOf(kind), ListOf(item)
             draft.add(ir.EachStep(
                 id=step, name=name, line=1, type=text(kind), source=["call", "chunk", source, size], items=(part,),
-                item_types=(text(outer),), unpack=False, on_error="finish",
+                item_types=(text(outer),), unpack=False, on_error="finish", after=after,
                 body=ir.Block(steps=(one,), result=["ref", one.id]),
             ))  # fmt: skip
         else:
-            draft.add(self._step(step, name, source, kind, body))
+            draft.add(self._step(step, name, source, kind, body, after))
         return step, kind
 
-    def _step(self, id: int, name: str, source: ir.Expr, kind: Type, body: ir.Block) -> ir.EachStep:
+    def _step(
+        self, id: int, name: str, source: ir.Expr, kind: Type, body: ir.Block, after: tuple[ir.Rule, ...] = ()
+    ) -> ir.EachStep:
         return ir.EachStep(
             id=id, name=name, line=1, type=text(kind), source=source, items=tuple(item for item, _ in self._items),
             item_types=tuple(text(item) for _, item in self._items), unpack=len(self._items) > 1, on_error="finish",
-            body=body,
+            body=body, after=after,
         )  # fmt: skip
 
 

@@ -300,3 +300,37 @@ def test_a_coordinator_that_takes_over_goes_on() -> None:
             return value(await asyncio.wait_for(node.client.wait(submitted), 60))
 
     assert run_virtual(main()) == 0 + 1 + 2 + 3 + 4 + 1
+
+
+# ---- order ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        lambda: t.note.si("x"),
+        lambda: group(t.note.si("x") for _ in range(2)),
+        lambda: group(t.note.si("x"), ADD.si(1, 1)),
+        lambda: t.note.map(["x"]),
+        lambda: chain(t.note.si("x"), t.note.s()),
+        lambda: chord([t.note.si("x")], t.note.si("y")),
+        lambda: group(t.note.si("x") | t.note.s() for _ in range(2)),
+    ],
+)
+def test_what_takes_no_value_waits_all_the_same(behind: Callable[[], Signature]) -> None:
+    async def main() -> float:
+        async with _Node(memory_server(), root=Path()) as node:
+            loop = asyncio.get_running_loop()
+            start = loop.time()
+            submitted = await node.client.submit(t.pausing.s(1) | behind())
+            t.told.clear()
+            while not t.told:
+                await asyncio.sleep(0.01)
+            seen = loop.time() - start
+            await asyncio.wait_for(node.client.wait(submitted), 30)
+            return seen
+
+    assert run_virtual(main()) >= 1.0
+    record = run(FAIL.s(1) | behind())
+    assert t.told == []
+    assert {row.state for row in record.steps if row.step != "fail"} == {"upstream_failed"}
