@@ -11,8 +11,10 @@ import msgspec
 from flowrun import dispatched
 from flowrun.coordinator import Coordinator, takeover
 from flowrun.coordinator.sends import Sends
-from flowrun.engine import Engine, grants, tasks
+from flowrun.engine import Engine, grants, snapshot, tasks, undo
+from flowrun.engine.answers import Answers
 from flowrun.engine.claims import Claims
+from flowrun.engine.core import Core
 from flowrun.engine.past import Past
 from flowrun.engine.quotas import Quotas
 from flowrun.memory import MemoryTransport
@@ -177,6 +179,74 @@ def _hand_back() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _signals() -> Iterator[None]:
+    """An event that comes again is decided again."""
+    with mock.patch.object(Answers, "again", return_value=None):
+        yield
+
+
+@contextmanager
+def _pauses() -> Iterator[None]:
+    """A paused run starts attempts."""
+    ask = tasks._ask
+
+    def asks(core: Any, scope: Any, node: int, settings: Any) -> None:
+        paused, scope.run.paused = scope.run.paused, 0
+        ask(core, scope, node, settings)
+        scope.run.paused = paused
+
+    with mock.patch.object(tasks, "_ask", asks):
+        yield
+
+
+@contextmanager
+def _undos() -> Iterator[None]:
+    """The call that ended last is not undone."""
+    begin = undo.begin
+
+    def forgets(core: Any, body: Any) -> bool:
+        undos = body.flow.undos if body.flow is not None else None
+        if undos is not None and body.graph.plan.compensates:
+            undos.pop()
+        return begin(core, body)
+
+    with mock.patch.object(undo, "begin", forgets):
+        yield
+
+
+@contextmanager
+def _patience() -> Iterator[None]:
+    """What waits has no time-out."""
+    set_timer = Core.set_timer
+
+    def sets(self: Core, run: Any, kind: str, *args: Any, **more: Any) -> None:
+        if kind != "patience":
+            set_timer(self, run, kind, *args, **more)
+
+    with mock.patch.object(Core, "set_timer", sets):
+        yield
+
+
+@contextmanager
+def _waits() -> Iterator[None]:
+    """A snapshot does not hold what its runs wait for."""
+    pack = snapshot.pack_run
+
+    def without_awaits(run: Any) -> bytes:
+        awaits, run.awaits = run.awaits, {}
+        data = pack(run)
+        run.awaits = awaits
+        return data
+
+    with (
+        mock.patch.object(snapshot, "pack_run", without_awaits),
+        mock.patch("flowrun.engine.core.pack_run", without_awaits, create=True),
+        mock.patch("flowrun.engine.engine.pack_run", without_awaits, create=True),
+    ):
+        yield
+
+
 #: name -> what makes the defect
 MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "fencing": _fencing,
@@ -193,6 +263,11 @@ MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "ends": _ends,
     "losses": _losses,
     "hand-back": _hand_back,
+    "signals": _signals,
+    "pauses": _pauses,
+    "undos": _undos,
+    "patience": _patience,
+    "waits": _waits,
 }
 
 

@@ -83,8 +83,11 @@ class Program:
 
     @property
     def steps(self) -> list[str]:
-        """Those that may be cancelled: what then happens instead takes no hour."""
-        return [] if "nap(1h)" in self.text else sorted({row.step for row in self.report.rows})
+        """Those that may be cancelled: what then happens instead waits for nobody."""
+        waits = any(
+            f"{task}(" in self.text.removeprefix(DECLARATIONS) for task in ("nap", "answer", "happened", "asked")
+        )
+        return [] if waits else sorted({row.step for row in self.report.rows})
 
 
 #: where the tasks of the programs are
