@@ -11,7 +11,7 @@ import pytest
 from flowc.plan import Plan, PoolDef, RetryPolicy, StepSettings
 from flowrun.capacity import Capacity
 from flowrun.client import Client
-from flowrun.coordinator import Coordinator
+from flowrun.coordinator import Coordinator, fold
 from flowrun.errors import StoreError, TransportError
 from flowrun.memory import Effect, Faults, MemoryServer, MemoryTransport, run_virtual
 from flowrun.messages import Bundle, Results, RunRecord, StateNote, Submit, pack_events, unpack
@@ -71,6 +71,20 @@ def test_many_runs_at_once() -> None:
             runs = await asyncio.gather(*(submit(node, SUM, {"x": x}) for x in range(200)))
             records = await asyncio.gather(*(node.client.wait(run) for run in runs))
             assert [value(record) for record in records] == [3 * x for x in range(200)]
+
+    run_virtual(main())
+
+
+def test_plans_without_runs_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fold, "_MOST_PLANS", 3)
+
+    async def main() -> None:
+        async with Node(memory_server()) as node:
+            for number in range(20):
+                plan = one(f"{TASKS}:double", tags=(str(number),))
+                assert value(await node.client.wait(await submit(node, plan, {"x": number}))) == 2 * number
+                assert len(node.coordinator._engine.tables) <= 4
+            assert value(await node.client.wait(await submit(node, SUM, {"x": 1}))) == 3
 
     run_virtual(main())
 

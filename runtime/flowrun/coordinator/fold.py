@@ -29,6 +29,8 @@ __all__ = ["Fold"]
 
 log = logging.getLogger("flow.coordinator")
 
+#: plans that are kept whether a run is of them or not
+_MOST_PLANS = 1_000
 #: tasks whose function is remembered
 _MOST_FUNCTIONS = 100_000
 #: msgpack null
@@ -42,6 +44,8 @@ class Fold:
         self._transport = transport
         self.engine = Engine(partition, partitions)
         self._plans: dict[str, Plan] = {}
+        #: when there are so many, those that no run is of are forgotten
+        self._most_plans = _MOST_PLANS
         #: what `function_of` says
         self._functions: dict[Task, str] = {}
         #: what `batch_of` says
@@ -57,6 +61,10 @@ class Fold:
 
     async def load(self, digests: Iterable[str]) -> None:
         """Makes plans known to the engine, or why they cannot be had. Raises TransportError."""
+        if len(self._plans) >= self._most_plans:
+            used = self.engine.forget_plans()
+            self._plans = {digest: plan for digest, plan in self._plans.items() if digest in used}
+            self._most_plans = max(_MOST_PLANS, 2 * len(self._plans))
         await asyncio.gather(*(self._load(digest) for digest in digests))
 
     async def load_image(self, digest: str) -> None:

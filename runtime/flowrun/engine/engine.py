@@ -105,6 +105,14 @@ class Engine(Core):
         self.tables[digest] = Tables(digest, plan)
         self.refused.pop(digest, None)
 
+    def forget_plans(self) -> set[str]:
+        """Drops the plans that no living run is of; gives the others. O(runs)."""
+        heads = map(head_of, self.frozen.values())
+        used = {plan for run in (*self.runs.values(), *heads) for plan in (run.plan, *run.plans)}
+        used |= {single.tables.digest for single in self.singles.values()}
+        self.tables = {digest: tables for digest, tables in self.tables.items() if digest in used}
+        return used
+
     def add_plan_failure(self, digest: str, reason: str) -> None:
         """The plan cannot be had: a run of it ends as failed with this reason."""
         self.refused[digest] = reason
