@@ -67,7 +67,16 @@ def url() -> Iterator[str]:
 
 
 def context() -> Context:
-    return Context(run="r", flow="f", step="s", index=None, attempt=1, attempt_id="r/0/1/1", connections={}, idempotency_key="r/0/1")
+    return Context(
+        run="r",
+        flow="f",
+        step="s",
+        index=None,
+        attempt=1,
+        attempt_id="r/0/1/1",
+        connections={},
+        idempotency_key="r/0/1",
+    )
 
 
 def test_get(url: str) -> None:
