@@ -107,9 +107,11 @@ class Engine(Core):
 
     def forget_plans(self) -> set[str]:
         """Drops the plans that no living run is of; gives the others. O(runs)."""
-        heads = map(head_of, self.frozen.values())
-        used = {plan for run in (*self.runs.values(), *heads) for plan in (run.plan, *run.plans)}
-        used |= {single.tables.digest for single in self.singles.values()}
+        used = {single.tables.digest for single in self.singles.values()}
+        for run in self.runs.values():
+            used.update((run.plan, *run.plans))
+        for head in map(head_of, self.frozen.values()):
+            used.update((head.plan, *head.plans))
         self.tables = {digest: tables for digest, tables in self.tables.items() if digest in used}
         return used
 

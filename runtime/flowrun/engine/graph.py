@@ -197,6 +197,17 @@ class Graph:
         return len(self.gate_node) - 1
 
     @cached_property
+    def listed(self) -> frozenset[int]:
+        """The members of groups: nodes of whose values, and nothing else, a list is made."""
+        lists = (node for node in self.nodes if isinstance(node, ValueNode) and node.value[0] == "list")
+        return frozenset(
+            node.inputs[part[1]].node
+            for node in lists
+            if all(part[0] == "in" for part in node.value[1:])
+            for part in node.value[1:]
+        )
+
+    @cached_property
     def join_parts(self) -> dict[int, list[int]]:
         """Join -> its members, and the steps inside them: those whose failure comes to it."""
         found = {i: set(node.members) for i, node in enumerate(self.nodes) if isinstance(node, JoinNode)}

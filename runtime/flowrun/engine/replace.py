@@ -13,7 +13,7 @@ that a group is, or if it gives the value of a canvas that does.
 from __future__ import annotations
 
 import msgspec
-from flowc.plan import EachNode, Expr, TaskNode, ValueNode
+from flowc.plan import EachNode, Expr, TaskNode
 from flowc.types import JSON, Type
 
 from flowrun import values, wire
@@ -133,7 +133,7 @@ def _no_blobs(digest: str) -> bytes:
 def added_to(scope: Scope, node: int) -> bool:
     """The node is a member of a group, to which others may be added."""
     graph = scope.graph
-    if any(isinstance(other, ValueNode) and _lists(scope, at, node) for at, other in enumerate(graph.nodes)):
+    if node in graph.listed:
         return True
     if graph.result != node or scope.parent < 0:
         return False
@@ -143,15 +143,6 @@ def added_to(scope: Scope, node: int) -> bool:
     if not _replaces(scope, parent):
         return False
     return isinstance(parent.graph.nodes[scope.node], EachNode) or added_to(parent, scope.node)
-
-
-def _lists(scope: Scope, at: int, member: int) -> bool:
-    """The node `at` is the list of a group, and this is a member of it."""
-    node = scope.graph.nodes[at]
-    assert isinstance(node, ValueNode)
-    parts = node.value[1:] if node.value[0] == "list" else ()
-    inputs = [part[1] if part[0] == "in" else -1 for part in parts]
-    return -1 not in inputs and any(node.inputs[place].node == member for place in inputs)
 
 
 def spliced(core: Core, scope: Scope, node: int, value: Expr) -> bytes | None:
