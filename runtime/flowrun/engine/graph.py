@@ -28,6 +28,7 @@ from flowc.plan import (
     StepSettings,
     TaskNode,
     Trigger,
+    ValueNode,
     WaitNode,
 )
 from flowc.types import Type
