@@ -24,7 +24,7 @@ __all__ = ["Attempt", "Dispatched", "HandedBack", "Range", "attempts_of"]
 Attempt = tuple[str, int, int, int]
 #: items first..last-1; (-1, -1) of what is no range
 Range = tuple[int, int]
-#: what workers gave back of a bundle
+#: what workers gave back of a bundle, and the attempts that did not succeed: what follows them in a chain is not in it
 HandedBack = dict[Attempt, list[Range]]
 
 
@@ -50,7 +50,7 @@ class _Out:
         self.chains: dict[Attempt, list[Attempt]] | None = None
         #: what was revoked and may still be worked on: attempt -> how it was said; None: its whole run
         self.unwanted: dict[Attempt, Revoke | None] | None = None
-        #: its items go out again in other bundles, before it is done with
+        #: its items go out again in other bundles, before it is done with; and those that end a chain
         self.handed_back: HandedBack | None = None
         #: since when it certainly stood in the work stream, in seconds
         self.since = inf
@@ -123,8 +123,11 @@ class Dispatched:
         out.handed_back = handed_back
         out.left.clear()
         for item in bundle.items:
-            behind = False
+            behind = ended = False
             for attempt, _ in attempts_of(item):
+                ended = ended or (item.last < 0 and attempt in (handed_back or ()))
+                if ended:
+                    continue
                 count = 1 if behind else open_(attempt, out.held(attempt, item))
                 if count:
                     out.left[attempt] = out.left.get(attempt, 0) + count
@@ -169,13 +172,14 @@ class Dispatched:
             if count is None:
                 continue
             count -= 1 if outcome.last < 0 else outcome.last - outcome.first
-            if outcome.state == "returned":
+            ends_chain = out.chains is not None and outcome.state != "success"
+            if ends_chain or outcome.state == "returned":
                 out.hand_back(attempt, (outcome.first, outcome.last))
             if count > 0:
                 left[attempt] = count
                 continue
             del left[attempt]
-            if out.chains is not None and outcome.state != "success":
+            if ends_chain:
                 self._end_chain(out, attempt)
         if not left:
             self._settled(bundle, out)

@@ -150,8 +150,8 @@ class SimClient:
     async def _tell(self, transport: MemoryTransport, one: Submission, client: Client | None = None) -> None:
         """Says what the run waits for."""
 
-        def has_ended() -> bool:
-            return one.run in self.doubtful or transport.server.result(one.run) is not None
+        def has_ended() -> bool:  # also one that may be lost: others wait until it ends
+            return transport.server.result(one.run) is not None
 
         if client is not None:
             voice: Voice = ByClient(client, one.run, self._chance, has_ended)

@@ -68,6 +68,23 @@ def test_what_was_handed_back_is_not_where_it_was() -> None:
     assert [(one.run, one.first, one.last) for one in found] == [("r", 2, 4), ("a", -1, -1)]
 
 
+def test_what_follows_the_end_of_a_chain_is_not_in_its_bundle() -> None:
+    """A worker ends a chain at what did not succeed; what follows may run all the same, in another bundle."""
+    standing = [bundle(item("a", then=(Then(node=2, inputs=()), Then(node=3, inputs=()))))]
+    skipped = Results("b", "w", (Outcome("a", 0, 1, 1, "success"), Outcome("a", 0, 2, 1, "skipped")))
+    handed_back: dict[str, HandedBack] = {}
+    note_handed_back(handed_back, skipped)
+    assert adopt(dispatcher(), [ready("a", node=3)], standing, 0.0, handed_back) == [ready("a", node=3)]
+
+
+def test_the_end_of_a_chain_is_remembered_while_its_bundle_is_out() -> None:
+    chain, d = item("a", then=(Then(node=2, inputs=()), Then(node=3, inputs=()))), dispatcher()
+    both = bundle(chain, item("b"))
+    assert adopt(d, [ready("a"), ready("b")], [both], 0.0) == []
+    d.outcomes("b", (Outcome("a", 0, 1, 1, "skipped"),))
+    assert adopt(dispatcher(), [ready("a", node=3), ready("b")], [both], 0.0, d.handed_back()) == [ready("a", node=3)]
+
+
 def test_a_bundle_of_which_nothing_is_wanted_holds_no_place() -> None:
     d = dispatcher()
     assert adopt(d, [], [bundle(item("a")), bundle(id="empty")], 0.0) == []

@@ -38,9 +38,9 @@ def bundles_of(data: Iterable[bytes], complaints: Complaints) -> list[Bundle]:
 
 
 def note_handed_back(known: dict[str, HandedBack], event: Results) -> None:
-    """Of results of the past: what workers gave back, by bundle."""
+    """Of results of the past: what workers gave back, and what ended a chain, by bundle."""
     for outcome in event.outcomes:
-        if outcome.state == "returned":
+        if outcome.state == "returned" or (outcome.state != "success" and outcome.last < 0):
             attempt = (outcome.run, outcome.scope, outcome.node, outcome.attempt)
             known.setdefault(event.bundle, {}).setdefault(attempt, []).append((outcome.first, outcome.last))
 
