@@ -112,6 +112,16 @@ def take_back(x: int, y: int) -> int:
     return risky(x + y)
 
 
+def kept(x: int) -> int:
+    """Its values are kept; it fails for one number in three."""
+    return risky(x)
+
+
+def gathered(x: list[int]) -> list[object]:
+    """Many calls at once: each is told apart."""
+    return [ValueError(f"{one} is a multiple of 5") if one % 5 == 0 else one + 1 for one in x]
+
+
 def detour(x: int) -> int:
     """Others do it: they add one to x, and one more, which fails for one number in three."""
     return Replace(chain(signature("behaviours:inc", (x,)), signature("behaviours:risky")))  # type: ignore[return-value]
@@ -135,6 +145,12 @@ class Instead:
 
     def __init__(self, steps: Callable[..., object]) -> None:
         self.steps = steps
+
+
+def _alone(found: object) -> object:
+    if isinstance(found, Exception):
+        raise found
+    return found
 
 
 #: by name
@@ -161,8 +177,10 @@ TASKS: Mapping[str, Callable[..., object] | Instead] = {
         lend,
         take_back,
         guarded,
+        kept,
     )
 } | {
+    "gathered": lambda x: _alone(gathered([x])[0]),
     "detour": Instead(lambda do, x: do("risky", do("inc", x))),
     "spread": Instead(lambda do, x: do("total", [do("inc", x), do("add", x, 3)])),
 }
@@ -206,6 +224,13 @@ task guarded(x: int) returns int {
 type Decision = { approved: bool, by: string, note: string?, at: datetime }
 task detour(x: int) returns int { run: python("behaviours:detour"), timeout: 1m, idempotent: true }
 task spread(x: int) returns int { run: python("behaviours:spread"), timeout: 1m }
+task kept(x: int) returns int { run: python("behaviours:kept"), timeout: 1m, idempotent: true, cache: 1h }
+task gathered(x: int) returns int {
+  run: python("behaviours:gathered")
+  timeout: 1m
+  batch: { max: 3, within: 5ms }
+  idempotent: true
+}
 task nap(for: duration) returns datetime { run: wait("sleep") }
 task answer(name: string) returns int { run: wait("signal"), timeout: 1h }
 task happened(subject: string) returns int { run: wait("event"), timeout: 1h }

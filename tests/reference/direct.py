@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 from flowc.compare import compare
-from flowc.plan import Plan, decode, digest, encode
+from flowc.plan import EachNode, Plan, StepSettings, TaskNode, decode, digest, encode
 from flowrun import messages as m
 from flowrun import values
 from flowrun.compression import compressed
@@ -19,13 +19,15 @@ from flowrun.engine.commands import Send
 from flowrun.engine.image import pack_image, unpack_image
 from flowrun.engine.translate import translate
 from flowrun.engine.view import approvals
+from flowrun.worker.batch import Batch, run_batch
+from flowrun.worker.ended import Blobs, Ended
 from flowrun.worker.execute import Executions, Prepared, run
 from flowrun.worker.failures import unpack_failure
 from flowrun.worker.shared import FAILED, REPLACED, SUCCESS
 
 from .outside import Expected, agreed, brought
 
-__all__ = ["Direct"]
+__all__ = ["Direct", "run_one"]
 
 _START = 1_700_000_000_000
 _STATES: dict[int, Any] = {0: "success", 1: "failed", 2: "skipped", REPLACED: "replaced"}
@@ -56,6 +58,7 @@ class Direct:
         #: submissions of runs that the run started
         self.sent: list[m.Submit] = []
         self._random = random.Random(seed)
+        self._cache: dict[str, bytes] = {}
         self._ready: list[Ready] = []
         self._timers: dict[tuple[str, str], int] = {}
         self._now, self._seq = _START, 0
@@ -101,6 +104,12 @@ class Direct:
 
     def put(self, digest: str, data: bytes) -> None:
         self.blobs[digest] = data
+
+    def cached(self, key: str) -> bytes:
+        return self._cache.get(key, b"")
+
+    def keep(self, key: str, data: bytes, ttl_ms: int) -> None:
+        self._cache[key] = data
 
     # ---- the loop
 
@@ -204,8 +213,18 @@ class Direct:
             outcomes.append(self._unit(follower, self._executions.prepare(follower.item(0), work.plan), -1))
         return outcomes
 
+    def _settings(self, work: Ready) -> StepSettings:
+        """Of a step; of an `each`, of the task that is called for each item."""
+        plan = self._plans[work.plan]
+        plan = plan.children[work.flow] if work.flow else plan
+        step = plan.blocks[work.block].nodes[work.node]
+        if isinstance(step, EachNode):
+            inner = [one for one in plan.blocks[step.body].nodes if isinstance(one, TaskNode)]
+            return plan.settings[inner[0].settings]
+        return plan.settings[step.settings] if isinstance(step, TaskNode) else StepSettings()
+
     def _unit(self, work: Ready, prepared: Prepared, index: int) -> m.Outcome:
-        ended = run(prepared, index, _wait)
+        ended = run_one(prepared, index, self, is_batch=self._settings(work).batch is not None)
         return m.Outcome(
             run=work.run,
             scope=work.scope,
@@ -218,6 +237,11 @@ class Direct:
             first=index,
             last=index + 1 if index >= 0 else -1,
         )
+
+
+def run_one(prepared: Prepared, index: int, blobs: Blobs, *, is_batch: bool) -> Ended:
+    """One call; also one of those that may be executed together."""
+    return run_batch(Batch([(prepared, index)], set()), blobs, _wait)[0] if is_batch else run(prepared, index, _wait)
 
 
 def _range(work: Ready, first: int, last: int) -> Ready:

@@ -41,7 +41,7 @@ _CALLS = {
     "int": [
         "inc(i)", "inc(i)", "add(i, i)", "pick(i, o)", "risky(i)", "risky(i)", "flaky(i)", "moody(i)", "wrong(i)",
         "broken(i)", "total(xs)", "size(s)", "unrow(r)", "twice(i)", "shaky(i)", "summed(i)", "inc(c)", "pick(i, c)",
-        "reserve(i)", "lend(i)", "guarded(i)", "down(i)", "detour(i)",
+        "reserve(i)", "lend(i)", "guarded(i)", "down(i)", "detour(i)", "kept(i)", "gathered(i)",
         "spread(i)",
     ],
     "string": ["name(i)", "name(c)"],
@@ -247,7 +247,10 @@ class Writer:
         pools = [""] if what.startswith(("child", "down", "[")) else ["", ", pool: narrow", ", pool: narrow, slots: 2"]
         if self.chance(20):
             retry = f"retry: {{ max: {self.number(1, 3)}, backoff: fixed(1ms) }}"
-            found.append(f"with {{ {retry}{self.one_of(pools)}{self.one_of(['', ', priority: 9'])} }}")
+            more = ["", "", ", priority: 9", ", deadline: 1h"]
+            if what and not what.startswith(("child", "down", *_COMPOSITES)):
+                more += [', idempotency_key: "k${n}"', ', delivery: "at_most_once"' if self.counts else ""]
+            found.append(f"with {{ {retry}{self.one_of(pools)}{self.one_of(more)} }}")
         after = self.after(names)
         if after:
             found.append(after)

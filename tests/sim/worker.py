@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import struct
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -34,9 +34,11 @@ from flowrun.messages import (
 )
 from flowrun.settings import Settings
 from flowrun.transport import Delivery
-from flowrun.worker.execute import Executions, run
+from flowrun.worker.execute import Executions
 from flowrun.worker.failures import unpack_failure
 from flowrun.worker.shared import FAILED, REPLACED, SKIPPED, SUCCESS
+
+from tests.reference.direct import run_one
 
 from .loop import current_process
 from .programs import ROOT, TRANSIENT, settings_of
@@ -90,6 +92,12 @@ class _Blobs:
 
     def put(self, digest: str, data: bytes) -> None:
         self.stored[digest] = data
+
+    def cached(self, key: str) -> bytes:
+        return b""
+
+    def keep(self, key: str, data: bytes, ttl_ms: int) -> None:
+        """Nothing is found again."""
 
 
 class SimWorker:
@@ -273,7 +281,9 @@ class SimWorker:
             head = (item.run, item.scope, item.node, item.attempt)
             return Outcome(*head, "failed", error=failure, first=index, last=index + 1 if index >= 0 else -1)
         prepared = self._executions.prepare(item, bundle.plans[item.plan])
-        ended = run(prepared, index, _wait)
+        plan = self._plans[bundle.plans[item.plan]]
+        settings = settings_of(plan.children[item.flow] if item.flow else plan, item.block, item.node)
+        ended = run_one(prepared, index, self._blobs, is_batch=settings.batch is not None)
         stored, self._blobs.stored = self._blobs.stored, {}
         for digest, data in stored.items():
             await self._transport.put_blob(digest, data)
@@ -312,7 +322,3 @@ def seconds_of(chance: random.Random, habits: Habits, watcher: Watcher) -> float
 
 def _outcome(item: WorkItem, state: Any, first: int, last: int) -> Outcome:
     return Outcome(item.run, item.scope, item.node, item.attempt, state, first=first, last=last)
-
-
-def _wait(awaitable: Awaitable[Any]) -> Any:
-    raise AssertionError("the tasks of the tests are plain functions")
