@@ -104,12 +104,15 @@ class SimClient:
         if self._real:
             await self._use_client(transport, history)
             return
-        living = [one for run, one in self.accepted.items() if transport.server.result(run) is None]
         await asyncio.gather(
             *(self._submit(transport, history, one) for one in list(self._todo)),
             *(self._cancel(transport, history, one) for one in list(self._cancels)),
-            *(self._tell(transport, one) for one in living),
+            *(self._tell(transport, one) for one in self._living(transport)),
         )
+
+    def _living(self, transport: MemoryTransport) -> list[Submission]:
+        """What it submitted that has no result; some of it may be lost."""
+        return [one for run, one in self.accepted.items() if transport.server.result(run) is None]
 
     async def _use_client(self, transport: MemoryTransport, history: History) -> None:
         client = await Client.over(transport, self._settings)
@@ -118,7 +121,7 @@ class SimClient:
             *(self._use(client, transport, history, one) for one in list(self._todo)),
             *(self._wait(client, history, one.run) for one in waits),
             *(self._cancel_by(client, one) for one in list(self._cancels)),
-            *(self._tell(transport, one, client) for one in waits),
+            *(self._tell(transport, one, client) for one in self._living(transport)),
         )
         await client.close()
 

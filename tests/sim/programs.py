@@ -82,6 +82,11 @@ class Program:
     report_of: Callable[[str, Mapping[str, Any]], Report]
 
     @property
+    def stores(self) -> bool:
+        """Workers store something for it, which results refer to that come later."""
+        return any(f"{task}(" in self.text.removeprefix(DECLARATIONS) for task in ("detour", "spread"))
+
+    @property
     def steps(self) -> list[str]:
         """Those that may be cancelled: what then happens instead waits for nobody."""
         waits = any(

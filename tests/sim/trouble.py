@@ -159,7 +159,9 @@ class Trouble:
     def _doubt(self, until: float, kept: set[str]) -> None:
         """Runs that were begun to be submitted by then may be lost, or refer to what is."""
         for client in self._world.clients:
-            client.doubtful |= {one.run for one in client.drawn if one.at <= until and one.run not in kept}
+            client.doubtful |= {
+                one.run for one in client.drawn if one.at <= until and (one.run not in kept or one.program.stores)
+            }
 
     def crash_server(self) -> None:
         if not self._world.server.up:
