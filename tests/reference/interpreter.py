@@ -4,8 +4,9 @@ It walks the checked tree (`flowc.ir`) in written order, which is an order of th
 plain functions, one after another: no graph, no queue, no clock, no bytes on a wire. What it says follows from
 `language.md` and `trigger-rules.md` alone; expressions are evaluated by `flowrun.expr`.
 
-What a real run may do either way is marked: items of an `each` above the first that failed may have ended, or not
-have begun (`Report.open`).
+What people and others say to a run follows from the names of what it waits for (`outside`), so nobody is waited for
+here either. What a real run may do either way is marked (`Report.open`): items of an `each` above the first that failed
+may have ended, or not have begun; members that a join cancels; what runs only while something else has `not_yet` ended.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ from .rules import FAILED, RUN, SKIPPED, SUCCESS, UPSTREAM_FAILED, verdict, wors
 __all__ = ["Error", "Open", "Report", "Row", "interpret"]
 
 Tasks = Mapping[str, Callable[..., object] | Instead]
-#: rules that look at the items of an `each`
 #: the id of what a block returns
 _RETURN = -1
+#: rules that look at the items of an `each`
 _BY_ITEM = ("any_ok", "any_failed", "any_done", "at_least")
 #: what stands before the name of a step that is undone
 _UNDO = "undo "

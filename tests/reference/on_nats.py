@@ -150,7 +150,8 @@ class Fragile:
         run = await self._node.client.submit(program.plan, dict(program.args))
         ended = asyncio.Event()
         voice = ByClient(self._node.client, run.id, self._chance, ended.is_set)
-        told = asyncio.create_task(tell(voice, program.report.expected, self._chance, haste=_HASTE))
+        pause = self._chance.choice((0.0, 0.0, 0.0, 0.02, 0.2))
+        told = asyncio.create_task(tell(voice, program.report.expected, self._chance, pause, haste=_HASTE))
         try:
             return await self._wait(run)
         finally:
