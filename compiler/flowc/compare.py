@@ -187,7 +187,7 @@ class _Describer:
         inner = _Describer(plan, self._children, (*self._inside, key))
         params = [(param.name, plan.types[param.type], param.default) for param in plan.params]
         handlers = [(handler.event, inner._inner(handler.block), handler.captures) for handler in plan.handlers]
-        return [plan.flow, params, inner._inner(0), handlers]
+        return [plan.flow, params, plan.max_depth, plan.compensates, inner._inner(0), handlers]
 
 
 # ---- pairs ----------------------------------------------------------------------------------------------------------

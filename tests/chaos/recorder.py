@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from flowrun.errors import FlowError, StoreError
-from flowrun.messages import MessageError, Submit, unpack_known_events
+from flowrun.messages import MessageError, Results, Submit, unpack_known_events
 from flowrun.transport import Transport
 
 from .history import Message
@@ -74,9 +74,11 @@ class Recorder:
         except MessageError:
             return
         for event in events:
-            if isinstance(event, Submit) and event.plan not in self.plans:
-                self.plans[event.plan] = b""
-                self._wanted.put_nowait(event.plan)
+            names = (event.plan,) if isinstance(event, Submit) else event.plans if isinstance(event, Results) else ()
+            for name in names:
+                if name not in self.plans:
+                    self.plans[name] = b""
+                    self._wanted.put_nowait(name)
 
     async def _fetch(self) -> None:
         while True:

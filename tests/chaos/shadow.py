@@ -94,7 +94,10 @@ class _Shadow:
         for event in events:
             self._note(event)
             if isinstance(event, Submit):
-                self._add_plan(event)
+                self._found.submitted.setdefault(event.run, (self._now, self._partition))
+                self._add_plans(filter(None, [self._engine.needs(event)]))
+            elif isinstance(event, Results):
+                self._add_plans(self._engine.needs_also(event))
             try:
                 commands = self._engine.decide(event, self._now, message.seq)
             except Exception as error:  # a defect of the engine is what is looked for
@@ -109,13 +112,12 @@ class _Shadow:
                     self._end(command.run)
             self._check_states()
 
-    def _add_plan(self, event: Submit) -> None:
-        self._found.submitted.setdefault(event.run, (self._now, self._partition))
-        needed = self._engine.needs(event)
-        if needed is not None and needed in self._known:
-            self._engine.add_plan(needed, self._known[needed])
-        elif needed is not None:
-            self._engine.add_plan_failure(needed, "it was not recorded")
+    def _add_plans(self, needed: Iterable[str]) -> None:
+        for name in needed:
+            if name in self._known:
+                self._engine.add_plan(name, self._known[name])
+            else:
+                self._engine.add_plan_failure(name, "it was not recorded")
 
     def _end(self, run: str) -> None:
         record = self._engine.record(run)

@@ -33,6 +33,7 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
     subprocess.run([FLOWC, "compile", "sums.flow"], cwd=folder, check=True, capture_output=True)
     (folder / ".flow/build/sums.flowplan").rename(folder / "sums.flowplan")
     sys.path.insert(0, str(folder))
+    before = sys.modules.pop("tasks", None)  # other tests have modules of this name
     try:
         with LiveNode(folder) as node:
             module = importlib.import_module("tasks")
@@ -42,6 +43,8 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
     finally:
         sys.path.remove(str(folder))
         sys.modules.pop("tasks", None)
+        if before is not None:
+            sys.modules["tasks"] = before
 
 
 @pytest.mark.parametrize(("line", "text"), [(line, text) for info, line, text in BLOCKS if info == "python canvas"])
