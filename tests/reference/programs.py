@@ -250,6 +250,8 @@ class Writer:
             more = ["", "", ", priority: 9", ", deadline: 1h"]
             if what and not what.startswith(("child", "down", *_COMPOSITES)):
                 more += [', idempotency_key: "k${n}"', ', delivery: "at_most_once"' if self.counts else ""]
+            if what.startswith(("child", "down")):
+                more.append(", timeout: 1h")
             found.append(f"with {{ {retry}{self.one_of(pools)}{self.one_of(more)} }}")
         after = self.after(names)
         if after:
@@ -553,6 +555,8 @@ class Writer:
         if self.chance(40):
             used = self.one_of([self.attempts_of("e"), "n", "len(e.step)"])
             handlers.append(f"  on failure(e) {{ {self.one_of(['note', 'risky', 'moody'])}({used}) }}")
+        if self.chance(10):
+            handlers.append("  on cancel(c) { note(len(c.reason)) }")
         if self.chance(30):
             handlers.append(f"  on success(r) {{ note({self.one_of(['n', '1'])}) }}")
         if name == "main":
