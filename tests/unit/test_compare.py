@@ -145,3 +145,4 @@ def test_a_flow_that_calls_itself(plan_of) -> None:  # type: ignore[no-untyped-d
     plan = plan_of(text)
     assert not compare(plan, plan).changed
     assert "m" in compare(plan, plan_of(text.replace("m ?? 0", "m ?? 1"))).changed
+    assert "m" in compare(plan, plan_of(text.replace("max_depth: 5", "max_depth: 6"))).changed
