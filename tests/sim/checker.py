@@ -10,6 +10,7 @@ from flowc.plan import LimitDef, Plan
 from flowrun.dispatch import Dispatcher
 from flowrun.engine import Engine, Ready
 from flowrun.engine.snapshot import pack_run
+from flowrun.engine.state import SUCCESS
 from flowrun.engine.waits import signal_key
 from flowrun.memory import Effect, MemoryServer
 from flowrun.messages import (
@@ -221,17 +222,18 @@ class Checker:
         before = self._second_time(engine, event)
         run = engine.peek(event.run) if isinstance(event, TimerFired) else None
         timer = run.timers.get(event.timer) if run and isinstance(event, TimerFired) else None
-        signals = _signals(engine, event) if isinstance(event, Signal) else (0, 0)
+        kept, waited = _signals(engine, event) if isinstance(event, Signal) else (0, set())
         paused = {name: known.paused for name in engine.pauses.runs if (known := engine.peek(name))}
         commands = fold.decide(event, seq)
         self._note_starts(fold, commands)
         if isinstance(event, Signal):
             is_new = event.id not in self._signals
             self._signals.add(event.id)
-            invariants.a_signal_counts_once(event.run, signals, _signals(engine, event), is_new, event.name)
+            more, took = _signals(engine, event)[0] - kept, _took(engine, event.run, waited)
+            invariants.a_signal_counts_once(event.run, more, took, is_new, event.name)
         for command in commands:
             if isinstance(command, Ready):
-                units = set(_units(command.item(0))) - self._wanted
+                units = set(_units(msgspec.structs.replace(command.item(0), then=()))) - self._wanted
                 self._wanted |= units
                 if units and command.run in paused and (known := engine.peek(command.run)):
                     invariants.a_paused_run_starts_nothing(known, paused[command.run], command.item(0).id)
@@ -352,13 +354,25 @@ def _name_of(plan: Plan, item: WorkItem) -> str:
     return plan.blocks[item.block].nodes[item.node].name
 
 
-def _signals(engine: Engine, event: Signal) -> tuple[int, int]:
-    """How many of a name a run keeps, and how many of its steps wait for one."""
+def _signals(engine: Engine, event: Signal) -> tuple[int, set[tuple[int, int]]]:
+    """How many of a name a run keeps, and its steps that wait for one: scope and node."""
     run = engine.peek(event.run)
     if run is None:
-        return 0, 0
-    waits = sum(wait.key == signal_key(event.name) for scope in run.scopes.values() for wait in scope.waits.values())
+        return 0, set()
+    waits = {
+        (scope.id, node)
+        for scope in run.scopes.values()
+        for node, wait in scope.waits.items()
+        if wait.key == signal_key(event.name)
+    }
     return len(run.signals.get(event.name, ())), waits
+
+
+def _took(engine: Engine, run: str, waited: set[tuple[int, int]]) -> int:
+    """Of steps that waited: how many are successes now."""
+    known = engine.peek(run)
+    scopes = known.scopes if known is not None else {}
+    return sum(scope in scopes and scopes[scope].states[node] == SUCCESS for scope, node in waited)
 
 
 def _packed(engine: Engine) -> dict[str, bytes]:

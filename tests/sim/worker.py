@@ -215,7 +215,7 @@ class SimWorker:
             if item.first < middle:
                 items.append(msgspec.structs.replace(item, last=middle))
             if self._chance.random() < 0.5:  # and hands back the others at once
-                back_now = [_outcome(item, "returned", item.first, item.last) for item in rest]
+                back_now = [outcome for item in rest for outcome in _returned(item)]
                 await self._flush(bundle, back_now)
                 rest = []
         for item in items:
@@ -223,7 +223,7 @@ class SimWorker:
                 outcomes.append(outcome)
                 if self._chance.random() < self._habits.flushes:
                     outcomes = await self._flush(bundle, outcomes)
-        outcomes += [_outcome(item, "returned", item.first, item.last) for item in rest]
+        outcomes += [outcome for item in rest for outcome in _returned(item)]
         await self._flush(bundle, outcomes)
 
     async def _flush(self, bundle: Bundle, outcomes: list[Outcome]) -> list[Outcome]:
@@ -318,6 +318,12 @@ def seconds_of(chance: random.Random, habits: Habits, watcher: Watcher) -> float
     """How long a unit takes."""
     most = habits.longest if chance.random() < habits.slow and not watcher.calm else 0.05
     return chance.random() * most
+
+
+def _returned(item: WorkItem) -> list[Outcome]:
+    """An item is handed back, and what follows it."""
+    behind = [Outcome(item.run, item.scope, then.node, 1, "returned") for then in item.then]
+    return [_outcome(item, "returned", item.first, item.last), *behind]
 
 
 def _outcome(item: WorkItem, state: Any, first: int, last: int) -> Outcome:
