@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from tests.support.modules import modules_of
 
 from .cases import Case, Spec, read_all
 from .judge import SECRET, differences
@@ -42,11 +43,12 @@ class Suite:
     def __enter__(self) -> Suite:
         self._before = {name: os.environ.get(name) for name in _ENVIRONMENT}
         os.environ.update(_ENVIRONMENT)
-        if str(CONFORMANCE) not in sys.path:  # as it is for a process that runs tasks
-            sys.path.append(str(CONFORMANCE))
+        self._modules = modules_of(CONFORMANCE)  # as it is for a process that runs tasks
+        self._modules.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._modules.__exit__(kind, error, at)
         for name, value in self._before.items():
             os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
 

@@ -16,6 +16,7 @@ from flowrun.client import SyncClient
 from flowrun.parameters import ArgumentError
 
 from tests.support.live_node import LiveNode
+from tests.support.modules import modules_of
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "specs/reference/14-canvas.md").read_text(encoding="utf-8")
@@ -32,19 +33,11 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
         (folder / name).write_text(next(text for found, _, text in BLOCKS if found == info))
     subprocess.run([FLOWC, "compile", "sums.flow"], cwd=folder, check=True, capture_output=True)
     (folder / ".flow/build/sums.flowplan").rename(folder / "sums.flowplan")
-    sys.path.insert(0, str(folder))
-    before = sys.modules.pop("tasks", None)  # other tests have modules of this name
-    try:
-        with LiveNode(folder) as node:
-            module = importlib.import_module("tasks")
-            module.app.client = SyncClient(node.url)
-            yield module
-            module.app.close()
-    finally:
-        sys.path.remove(str(folder))
-        sys.modules.pop("tasks", None)
-        if before is not None:
-            sys.modules["tasks"] = before
+    with modules_of(folder), LiveNode(folder) as node:
+        module = importlib.import_module("tasks")
+        module.app.client = SyncClient(node.url)
+        yield module
+        module.app.close()
 
 
 @pytest.mark.parametrize(("line", "text"), [(line, text) for info, line, text in BLOCKS if info == "python canvas"])

@@ -17,6 +17,7 @@ from flowrun.client import SyncClient
 from flowrun.parameters import ArgumentError
 
 from tests.support.live_node import LiveNode
+from tests.support.modules import modules_of
 
 FLOWC = str(Path(sys.executable).with_name("flowc"))
 EXAMPLE = Path(__file__).parents[2] / "specs/examples/celery"
@@ -29,17 +30,11 @@ def tutorial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
     """The example, with a client."""
     folder = tmp_path_factory.mktemp("celery") / "celery"
     shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns(".flow", "__pycache__"))
-    sys.path.insert(0, str(folder))
-    try:
-        with LiveNode(folder) as node:
-            main = importlib.import_module("main")
-            main.app.client = SyncClient(node.url)
-            yield main
-            main.app.close()
-    finally:
-        sys.path.remove(str(folder))
-        for name in ("main", "tasks"):
-            sys.modules.pop(name, None)
+    with modules_of(folder), LiveNode(folder) as node:
+        main = importlib.import_module("main")
+        main.app.client = SyncClient(node.url)
+        yield main
+        main.app.close()
 
 
 @pytest.mark.parametrize("part", PARTS)

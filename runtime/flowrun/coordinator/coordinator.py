@@ -291,6 +291,7 @@ class Coordinator:
         commands: list[Command] = []
         weight = 0
         self._settled = False
+        self._fold.forget_plans()
         for record in records:
             events = events_of(record, self._partition, self._complaints)
             for event in events:

@@ -61,11 +61,14 @@ class Fold:
 
     async def load(self, digests: Iterable[str]) -> None:
         """Makes plans known to the engine, or why they cannot be had. Raises TransportError."""
+        await asyncio.gather(*(self._load(digest) for digest in digests))
+
+    def forget_plans(self) -> None:
+        """Drops those that no run is of, when there are many; not while an event is to be decided that needs one."""
         if len(self._plans) >= self._most_plans:
             used = self.engine.forget_plans()
             self._plans = {digest: plan for digest, plan in self._plans.items() if digest in used}
             self._most_plans = max(_MOST_PLANS, 2 * len(self._plans))
-        await asyncio.gather(*(self._load(digest) for digest in digests))
 
     async def load_image(self, digest: str) -> None:
         """Makes what is left of an earlier run known to the engine, if it can be had. Raises TransportError."""
