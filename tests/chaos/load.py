@@ -1,4 +1,5 @@
-"""The client of a chaos run: submits pieces of work at a steady pace, cancels some, and waits for every end.
+"""The client of a chaos run: submits pieces of work at a steady pace, cancels some, and waits for every end. It says to
+random programs what they wait for, and pauses some of them.
 
 It sits behind a way to the servers that may be cut, and tells only what it was told: a submission counts as accepted
 when the server's acknowledgement came.
@@ -29,6 +30,7 @@ from flowrun.transport import Transport
 from msgspec.structs import replace
 
 from tests.sim.programs import Program, program
+from tests.sim.telling import ByClient, tell
 
 from .history import End, Submission
 from .kinds import Piece, draw, step_value
@@ -140,6 +142,12 @@ class Load:
             await self._submit_again(piece, number, options)
         if piece.cancel_after:
             self._start(self._cancel(run, piece.cancel_after))
+        if piece.program < 0:
+            await self._end(run)
+            return
+        voice = ByClient(self._client, run.id, self._chance, lambda: run.id in self.ends)
+        pause = self._chance.choice((0.0, 0.0, 0.0, 0.05, 0.5))
+        self._start(tell(voice, self._programs[piece.program].report.expected, self._chance, pause))
         await self._end(run)
 
     def _hand_over(self, piece: Piece, number: int, options: dict[str, Any]) -> Run:
