@@ -25,8 +25,10 @@ import zstandard
 from .types import Type
 
 __all__ = [
-    "FORMAT", "Attached", "BatchDef", "BranchNode", "CacheDef", "ChildNode", "ConcurrencyDef", "ConnectionDef",
-    "DebounceDef", "EachNode", "Expr",
+    "FORMAT", "AllSource", "AnySource", "AtSource", "Attached", "BatchDef", "BranchNode", "CacheDef", "ChildNode",
+    "ConcurrencyDef", "ConnectionDef", "CronSource", "CustomSource", "DatasetSource", "DebounceDef", "EachNode",
+    "EventSource", "Expr", "FileSource", "FlowSource", "IntervalSource", "SlaDef", "TriggerDef", "TriggerSource",
+    "VarDef", "WebhookSource",
     "HandlerDef", "Input", "JoinNode", "LimitDef", "MergeNode", "Node", "NodeBase", "OutcomeNode", "ParamDef",
     "ParamNode", "Plan", "PlanBlock", "PlanError", "PoolDef", "RepeatNode", "RetryPolicy", "SignalDef", "StepSettings",
     "TaskDef", "TaskNode", "TaskParamDef", "Trigger", "ValueNode", "WaitNode", "decode", "digest", "encode",
@@ -160,6 +162,10 @@ class StepSettings(_Data, frozen=True, kw_only=True):
     idempotency_key: Expr | None = None
     cache: CacheDef | None = None
     batch: BatchDef | None = None
+    sla: SlaDef | None = None
+    #: names of datasets that a success of it updates, and that it reads
+    updates: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
 
 
 class NodeBase(_Data, frozen=True, kw_only=True, tag_field="op"):
@@ -196,6 +202,8 @@ class TaskNode(NodeBase, tag="task", frozen=True, kw_only=True):
     undo: Attached | None = None
     #: run when an attempt failed and another one follows; their first parameter is the record of the failure
     on_retry: tuple[Attached, ...] = ()
+    #: run when it misses its service level; their first parameter is the record of the miss
+    on_sla_miss: tuple[Attached, ...] = ()
 
 
 class ChildNode(NodeBase, tag="child", frozen=True, kw_only=True):
@@ -208,6 +216,8 @@ class ChildNode(NodeBase, tag="child", frozen=True, kw_only=True):
     on_retry: tuple[Attached, ...] = ()
     #: it starts a run of its own, and gives that run's id
     detached: bool = False
+    #: as TaskNode has it
+    on_sla_miss: tuple[Attached, ...] = ()
 
 
 class BranchNode(NodeBase, tag="branch", frozen=True, kw_only=True):
@@ -320,11 +330,11 @@ class PlanBlock(_Data, frozen=True, kw_only=True):
 
 
 class HandlerDef(_Data, frozen=True, kw_only=True):
-    """`on success`, `on failure`, `on cancel` of the flow: block whose parameters are the event's value (the result,
-    the error record, or the record of the cancellation), then the captured nodes of block 0 (null where they have no
-    value)."""
+    """`on success`, `on failure`, `on cancel`, `on sla_miss` of the flow: block whose parameters are the event's value
+    (the result, the error record, the record of the cancellation, or that of the miss), then the captured nodes of
+    block 0 (null where they have no value). "sla_miss" runs while the flow does."""
 
-    event: Literal["success", "failure", "cancel"]
+    event: Literal["success", "failure", "cancel", "sla_miss"]
     block: int
     captures: tuple[int, ...] = ()
 
@@ -376,6 +386,184 @@ class ConnectionDef(_Data, frozen=True, kw_only=True):
     fields: tuple[tuple[str, Expr], ...]
 
 
+class SlaDef(_Data, frozen=True, kw_only=True):
+    """By when a run, or a step, is to begin and to end. Each fires once: a warning, a miss."""
+
+    #: as `sla gold { … }` names it; "": written where it holds
+    name: str = ""
+    #: counted from the time that the run was scheduled for, or submitted; of a step: from when it might have begun
+    finish_ms: int | None = None
+    start_ms: int | None = None
+    #: the finish is so many times this quantile (0.95) of how long earlier ones took, once there are enough of them;
+    #: until then, or if it is None, `finish_ms`
+    quantile: float | None = None
+    factor: float = 1.0
+    #: a warning comes after this part of the time to the finish; None: none comes
+    warn: float | None = None
+
+
+class VarDef(_Data, frozen=True, kw_only=True):
+    """A variable of the environment, read once, when a run begins."""
+
+    name: str
+    #: index in Plan.types
+    type: int
+    #: a constant; None: it must have been set
+    default: Expr | None = None
+
+
+# ---- triggers -------------------------------------------------------------------------------------------------------
+
+
+class SourceBase(_Data, frozen=True, kw_only=True, tag_field="kind"):
+    """What a trigger waits for."""
+
+
+class CronSource(SourceBase, tag="cron", frozen=True, kw_only=True):
+    """Its ticks, and those of the other grids, are worked out by `schedules`."""
+
+    #: five fields
+    expression: str
+    #: a name of the tz database
+    tz: str = "UTC"
+    #: a time of day that is not there (the clock is put forward) ticks at the end of the gap, or not at all
+    gap: Literal["run", "skip"] = "run"
+    #: one that comes twice ticks the first time, or both times
+    overlap: Literal["once", "twice"] = "once"
+    #: days on which it does not tick, in its time zone: "2026-12-25", in order
+    holidays: tuple[str, ...] = ()
+
+
+class IntervalSource(SourceBase, tag="interval", frozen=True, kw_only=True):
+    every_ms: int
+    #: one of the ticks; all others lie a whole number of intervals from it, milliseconds since 1970
+    origin_ms: int = 0
+    tz: str = "UTC"
+    holidays: tuple[str, ...] = ()
+
+
+class AtSource(SourceBase, tag="at", frozen=True, kw_only=True):
+    #: milliseconds since 1970, in rising order
+    at_ms: tuple[int, ...]
+    tz: str = "UTC"
+
+
+class CustomSource(SourceBase, tag="custom", frozen=True, kw_only=True):
+    """A Python function of the project, `(after: datetime) -> datetime | None`, or a class whose instances have a
+    method `next` that is one. A worker calls it."""
+
+    #: "module:name"
+    target: str
+    tz: str = "UTC"
+
+
+class EventSource(SourceBase, tag="event", frozen=True, kw_only=True):
+    """A message of a NATS subject, or `flowc emit`. Expressions are over ["in", 0], the record `event`: { subject, key,
+    id: string, at: datetime, body }."""
+
+    #: may have the wildcards of NATS
+    subject: str
+    #: index in Plan.types of `event.body`
+    body: int
+    #: what it is about; None: the key that it came with
+    key: Expr | None = None
+    #: only where this holds
+    filter: Expr | None = None
+    #: another one of the same key within this time starts nothing; 0: each does
+    dedupe_ms: int = 0
+
+
+class WebhookSource(SourceBase, tag="webhook", frozen=True, kw_only=True):
+    """An HTTP POST. Expressions as EventSource has them; the subject is the path."""
+
+    #: begins with "/"
+    path: str
+    body: int
+    auth: Literal["hmac", "bearer", "none"] = "hmac"
+    #: key of the secret
+    secret: str = ""
+    #: the header with the signature, and how it is written: "hex", "sha256=hex" (GitHub), or "standard" (Standard
+    #: Webhooks: webhook-id, webhook-timestamp, webhook-signature)
+    scheme: Literal["standard", "sha256=hex", "hex"] = "standard"
+    header: str = ""
+    #: a signed time may be so far off
+    tolerance_ms: int = 300_000
+    max_bytes: int = 1_048_576
+    key: Expr | None = None
+    filter: Expr | None = None
+    dedupe_ms: int = 0
+
+
+class FileSource(SourceBase, tag="file", frozen=True, kw_only=True):
+    """A file that comes or changes: `event.body` is { path: string, size: int, modified: datetime }."""
+
+    #: a glob: of the project's folder, absolute, or of a store ("s3://bucket/in/*.csv")
+    pattern: str
+    body: int
+    #: between two looks
+    every_ms: int = 10_000
+
+
+class FlowSource(SourceBase, tag="flow", frozen=True, kw_only=True):
+    """The end of a run of another flow: `event.body` is { run: string, flow: string, state: string, result: json }."""
+
+    flow: str
+    body: int
+    on: Literal["success", "failure", "done"] = "success"
+
+
+class DatasetSource(SourceBase, tag="dataset", frozen=True, kw_only=True):
+    """A step of any flow has updated it: `event.body` is { dataset, run, flow, step: string }."""
+
+    name: str
+    body: int
+
+
+class AnySource(SourceBase, tag="any", frozen=True, kw_only=True):
+    """Each of them starts a run."""
+
+    sources: tuple[TriggerSource, ...]
+
+
+class AllSource(SourceBase, tag="all", frozen=True, kw_only=True):
+    """A run starts when each of them has come at least once since the last time."""
+
+    sources: tuple[TriggerSource, ...]
+
+
+TriggerSource = (
+    CronSource
+    | IntervalSource
+    | AtSource
+    | CustomSource
+    | EventSource
+    | WebhookSource
+    | FileSource
+    | FlowSource
+    | DatasetSource
+    | AnySource
+    | AllSource
+)
+
+
+class TriggerDef(_Data, frozen=True, kw_only=True):
+    """What starts runs of a deployed flow by itself."""
+
+    #: unique in the flow
+    name: str
+    source: TriggerSource
+    line: int = 0
+    #: values of parameters, over ["in", 0], the record `event`, and ["in", 1], the run's facts
+    args: tuple[tuple[str, Expr], ...] = ()
+    #: of the times that went by while nobody was there: the last one starts a run, all do, or none
+    missed: Literal["latest", "all", "skip"] = "latest"
+    #: a tick is put off by up to so much: by a hash of it, the same each time
+    jitter_ms: int = 0
+    #: it starts nothing before, and nothing after, milliseconds since 1970
+    start_ms: int | None = None
+    end_ms: int | None = None
+
+
 class SignalDef(_Data, frozen=True, kw_only=True):
     """A signal that steps of the flow wait for."""
 
@@ -386,7 +574,8 @@ class SignalDef(_Data, frozen=True, kw_only=True):
 
 
 class Plan(_Data, frozen=True, kw_only=True):
-    """One flow. The parameters of block 0 are `run` (node 0) and then the flow's parameters, in their order."""
+    """One flow. The parameters of block 0 are `run` (node 0), then the flow's parameters, then `vars`, in their
+    order."""
 
     flow: str
     file: str
@@ -423,6 +612,17 @@ class Plan(_Data, frozen=True, kw_only=True):
     debounce: DebounceDef | None = None
     #: the record of a run keeps the values of the steps of its body, too
     keeps_values: bool = False
+    #: what starts it once it is deployed; of a child nothing does
+    triggers: tuple[TriggerDef, ...] = ()
+    #: of its runs
+    sla: SlaDef | None = None
+    vars: tuple[VarDef, ...] = ()
+    #: the ticks since a trigger's start are due when it is deployed first
+    catchup: bool = False
+    #: a run of a trigger begins only after a success of the run of the time before
+    depends_on_past: bool = False
+    #: content hash of the code that its Python tasks are in; "": what is installed where they run. Set by a deployment
+    code: str = ""
 
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")

@@ -16,7 +16,8 @@ import zstandard
 from .errors import FlowError
 
 __all__ = [
-    "Again", "Answered", "Ask", "AskHolders", "AuditEntry", "Bundle", "Cancel", "Control", "Decision", "Ended",
+    "Again", "Answered", "Arrived", "Ask", "AskHolders", "AuditEntry", "Backfill", "Bundle", "Deployed", "Scheduled",
+    "SetVar", "SlaMark", "Tick", "Cancel", "Control", "Decision", "Ended",
     "Event", "Failure", "FlowPause", "Grant", "Holder", "Holding", "Holds", "Listing", "LogNote", "Lost",
     "MessageError", "Outcome", "Presence", "Query", "QuotaDef", "Raised", "Release", "Replacement", "Results",
     "Revoked", "RunRecord", "RunState", "RunSummary", "Signal", "StateNote", "StepNote", "StepRecord", "StepState",
@@ -171,6 +172,20 @@ class Again(_Wire, frozen=True):
     note: str = ""
 
 
+class Scheduled(_Wire, frozen=True):
+    """The time that a run stands for. All in milliseconds since 1970."""
+
+    #: when it was to start: its place in the grid of its trigger
+    at_ms: int
+    #: its window, the end left out
+    start_ms: int
+    end_ms: int
+    #: the day on which the window begins, in the trigger's time zone: "2026-01-31"
+    date: str
+    #: the trigger's id, "flow.trigger"
+    trigger: str = ""
+
+
 class Submit(_Wire, frozen=True, tag="submit"):
     run: str
     #: content hash in the blob store
@@ -191,6 +206,8 @@ class Submit(_Wire, frozen=True, tag="submit"):
     again: Again | None = None
     #: so many detached calls, one of the other, stand before it
     depth: int = 0
+    #: None: the day (UTC) on which it is submitted
+    scheduled: Scheduled | None = None
 
 
 class Results(_Wire, frozen=True, tag="results"):
@@ -288,6 +305,81 @@ class Control(_Wire, frozen=True, tag="control"):
     #: as Signal has them
     id: str = ""
     client: str = ""
+    #: pause, resume: a trigger, "flow.trigger", instead of a run or a flow
+    trigger: str = ""
+
+
+class Deployed(_Wire, frozen=True, tag="deployed"):
+    """A project's deployment changed. It is in the inbox of every partition, whose leader puts it there."""
+
+    project: str
+    #: grows with every deployment of the project; what comes with a smaller or equal one is outdated
+    number: int
+    #: content hash of the manifest in the blob store; "": nothing of the project is deployed any more
+    manifest: str
+    #: when it was deployed, milliseconds since 1970
+    at_ms: int
+
+
+class Tick(_Wire, frozen=True, tag="tick"):
+    """Times of a trigger's grid have come."""
+
+    trigger: str
+    #: of what was armed (see commands.Arm); another one is outdated
+    version: int
+    #: in order
+    times: tuple[Scheduled, ...]
+
+
+class Arrived(_Wire, frozen=True, tag="arrived"):
+    """What a trigger waits for happened: an event, a request, a file, the end of a run, an update of a dataset. To the
+    trigger's partition."""
+
+    trigger: str
+    #: unique for the trigger: the same may come again, and counts once
+    id: str
+    #: msgpack of the record `event`
+    value: bytes
+    #: of an `any_of` or `all_of`: which of its sources, in written order, from 0
+    source: int = 0
+    #: what it is about, for `dedupe_ms`; "": nothing in particular
+    key: str = ""
+    #: as Signal has it
+    client: str = ""
+
+
+class Backfill(_Wire, frozen=True, tag="backfill"):
+    """Runs of a trigger's flow for many windows. To the trigger's partition."""
+
+    trigger: str
+    #: unique: the same may come again, and counts once
+    id: str
+    #: in the order in which they are to be started
+    times: tuple[Scheduled, ...]
+    #: runs of it at the same time
+    concurrency: int
+    #: which windows: those that never ran, and those whose last run did not succeed; or only the latter
+    only: Literal["open", "failed"] = "open"
+    #: msgpack map: values of parameters
+    args: bytes = b"\x80"
+    by: str = ""
+    client: str = ""
+    #: it is to end: nothing more is started
+    stop: bool = False
+
+
+class SetVar(_Wire, frozen=True, tag="var"):
+    """A variable of the environment has another value. It is in the inbox of every partition."""
+
+    name: str
+    #: msgpack; None: it is unset
+    value: bytes | None
+    #: as Signal has them
+    id: str
+    client: str = ""
+    by: str = ""
+    #: grows with every change of the variable; what comes with a smaller one is outdated
+    version: int = 0
 
 
 class TakeOver(_Wire, frozen=True, tag="takeover"):
@@ -413,6 +505,7 @@ class Holds(_Wire, frozen=True, tag="holds"):
 Event = (
     Submit | Results | Lost | TimerFired | Cancel | TakeOver | Ask | Release | Grant | AskHolders | Holds
     | Signal | Decision | Raised | Control
+    | Deployed | Tick | Arrived | Backfill | SetVar
 )  # fmt: skip
 
 
@@ -444,6 +537,21 @@ class AuditEntry(_Wire, frozen=True):
     note: str = ""
 
 
+class SlaMark(_Wire, frozen=True):
+    """A service level that a run, or a step of it, has, and what became of it."""
+
+    #: "" : the run's own
+    step: str
+    #: "start", "finish"
+    what: Literal["start", "finish"]
+    #: when it was due, milliseconds since 1970
+    due_ms: int
+    #: when a warning and a miss fired; 0: it did not
+    warned_ms: int = 0
+    missed_ms: int = 0
+    name: str = ""
+
+
 class RunRecord(_Wire, frozen=True):
     """An ended run, as it is stored for its client."""
 
@@ -467,6 +575,8 @@ class RunRecord(_Wire, frozen=True):
     values: bytes = b""
     #: it is kept so long from its end, as its flow says; 0: as long as the environment says
     keep_ms: int = 0
+    scheduled: Scheduled | None = None
+    slas: tuple[SlaMark, ...] = ()
 
 
 # ---- live notes -----------------------------------------------------------------------------------------------------

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import msgspec
+from flowc.plan import AtSource, CronSource, IntervalSource, TriggerDef
 
 from flowrun.messages import Event, StepNote, Then, WorkItem
 
 __all__ = [
-    "Answer", "Changed", "ClearTimer", "Command", "EndRun", "Pause", "PutBlob", "Ready", "Resume", "Revoke", "Send",
-    "SetTimer",
+    "Answer", "Arm", "Changed", "ClearTimer", "Command", "Disarm", "EndRun", "Pause", "PutBlob", "Ready", "Resume",
+    "Revoke", "Send", "SetTimer",
 ]  # fmt: skip
 
 
@@ -141,6 +142,24 @@ class Resume(msgspec.Struct, frozen=True, gc=False):
     run: str
 
 
+class Arm(msgspec.Struct, frozen=True, gc=False):
+    """Append `Tick(trigger, version, …)` to the inbox with the times of its grid after a moment, when they have come:
+    not earlier. The last one counts, and it holds until the trigger is armed again or disarmed."""
+
+    trigger: str
+    #: source of a grid, and the definition for its jitter, start and end
+    definition: TriggerDef
+    source: CronSource | IntervalSource | AtSource
+    #: grows with each change of what is armed
+    version: int
+    #: milliseconds since 1970
+    after_ms: int
+
+
+class Disarm(msgspec.Struct, frozen=True, gc=False):
+    trigger: str
+
+
 class Changed(msgspec.Struct, frozen=True, gc=False):
     """For live views: the last state of the steps that changed. May be dropped or joined with later ones."""
 
@@ -148,4 +167,6 @@ class Changed(msgspec.Struct, frozen=True, gc=False):
     steps: tuple[StepNote, ...]
 
 
-Command = Ready | Revoke | SetTimer | ClearTimer | PutBlob | EndRun | Changed | Send | Answer | Pause | Resume
+Command = (
+    Ready | Revoke | SetTimer | ClearTimer | PutBlob | EndRun | Changed | Send | Answer | Pause | Resume | Arm | Disarm
+)

@@ -18,18 +18,23 @@ import msgspec
 from flowc.plan import ChildNode, EachNode, Plan, WaitNode
 
 from flowrun.messages import (
+    Arrived,
+    Backfill,
     Cancel,
     Control,
     Decision,
+    Deployed,
     Event,
     Lost,
     Outcome,
     Raised,
     Results,
     RunRecord,
+    SetVar,
     Signal,
     Submit,
     TakeOver,
+    Tick,
     TimerFired,
     WorkItem,
 )
@@ -172,6 +177,8 @@ class Engine(Core):
                 hearing.hear(self, event)
             case Raised():
                 self._raise(event)
+            case Deployed() | Tick() | Arrived() | Backfill() | SetVar():
+                self.ignore(f"{type(event).__name__}: nothing listens to it")
             case _:
                 self.deciding = getattr(event, "run", "")
                 grants.hear(self, event)
