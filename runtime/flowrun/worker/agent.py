@@ -242,7 +242,11 @@ class Agent:
 
     def _report_lost(self, delivery: Delivery, bundle: Bundle) -> None:
         event = Lost(bundle.id, bundle.items)
-        self._outbox.tell(bundle.partition, event, delivery.ack)
+        self._outbox.tell(bundle.partition, event, partial(self._told_lost, delivery, bundle.id))
+
+    async def _told_lost(self, delivery: Delivery, bundle: str) -> None:
+        self._leases.done(bundle)
+        await delivery.ack()
 
     def _begin(self, delivery: Delivery, bundle: Bundle, pool: Pool) -> None:
         lease = self._leases.hold(delivery, bundle)
@@ -305,7 +309,7 @@ class Agent:
             return  # its lease was lost meanwhile
         lease, _ = held
         self._pace.learn(job)
-        self._leases.done(lease)
+        self._leases.done(lease.bundle.id)
         await lease.delivery.ack()
         self._release(lease)
 
@@ -334,6 +338,6 @@ class Agent:
         )
 
     async def _dealt_with(self, lease: Lease) -> None:
-        self._leases.done(lease)
+        self._leases.done(lease.bundle.id)
         await lease.delivery.ack()
         self._release(lease)

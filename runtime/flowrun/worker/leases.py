@@ -50,7 +50,7 @@ class Leases:
     def __init__(self, transport: Transport, worker: str, ack_wait: float, lose: Callable[[Lease], None]) -> None:
         self._transport, self._worker, self._ack_wait, self._lose = transport, worker, ack_wait, lose
         self.held: dict[str, Lease] = {}
-        #: those whose results are in the inbox
+        #: those whose results, or loss, the inbox has
         self._done: OrderedDict[str, None] = OrderedDict()
         #: bundle -> when another worker said that it holds it, or did
         self._elsewhere: dict[str, float] = {}
@@ -67,9 +67,9 @@ class Leases:
         if self.held.get(lease.bundle.id) is lease:
             del self.held[lease.bundle.id]
 
-    def done(self, lease: Lease) -> None:
-        """All results of it are in the inbox."""
-        self._done[lease.bundle.id] = None
+    def done(self, bundle: str) -> None:
+        """The inbox has all results of it, or that it is lost: it is never to be begun here."""
+        self._done[bundle] = None
         if len(self._done) > DONE:
             self._done.popitem(last=False)
 

@@ -105,7 +105,7 @@ async def test_what_comes_again_to_who_has_dealt_with_it_is_not_run(tmp_path: Pa
 async def test_who_cannot_renew_gives_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with worker(tmp_path, TASKS, ack_wait=0.6) as running:
         plan, item = call("tasks:hang", x=1)
-        await running.submit(plan, [item])
+        bundle = await running.submit(plan, [item])
         await asyncio.sleep(0.4)
         (slot,) = running.slots
         assert slot.jobs
@@ -119,6 +119,12 @@ async def test_who_cannot_renew_gives_up(tmp_path: Path, caplog: pytest.LogCaptu
         async with asyncio.timeout(3.0):
             event = await anext(running.events())
         assert isinstance(event, Lost)  # it comes again, and is not run again
+        await asyncio.sleep(0.05)
+        # nor if the server forgets that it was acknowledged, and that it ever handed it out
+        await running.transport.dispatch("g", "default", 5, "p", pack(bundle), "again", running.fence)
+        await asyncio.sleep(1.3)
+        assert not slot.jobs
+        assert running.server.work == {}
 
 
 async def test_results_of_several_bundles_travel_together(tmp_path: Path) -> None:
