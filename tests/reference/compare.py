@@ -10,7 +10,7 @@ from flowc.lower.type_text import parse
 from flowrun import values
 from flowrun.messages import RunRecord
 
-from .interpreter import Report
+from .outcomes import Report
 
 __all__ = ["differences"]
 

@@ -12,8 +12,8 @@ may have ended, or not have begun; members that a join cancels; what runs only w
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from itertools import chain
 from typing import Any
@@ -28,193 +28,20 @@ from flowrun.functions import pairs
 from flowrun.operator import Context, Fail, Skip
 
 from .behaviours import Instead
+from .outcomes import UNDO, Done, Ended, Error, Open, Outcome, Place, Report, Row, Scope
 from .outside import NEVER, Expected, agreed, brought
 from .rules import FAILED, RUN, SKIPPED, SUCCESS, UPSTREAM_FAILED, verdict, worst
+from .uses import RETURN, computed_parts, names_in, outer_references, references, user_of, uses_in
 
-__all__ = ["Error", "Open", "Report", "Row", "interpret"]
+__all__ = ["interpret"]
 
 Tasks = Mapping[str, Callable[..., object] | Instead]
-#: the id of what a block returns
-_RETURN = -1
 #: rules that look at the items of an `each`
 _BY_ITEM = ("any_ok", "any_failed", "any_done", "at_least")
-#: what stands before the name of a step that is undone
-_UNDO = "undo "
 #: the value of what waits for a time; when that is, nobody knows
 _LATER = "2026-01-01T00:00:00Z"
 #: so long nothing else takes
 _LONG = timedelta(minutes=30)
-
-
-# ---- what comes out -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Error:
-    """Why something failed."""
-
-    type: str
-    message: str
-
-
-@dataclass(frozen=True)
-class Done:
-    """A call that succeeded and can be undone."""
-
-    #: where it stood
-    prefix: str
-    name: str
-    index: tuple[int, ...]
-    undo: ir.Undo
-    #: of the call, and its result
-    args: dict[str, Any]
-
-    def inside(self, prefix: str = "", index: tuple[int, ...] = ()) -> Done:
-        """The same, seen from further outside."""
-        return replace(self, prefix=prefix + self.prefix, index=(*index, *self.index))
-
-
-@dataclass(frozen=True)
-class Row:
-    """How one step ended, or one item of an `each`."""
-
-    step: str
-    index: tuple[int, ...]
-    state: str
-    attempts: int
-    #: the title of the question that it asks somebody
-    asks: str | None = None
-
-    @property
-    def path(self) -> str:
-        """As people call it."""
-        return self.step + "".join(f"[{place}]" for place in self.index)
-
-
-@dataclass(frozen=True)
-class Open:
-    """Rows that a run may have or not, in any state: of these steps, under `prefix`, items above `failed`, or all."""
-
-    steps: frozenset[str]
-    prefix: tuple[int, ...]
-    failed: int | None
-
-    def covers(self, step: str, index: tuple[int, ...]) -> bool:
-        step = step.replace(_UNDO, "")
-        depth = len(self.prefix)
-        inside = index[:depth] == self.prefix
-        if self.failed is not None:
-            inside = inside and len(index) > depth and index[depth] > self.failed
-        return inside and any(step == name or step.startswith(f"{name}.") for name in self.steps)
-
-
-@dataclass(frozen=True)
-class Report:
-    """How a run, or a child run, must end."""
-
-    #: success or failed
-    state: str
-    #: the value of `return`, or None
-    value: Any = None
-    error: Error | None = None
-    #: the step that failed first in written order
-    step: str | None = None
-    rows: tuple[Row, ...] = ()
-    open: tuple[Open, ...] = ()
-    #: it is a success, but what it returns was skipped
-    is_skipped: bool = False
-    #: what must be said to it from outside
-    expected: Expected = field(default_factory=Expected)
-    #: calls that a flow around may have to undo, in written order
-    done: tuple[Done, ...] = ()
-
-
-# ---- inside ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a step ended."""
-
-    state: str
-    value: Any = None
-    error: Error | None = None
-    attempts: int = 0
-    #: of an `each` that ran: the states of its items, and the first that failed
-    items: tuple[str, ...] = ()
-    failed_item: int | None = None
-    #: it ended later than everything that does not wait so long
-    is_late: bool = False
-    #: the errors of attempts that failed and were followed by another
-    retried: tuple[Error, ...] = ()
-
-
-@dataclass(eq=False)
-class Ended:
-    """A step that ended, for whoever looks at a whole block."""
-
-    name: str
-    id: int | None
-    outcome: Outcome
-    #: it only passes on how another step ended
-    is_copy: bool = False
-    #: the step that the user knows it by
-    blame: str = ""
-    #: by a join that succeeded
-    is_handled: bool = False
-    #: of a join that did not: the first failure in it; of a part that passes on how another ended: that one
-    cause: Ended | None = None
-
-
-@dataclass(frozen=True)
-class Use:
-    """A step, or a part of one, and what it is made of: ids."""
-
-    id: int
-    name: str
-    reads: frozenset[int]
-
-
-@dataclass
-class Scope:
-    """An instance of a block: the body of a flow, an item, a round, a handler."""
-
-    names: frozenset[str]
-    #: of its steps, in written order
-    uses: tuple[Use, ...]
-    index: int | None = None
-    rows: list[Row] = field(default_factory=list)
-    open: list[Open] = field(default_factory=list)
-    #: every step that failed, handled or not
-    failed: list[Ended] = field(default_factory=list)
-    #: what ended while a step was interpreted, by its id
-    parts: dict[int, list[Ended]] = field(default_factory=dict)
-    #: the names of the steps with which it came, by its id
-    names_of: dict[int, frozenset[str]] = field(default_factory=dict)
-    #: calls that may have to be undone
-    done: list[Done] = field(default_factory=list)
-
-    def take(self, inner: Scope, index: int) -> None:
-        """The rows of an item."""
-        self.done += [found.inside(index=(index,)) for found in inner.done]
-        self.rows += [replace(row, index=(index, *row.index)) for row in inner.rows]
-        self.open += [Open(found.steps, (index, *found.prefix), found.failed) for found in inner.open]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a step stands."""
-
-    env: dict[int, Outcome]
-    scope: Scope
-    #: the steps whose failure goes where those of this place go
-    frame: list[Ended]
-    #: RUN, or the state of everything here
-    guard: str = RUN
-
-    def at(self, guard: str, frame: list[Ended] | None = None) -> Place:
-        guard = guard if self.guard == RUN else self.guard
-        return Place(self.env, self.scope, self.frame if frame is None else frame, guard)
 
 
 def interpret(program: ir.Program, flow: str, tasks: Tasks, args: Mapping[str, Any] | None = None) -> Report:
@@ -275,7 +102,7 @@ class _Run:
         types = {param.name: param.type for param in task.params}
         args = {name: typed(compile_expr(arg)(env), types[name]) for name, arg in done.undo.args.items()}
         outcome = self.tried(task, args, done.undo.settings)
-        return Row(f"{done.prefix}{_UNDO}{done.name}", done.index, outcome.state, outcome.attempts)
+        return Row(f"{done.prefix}{UNDO}{done.name}", done.index, outcome.state, outcome.attempts)
 
     def handler(
         self, handler: ir.Handler, outcome: Outcome, failed: Ended | None, env: dict[int, Outcome], scope: Scope
@@ -307,7 +134,7 @@ class _Run:
         """How a scope ends: failed if a step failed that nothing handled, or if what gives its value did; and that
         step."""
         self.steps(block.steps, place)
-        value = Outcome(SUCCESS) if block.result is None else self.node(block.result, place, type, _RETURN)
+        value = Outcome(SUCCESS) if block.result is None else self.node(block.result, place, type, RETURN)
         failed = next((found for found in place.frame if is_failure(found)), None)
         if failed is None and value.state in (FAILED, UPSTREAM_FAILED):
             failed = place.scope.failed[0] if place.scope.failed else NOBODY
@@ -783,119 +610,6 @@ def typed(value: Any, type: str) -> Any:
 
 def _no_blobs(digest: str) -> bytes:
     raise AssertionError(f"nothing is stored here: {digest}")
-
-
-def references(expr: Any) -> Iterator[tuple[str, int]]:
-    """("ref" | "opt", id), at any depth of lists and records of the tree."""
-    if isinstance(expr, dict):
-        for part in expr.values():
-            yield from references(part)
-    elif isinstance(expr, list | tuple):
-        if len(expr) == 2 and expr[0] in ("ref", "opt") and isinstance(expr[1], int):
-            yield expr[0], expr[1]
-        else:
-            for part in expr:
-                yield from references(part)
-
-
-def computed_parts(source: ir.Expr) -> Iterator[ir.Expr]:
-    """What must be computed before an `each` can count its items: a part of its own, whose failure is not that of the
-    `each`. Constants, values of steps and the symbolic functions over them need not be."""
-    if source[0] == "call" and source[1] in ("range", "chunk", "zip", "cross"):
-        for part in source[2:]:
-            yield from computed_parts(part)
-    elif source[0] not in ("lit", "ref", "opt"):
-        yield source
-
-
-def outer_references(step: ir.EachStep | ir.RepeatStep) -> list[ir.Expr]:
-    """The references in the body of a loop; those to its own steps are among them."""
-    whole = step.model_dump(exclude={"source"})
-    own = set(_defined(whole))
-    return [[op, id] for op, id in references(whole) if id not in own]
-
-
-def _defined(part: Any) -> Iterator[int]:
-    if isinstance(part, dict):
-        for key, inner in part.items():
-            if key in ("id", "error_id", "value_id", "previous_id"):
-                yield inner
-            elif key == "items":
-                yield from inner
-            else:
-                yield from _defined(inner)
-    elif isinstance(part, list | tuple):
-        for inner in part:
-            yield from _defined(inner)
-
-
-def names_in(block: ir.Block, *, merges: bool = False) -> Iterator[str]:
-    """The names of the steps of a block, at any depth; with `merges`, of what its branches bind too."""
-
-    def walk(part: Any) -> Iterator[str]:
-        if isinstance(part, dict):
-            if part.get("name") and ("kind" in part or (merges and "sources" in part)):
-                yield part["name"]
-            for inner in part.values():
-                yield from walk(inner)
-        elif isinstance(part, list | tuple):
-            for inner in part:
-                yield from walk(inner)
-
-    return walk(block.model_dump())
-
-
-def uses_in(block: ir.Block) -> tuple[Use, ...]:
-    """What the steps of a block are made of, those of inner blocks too, in written order; last, what it returns."""
-    result = [Use(_RETURN, "return", _ids(block.result))] if block.result is not None else []
-    return (*_uses(block.steps, frozenset()), *result)
-
-
-def _uses(steps: Iterable[ir.Step], guard: frozenset[int]) -> Iterator[Use]:
-    for step in steps:
-        match step:
-            case ir.BranchStep():
-                yield Use(step.id, step.name, guard | _ids(step.selector))
-                for arm in step.arms:
-                    yield from _uses(arm.steps, frozenset({step.id}))
-                for merge in step.merges:
-                    sources = {source for source in (*merge.sources, merge.otherwise) if source is not None}
-                    yield Use(merge.id, merge.name, guard | sources | {step.id})
-            case ir.CatchStep():
-                yield from _uses(step.body.steps, guard)
-                yield from _uses(step.handler.steps, frozenset())
-                yield Use(step.id, step.name, guard | _ids(step.body.result) | _ids(step.handler.result))
-            case ir.WatchStep():
-                yield from _uses(step.body.steps, frozenset())
-            case ir.UsingStep():
-                yield from _uses(step.setup.steps, guard)
-                yield Use(step.value_id, "", _ids(step.setup.result))
-                yield from _uses((*step.body.steps, *step.cleanup.steps), frozenset())
-                yield Use(step.id, "", _ids(step.body.result))
-            case ir.JoinStep():
-                yield Use(step.id, step.name, guard | set(step.members))
-            case ir.EachStep() | ir.RepeatStep():
-                outside = frozenset(int(expr[1]) for expr in outer_references(step))
-                yield Use(step.id, step.name, guard | outside | _ids(getattr(step, "source", None)))
-            case ir.CallStep() | ir.ChildStep():
-                yield Use(step.id, step.name, guard | _ids(step.args))
-            case ir.ValueStep():
-                yield Use(step.id, step.name, guard | _ids(step.value))
-
-
-def _ids(expr: Any) -> frozenset[int]:
-    return frozenset(id for _, id in references(expr))
-
-
-def user_of(id: int, uses: Iterable[Use]) -> str:
-    """The first that has a name of what is made of a part, directly or through other parts."""
-    users = {id}
-    for use in uses:
-        if use.id in users or use.reads & users:
-            if use.name:
-                return use.name
-            users.add(use.id)
-    return ""
 
 
 def plugged(expr: Any, env: Mapping[int, Outcome]) -> Any:

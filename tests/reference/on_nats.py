@@ -32,7 +32,7 @@ from flowrun.worker.slot import Slot
 from tests.sim.telling import ByClient, tell
 from tests.support.node import Node
 
-from .interpreter import Report
+from .outcomes import Report
 
 __all__ = ["Fragile", "Program", "Ran", "blobs_of"]
 

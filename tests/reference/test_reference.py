@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from tests.reference.behaviours import DECLARATIONS, TASKS
 from tests.reference.compare import differences
 from tests.reference.direct import Direct
-from tests.reference.interpreter import Report, interpret
+from tests.reference.interpreter import interpret
+from tests.reference.outcomes import Report
 from tests.reference.programs import BEHAVIOURS, Source, programs
 from tests.reference.rules import verdict
 

@@ -37,7 +37,8 @@ from flowc.project import find_project
 from flowrun import values
 
 from tests.reference.behaviours import DECLARATIONS, TASKS
-from tests.reference.interpreter import Report, interpret
+from tests.reference.interpreter import interpret
+from tests.reference.outcomes import Report
 from tests.reference.programs import BEHAVIOURS, Source, write_program
 
 __all__ = [

@@ -27,7 +27,9 @@ from .shapes import Argument, Column, Rows
 __all__ = ["Body", "Deferred", "Draft", "Inside"]
 
 #: settings that are not the same in the plan and in the IR
-_APART = frozenset({"pool", "limit", "retry", "concurrency", "batch", "cache", "idempotency_key"})
+_APART = frozenset(
+    {"pool", "limit", "retry", "concurrency", "batch", "cache", "idempotency_key", "sla", "updates", "reads"}
+)
 
 
 class Draft:
