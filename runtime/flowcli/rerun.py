@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -28,10 +29,7 @@ __all__ = ["command"]
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: the new run, or with --wait the ended run.")
 @click.option("--quiet", "-q", is_flag=True, help="Print the new run's id only; with --wait the result only.")
 @server_options
-def command(
-    run: str, steps: tuple[str, ...], whole: bool, params: tuple[str, ...], plan: Path | None, dry_run: bool, note: str,
-    by: str, wait: bool, as_json: bool, quiet: bool, url: str | None, env: str | None,
-) -> int:  # fmt: skip
+def command(as_json: bool, quiet: bool, **options: Any) -> int:
     """Start a run that goes on with RUN, which has ended: steps that ended well keep their results, and those run that
     failed, were cancelled or never began, and all after them.
 
@@ -42,10 +40,6 @@ def command(
     def work() -> int:
         from .by_hand import Again, rerun  # start-up time: it imports the runtime
 
-        again = Again(
-            run=run, steps=steps, params=params, plan=plan, whole=whole, dry_run=dry_run, note=note, by=by, wait=wait,
-            output="json" if as_json else "quiet" if quiet else "screen", url=url, env=env,
-        )  # fmt: skip
-        return rerun(again)
+        return rerun(Again(output="json" if as_json else "quiet" if quiet else "screen", **options))
 
     return run_command(work, as_json)

@@ -15,9 +15,7 @@ import asyncio
 import gc
 import logging
 import multiprocessing
-import os
 import random
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +24,7 @@ from pathlib import Path
 from tests.sim.__main__ import quiet
 from tests.sim.ordeal import ordeal, source_of
 from tests.sim.programs import ROOT, NotCompiled, compiled
+from tests.support.seeded import run_seeded
 
 from .behaviours import DECLARATIONS
 from .compare import differences
@@ -191,9 +190,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    if os.environ.get("PYTHONHASHSEED") != "0":  # the order of sets is part of what a seed decides
-        os.environ["PYTHONHASHSEED"] = "0"
-        os.execv(sys.executable, [sys.executable, "-m", "tests.reference", *sys.argv[1:]])
-    code = main()
-    sys.stdout.flush()
-    os._exit(code)
+    run_seeded("tests.reference", main)

@@ -11,12 +11,13 @@ import argparse
 import gc
 import logging
 import multiprocessing
-import os
 import sys
 import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+
+from tests.support.seeded import run_seeded
 
 from .broken import MUTANTS, broken
 from .world import Ending, World, simulate
@@ -101,9 +102,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    if os.environ.get("PYTHONHASHSEED") != "0":  # the order of sets is part of what a seed decides
-        os.environ["PYTHONHASHSEED"] = "0"
-        os.execv(sys.executable, [sys.executable, "-m", "tests.sim", *sys.argv[1:]])
-    code = main()
-    sys.stdout.flush()
-    os._exit(code)
+    run_seeded("tests.sim", main)

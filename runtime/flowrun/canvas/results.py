@@ -7,6 +7,7 @@ it is.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import cached_property
@@ -119,7 +120,7 @@ class _Place(NamedTuple):
     path: tuple[int, ...] = ()
 
 
-class Result:
+class Result(ABC):
     """What all results have in common."""
 
     def __init__(self, source: Source, point: Point, place: _Place) -> None:
@@ -193,8 +194,9 @@ class Result:
     def failed(self) -> bool:
         return self.state in ("FAILURE", "REVOKED")
 
+    @abstractmethod
     def get(self, timeout: float | None = None, propagate: bool = True, **options: Any) -> Any:
-        raise NotImplementedError
+        """The value, once it has ended. Raises TimeoutError; with `propagate`, what it failed with."""
 
 
 def _path(index: int | tuple[int, ...] | None) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from flowrun.client.prepared import Prepared
 from flowrun.client.tasks import TaskSpec, spec_of
 
 from .app import App, current_app
-from .options import moment_ms
+from .options import checked_call, moment_ms
 from .points import Point
 from .results import Source, result_of
 from .shapes import described, encoded
@@ -58,7 +58,9 @@ def _single(signature: Call) -> tuple[Prepared, Point]:
     shape, given = spec.call(signature.args, signature.kwargs)
     args, blobs = shape.encode(given)
     point = Point(step=spec.name, steps=(spec.name,))
-    return Prepared(spec.target, shape.digest, shape.data, args, blobs, spec.returns, _run_options(signature)), point
+    return Prepared(
+        spec.target, shape.digest, shape.data, args, blobs, spec.returns, _run_options(signature.options)
+    ), point
 
 
 def _spec(signature: Call) -> TaskSpec:
@@ -79,10 +81,10 @@ def _keep(table: dict[Any, Any], key: Hashable, value: Any) -> Any:
     return value
 
 
-def _run_options(signature: Signature) -> dict[str, Any]:
+def _run_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of a call as those of a submission."""
     found: dict[str, Any] = {}
-    for name, value in signature.options.items():
+    for name, value in options.items():
         if name not in _OF_RUN:
             continue
         if name == "eta" or (name == "expires" and isinstance(value, dt.datetime)):
@@ -104,7 +106,7 @@ def send(signature: Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any],
     task_id, is_ignored = options.pop("task_id", None), options.pop("ignore_result", None)
     submission: dict[str, Any] = {}
     if options:
-        submission = _run_options(Signature(**{name: options.pop(name) for name in _OF_RUN if name in options}))
+        submission = _run_options(checked_call({name: options.pop(name) for name in _OF_RUN if name in options}))
         signature = signature.copied().set(**options)
     if app.conf.task_always_eager:
         from .eager import apply  # tests of programs do

@@ -8,6 +8,7 @@ submitted, in `sending`. As in Celery, `set`, `link` and `link_error` change the
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-class Signature:
+class Signature(ABC):
     """What all have in common."""
 
     #: options of the call, callbacks, error handlers; of a composite they hold for its parts
@@ -44,12 +45,13 @@ class Signature:
 
     # ---- to be defined
 
+    @abstractmethod
     def bound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Signature:
         """A copy that is given these arguments first. Raises ArgumentError."""
-        raise NotImplementedError
 
+    @abstractmethod
     def copied(self) -> Signature:
-        raise NotImplementedError
+        """A copy of this part; its options, links and error handlers are copied by `clone`."""
 
     # ---- options
 

@@ -11,24 +11,10 @@ from flowrun.engine.rules import FAIL, RULES, RUN, SKIP, WAIT
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.rules import COLUMNS, TABLE
 from tests.unit.engine import builders as b
 from tests.unit.engine.driver import Driver, Fail, Skip, states
 
-COLUMNS = ["SS", "SF", "SK", "SU", "S.", "FF", "FK", "FU", "F.", "KK", "KU", "K.", "UU", "U.", ".."]
-TABLE = {
-    "ok": "R u k u w u u u u k u w u u w",
-    "failed": "k k k k k R k R w k k k R w w",
-    "done": "R R R R w R R R w R R w R w w",
-    "done_any_ok": "R R k R w u k u w k k k u w w",
-    "any_ok": "R R R R R u u u w k u w u w w",
-    "any_failed": "k R k R w R R R R k R w R R w",
-    "any_done": "R R R R R R R R R k k w k w w",
-    "none_failed": "R u R u w u u u u R u w u u w",
-    "none_failed_any_ok": "R u R u w u u u u k u w u u w",
-    "none_skipped": "R R k R w R k R w k k k R w w",
-    "skipped": "k k k k k k k k k R k w k k w",
-    "always": "R R R R R R R R R R R R R R R",
-}
 VERDICTS = {"R": RUN, "k": SKIP, "u": FAIL, "w": WAIT}
 CELLS = [(rule, c, v) for rule, row in TABLE.items() for c, v in zip(COLUMNS, row.split(), strict=True)]
 
