@@ -159,7 +159,7 @@ class Result(ABC):
             for step in self._point.steps:
                 self._source.cancel(step)
 
-    def forget(self) -> None:
+    def forget(self) -> None:  # noqa: B027 - as in Celery it may be called, and there is nothing to be done
         """Results go by themselves, after a week."""
 
     def _rows(self) -> list[StepRecord]:
