@@ -30,6 +30,7 @@ from .fan import count_kept, each_node, end_if_done
 from .flows import ArgumentError, facts_of, open_flow
 from .graph import Graph
 from .image import Image, ImageError, unpack_image
+from .run_variables import given as variables_of
 from .scopes import expand_items, propagate
 from .state import (
     BAD,
@@ -274,6 +275,7 @@ def parameters(core: Core, run: Run) -> list[bytes]:
             raise ArgumentError(f"flow `{graph.plan.flow}` needs a value for its parameter `{param.name}`")
         else:
             found.append(NULL)
+    found += variables_of(core, run, graph.plan)
     return [value or NULL for value in found]
 
 

@@ -16,6 +16,7 @@ from flowrun.sequences import Source
 from flowrun.wire import externalise
 
 from .answers import Answers, Asking
+from .backfills import Backfills
 from .claims import Claims
 from .commands import ClearTimer, Command, Pause, PutBlob, Resume, SetTimer
 from .early import Early
@@ -28,6 +29,7 @@ from .pauses import Pauses
 from .quotas import Quotas
 from .snapshot import has_work, head_of, is_single, pack_run, unpack_run, unpack_single
 from .state import FAILED, NAMES, NULL, SUCCESS, Run, Scope, Single, Timer, entered, number_of, seconds_of
+from .variables import Variables
 
 __all__ = [
     "CANCEL",
@@ -110,6 +112,11 @@ class Core(ABC):
         #: what is paused
         self.pauses = Pauses()
         self.parts["pauses"] = self.pauses
+        self.backfills = Backfills()
+        self.parts["backfills"] = self.backfills
+        #: variables of the environment
+        self.variables = Variables()
+        self.parts["vars"] = self.variables
         #: images of earlier runs, for the reruns that are submitted next: content hash -> stored form
         self.images: dict[str, bytes] = {}
         #: the largest time stamp seen, milliseconds since 1970

@@ -51,6 +51,7 @@ from . import (
     ranges,
     repeat,
     replaced,
+    run_variables,
     runs,
     single,
     starts,
@@ -177,7 +178,10 @@ class Engine(Core):
                 hearing.hear(self, event)
             case Raised():
                 self._raise(event)
-            case Deployed() | Tick() | Arrived() | Backfill() | SetVar():
+            case SetVar():
+                self.deciding = ""
+                run_variables.hear(self, event)
+            case Deployed() | Tick() | Arrived() | Backfill():
                 self.ignore(f"{type(event).__name__}: nothing listens to it")
             case _:
                 self.deciding = getattr(event, "run", "")

@@ -18,7 +18,11 @@ from flowrun.expr import Env, ExpressionError, evaluate
 
 from .graph import Graph
 
-__all__ = ["ExpressionError", "arm_of", "compose", "compute", "compute_default", "compute_key", "kinds_of"]
+__all__ = ["ArgumentError", "ExpressionError", "arm_of", "compose", "compute", "compute_default", "compute_key", "kinds_of"]
+
+
+class ArgumentError(Exception):
+    """What a flow is given does not fit its parameters, or its variables."""
 
 
 def compute(graph: Graph, node: int, expr: Expr, inputs: tuple[bytes, ...]) -> bytes | None:

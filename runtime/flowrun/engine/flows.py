@@ -19,10 +19,11 @@ from flowrun.messages import Failure
 
 from . import undo
 from .core import CANCEL, Core, store
-from .evaluate import compute_default
+from .evaluate import ArgumentError, compute_default
 from .fan import failure_record
 from .graph import Graph
 from .outcome import cancellation, outcome_of
+from .run_variables import given as variables_of
 from .scopes import Given, open_scope
 from .state import CANCELLED, FAILED, FLOW, HANDLER, NULL, SKIPPED, SUCCESS, FlowState, Outcome, Run, Scope, entered
 
@@ -35,17 +36,14 @@ _EVENTS = {SUCCESS: "success", SKIPPED: "success", FAILED: "failure", CANCELLED:
 _args_decoder = msgspec.msgpack.Decoder(dict[str, msgspec.Raw])
 
 
-class ArgumentError(Exception):
-    """The arguments do not fit the flow's parameters."""
-
-
 # ---- the start ------------------------------------------------------------------------------------------------------
 
 
 def parameters(core: Core, run: Run, graph: Graph, args: bytes) -> list[bytes]:
-    """The values of the parameters of the flow with this body. Raises ArgumentError, and ExpressionError from a
-    default."""
-    return values_of(core, graph, args, facts_of(run, graph))
+    """The values of the parameters of the flow with this body, its variables behind them. Raises ArgumentError, and
+    ExpressionError from a default."""
+    found = values_of(core, graph, args, facts_of(run, graph))
+    return found + variables_of(core, run, graph.plan) if graph.plan.vars else found
 
 
 def values_of(core: Core, graph: Graph, args: bytes, facts: bytes) -> list[bytes]:

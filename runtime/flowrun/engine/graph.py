@@ -175,7 +175,7 @@ class Graph:
         plan, node = self.plan, self.params
         of_flow = (plan.timeout_ms, plan.concurrency, plan.max_active_runs, plan.debounce, plan.keep_ms)
         is_all = self.block == 0 and self.size == node + 1 and self.opened.start == (node,) and self.result == node
-        if not is_all or not self.plain[node] or self.opened.propagate or self.reads_run or plan.handlers:
+        if not is_all or not self.plain[node] or self.opened.propagate or self.reads_run or plan.handlers or plan.vars:
             return -1
         return node if not any(one is not None for one in of_flow) and all(i < node for i in self.inputs[node]) else -1
 
@@ -318,6 +318,8 @@ class Tables:
         self.graphs: dict[tuple[str, int], Graph] = {}
         #: what signals may come for its runs, by name; None: it was not asked yet
         self.signals: dict[str, Type] | None = None
+        #: names of variables that the plan and its child flows read
+        self.variables = frozenset(one.name for part in (plan, *plan.children.values()) for one in part.vars)
         #: child flows as plans of their own, with their content hash; those that were used
         self.standalone: dict[str, tuple[str, bytes]] = {}
 

@@ -21,7 +21,7 @@ from flowrun.messages import Failure, Replacement
 
 from .core import Core, inputs_of, note, store
 from .evaluate import ExpressionError, compose
-from .flows import ArgumentError, facts_of, open_flow, values_of
+from .flows import ArgumentError, open_flow, parameters
 from .graph import Tables
 from .state import FLOW, ITEM, NULL, RUNNING, SUCCESS, FlowState, Scope, attempt_of, entered
 
@@ -62,7 +62,7 @@ def _invalid(why: str) -> Failure:
 def _open(core: Core, scope: Scope, node: int, found: Replacement, tables: Tables, item: int) -> Failure | None:
     run, graph = scope.run, tables.graph("", 0)
     try:
-        given = values_of(core, graph, found.args, facts_of(run, graph))
+        given = parameters(core, run, graph, found.args)
     except (ArgumentError, ExpressionError) as error:
         return _invalid(str(error))
     name = scope.graph.nodes[node].name

@@ -8,7 +8,7 @@ from flowc.plan import Plan
 
 from flowrun.messages import Failure, Submit
 
-from . import again, permits
+from . import again, permits, run_variables
 from .commands import EndRun, SetTimer
 from .core import Core
 from .evaluate import ExpressionError
@@ -133,6 +133,7 @@ def _given(core: Core, run: Run) -> list[bytes] | None:
         why = core.refused.get(run.plan, "it was not loaded")
         _refuse(core, run, "NotFound", f"the run's plan cannot be used: {why}")
         return None
+    run_variables.take(core, run)
     try:
         return parameters(core, run, run.graph("", 0), run.args) if run.again is None else again.parameters(core, run)
     except again.AgainError as error:

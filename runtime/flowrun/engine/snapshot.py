@@ -48,6 +48,7 @@ _RUN_FIELDS = (
     "mark", "seq", "submitted_ms", "trigger", "client", "priority", "keyed", "next_scope", "flow", "result", "error",
     "failed_step", "ended_ms", "args", "digest", "expires_ms", "needs", "held", "paused", "waiting", "again", "image",
     "audit", "undoable", "depth", "awaits", "signals", "decided",
+    "variables",
 )  # fmt: skip
 _SCOPE_FIELDS = tuple(name for name in Scope.__struct_fields__ if name not in ("run", "graph"))
 

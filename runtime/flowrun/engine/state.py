@@ -468,6 +468,8 @@ class Run(msgspec.Struct, eq=False):
     decided: dict[str, Decided] = EMPTY
     #: other plans that scopes of it are of: content hashes
     plans: tuple[str, ...] = ()
+    #: variables as it read them when it began; None: not set
+    variables: dict[str, bytes | None] = EMPTY
 
     @property
     def ended(self) -> bool:
