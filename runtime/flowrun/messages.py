@@ -16,8 +16,8 @@ import zstandard
 from .errors import FlowError
 
 __all__ = [
-    "Again", "Answered", "Arrived", "Ask", "AskHolders", "AuditEntry", "Backfill", "Bundle", "Deployed", "Scheduled",
-    "SetVar", "SlaMark", "Tick", "Cancel", "Control", "Decision", "Ended",
+    "Again", "Answered", "Arrived", "Ask", "AskHolders", "AuditEntry", "Backfill", "BackfillState", "Bundle",
+    "Deployed", "Scheduled", "SetVar", "SlaMark", "Tick", "Cancel", "Control", "Decision", "Ended",
     "Event", "Failure", "FlowPause", "Grant", "Holder", "Holding", "Holds", "Listing", "LogNote", "Lost",
     "MessageError", "Outcome", "Presence", "Query", "QuotaDef", "Raised", "Release", "Replacement", "Results",
     "Revoked", "RunRecord", "RunState", "RunSummary", "Signal", "StateNote", "StepNote", "StepRecord", "StepState",
@@ -329,6 +329,10 @@ class Tick(_Wire, frozen=True, tag="tick"):
     version: int
     #: in order
     times: tuple[Scheduled, ...]
+    #: which of the trigger's sources (see `sources`)
+    place: int = 0
+    #: times have come that are later than these: they follow in another message
+    more: bool = False
 
 
 class Arrived(_Wire, frozen=True, tag="arrived"):
@@ -340,7 +344,7 @@ class Arrived(_Wire, frozen=True, tag="arrived"):
     id: str
     #: msgpack of the record `event`
     value: bytes
-    #: of an `any_of` or `all_of`: which of its sources, in written order, from 0
+    #: of an `any_of` or `all_of`: which of its sources, in written order, from 0 (see `sources`)
     source: int = 0
     #: what it is about, for `dedupe_ms`; "": nothing in particular
     key: str = ""
@@ -366,6 +370,14 @@ class Backfill(_Wire, frozen=True, tag="backfill"):
     client: str = ""
     #: it is to end: nothing more is started
     stop: bool = False
+    #: of the backfill: what asks for the same windows in the same way has the same; while one of this name lives,
+    #: another one is the same
+    name: str = ""
+    #: many windows come in several messages: where these stand among all of them, and how many there are
+    first: int = 0
+    total: int = 0
+    #: nothing is started: the answer tells what would be, a byte per window (see `engine.backfills`)
+    dry: bool = False
 
 
 class SetVar(_Wire, frozen=True, tag="var"):
@@ -604,6 +616,8 @@ class Query(_Wire, frozen=True):
     limit: int = 100
     #: what waits for a decision, instead of what runs
     approvals: bool = False
+    #: backfills, instead of what runs: of the name `run`; "": all
+    backfills: bool = False
 
 
 class RunSummary(_Wire, frozen=True):
@@ -646,6 +660,35 @@ class Approval(_Wire, frozen=True):
     until_ms: int = 0
 
 
+class BackfillState(_Wire, frozen=True):
+    """How a backfill stands."""
+
+    name: str
+    trigger: str
+    #: blocked: what is left cannot be started; `why` says it
+    state: Literal["running", "success", "failed", "stopped", "blocked"]
+    #: windows: all that were asked for; of these, those that succeeded in it, had succeeded before, failed in it, run
+    #: now, wait, and were not to be run (`only`)
+    total: int
+    done: int
+    kept: int
+    failed: int
+    running: int
+    left: int
+    spared: int
+    #: when it began, and ended (0: it did not), milliseconds since 1970
+    began_ms: int
+    ended_ms: int = 0
+    concurrency: int = 0
+    by: str = ""
+    why: str = ""
+    #: where the windows begin that failed, at most some of them, milliseconds since 1970
+    failures: tuple[int, ...] = ()
+    #: where the first and the last window begin, in the order in which they are started
+    first_ms: int = 0
+    last_ms: int = 0
+
+
 class Listing(_Wire, frozen=True, tag="listing"):
     """A partition's answer to a Query."""
 
@@ -659,6 +702,8 @@ class Listing(_Wire, frozen=True, tag="listing"):
     approvals: tuple[Approval, ...] = ()
     #: flows that are paused
     paused: tuple[FlowPause, ...] = ()
+    #: backfills, if these were asked for: the newest first, at most as many as asked for
+    backfills: tuple[BackfillState, ...] = ()
 
 
 class Ended(_Wire, frozen=True, tag="ended"):

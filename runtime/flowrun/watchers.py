@@ -70,6 +70,10 @@ class Watchers:
             waiting = tuple(approvals(self._engine, query.run, limit))
             self._send(query.client, Listing(query.id, self._partition, (), 0, waiting))
             return
+        if query.backfills:
+            backfills = tuple(self._engine.backfills.told(query.run, limit))
+            self._send(query.client, Listing(query.id, self._partition, (), 0, backfills=backfills))
+            return
         flows = () if query.run else tuple(self._engine.pauses.flows.values())
         total, listed = summaries(self._engine, query.run, query.flow, limit)
         self._send(query.client, Listing(query.id, self._partition, tuple(listed), total, (), flows))
