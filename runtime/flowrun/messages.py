@@ -184,6 +184,9 @@ class Scheduled(_Wire, frozen=True):
     date: str
     #: the trigger's id, "flow.trigger"
     trigger: str = ""
+    #: a backfill or a catch-up makes up for it: nobody waited for it at that time, so that its service levels count from
+    #: its submission
+    made_up: bool = False
 
 
 class Submit(_Wire, frozen=True, tag="submit"):
@@ -562,6 +565,8 @@ class SlaMark(_Wire, frozen=True):
     warned_ms: int = 0
     missed_ms: int = 0
     name: str = ""
+    #: when what was due came, in time or late; 0: it has not come, or it ended in another way than a success
+    done_ms: int = 0
 
 
 class RunRecord(_Wire, frozen=True):
@@ -632,6 +637,12 @@ class RunSummary(_Wire, frozen=True):
     #: nothing new of it is started
     paused: bool = False
     audit: tuple[AuditEntry, ...] = ()
+    #: its service levels so far
+    slas: tuple[SlaMark, ...] = ()
+    #: when it began, and is expected to end by how long earlier ones took, milliseconds since 1970; 0: it did not, or
+    #: that cannot be told
+    begun_ms: int = 0
+    expected_ms: int = 0
 
 
 class FlowPause(_Wire, frozen=True):
