@@ -10,7 +10,9 @@ import itertools
 import secrets
 import time
 
-__all__ = ["RunIds", "new_run_id", "run_id_of_key"]
+from .partitions import partition_of
+
+__all__ = ["RunIds", "new_run_id", "run_id_of_key", "run_id_of_window", "triggered_run_id"]
 
 #: without letters that are easily taken for others
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -20,6 +22,8 @@ _TIME_PLACES, _MAKER_PLACES = 9, 7
 _NUMBERS = ["", *map("".join, itertools.product(_ALPHABET, repeat=2))]
 #: bytes of the hash in an id made of a key
 _KEY_BYTES = 12
+#: characters of a hash in an id of a triggered run: 60 bits
+_HASH_PLACES = 12
 
 
 def _stamp(time_ms: int) -> str:
@@ -60,3 +64,26 @@ def run_id_of_key(flow: str, key: str) -> str:
     import hashlib  # start-up time: it loads OpenSSL, and few submissions have a key
 
     return "k" + hashlib.blake2b(f"{flow}\0{key}".encode(), digest_size=_KEY_BYTES).hexdigest()
+
+
+def run_id_of_window(trigger: str, at_ms: int, number: int, partition: str, count: int) -> str:
+    """The id of the n-th run for a time of a trigger's grid; as `triggered_run_id`."""
+    return triggered_run_id(f"{trigger}\0{at_ms}\0{number}", at_ms, partition, count)
+
+
+def triggered_run_id(identity: str, at_ms: int, partition: str, count: int) -> str:
+    """The id of a run that nobody submits: it follows from what it is identified by and from its time, and belongs to
+    this one of `count` partitions."""
+    import hashlib  # start-up time: see above
+
+    salt = 0
+    while True:
+        found = hashlib.blake2b(f"{identity}\0{salt}".encode(), digest_size=8).digest()
+        number, text = int.from_bytes(found, "big"), ""
+        for _ in range(_HASH_PLACES):
+            number, place = divmod(number, len(_ALPHABET))
+            text += _ALPHABET[place]
+        run = f"t{_stamp(at_ms)}{text}"
+        if count == 1 or partition_of(run, count) == partition:
+            return run
+        salt += 1

@@ -154,9 +154,13 @@ class Arm(msgspec.Struct, frozen=True, gc=False):
     version: int
     #: milliseconds since 1970
     after_ms: int
+    #: which of the trigger's sources (see `sources`)
+    place: int = 0
 
 
 class Disarm(msgspec.Struct, frozen=True, gc=False):
+    """Of all sources of a trigger."""
+
     trigger: str
 
 

@@ -15,7 +15,7 @@ from flowc.plan import HandlerDef, Plan
 from flowc.types import Optional
 
 from flowrun import values
-from flowrun.messages import Failure
+from flowrun.messages import Failure, Scheduled
 
 from . import undo
 from .core import CANCEL, Core, store
@@ -27,8 +27,8 @@ from .run_variables import given as variables_of
 from .scopes import Given, open_scope
 from .state import CANCELLED, FAILED, FLOW, HANDLER, NULL, SKIPPED, SUCCESS, FlowState, Outcome, Run, Scope, entered
 
-__all__ = ["ArgumentError", "body_closed", "cancel_flow", "facts_of", "handler_closed", "open_flow", "parameters",
-           "time_out", "undo_closed", "values_of"]  # fmt: skip
+__all__ = ["ArgumentError", "body_closed", "cancel_flow", "facts", "facts_of", "handler_closed", "moment", "open_flow",
+           "parameters", "time_out", "undo_closed", "values_of"]  # fmt: skip
 
 _NO_ARGS = b"\x80"
 #: the state of a body, and the handlers that run after it
@@ -78,12 +78,25 @@ def facts_of(run: Run, graph: Graph) -> bytes:
 
 
 def _run_record(run: Run, plan: Plan) -> bytes:
-    """The facts of the run. Its window is the day (UTC) in which it was submitted."""
-    at = dt.datetime.fromtimestamp(run.submitted_ms / 1000, dt.UTC)
-    day = dt.datetime(at.year, at.month, at.day, tzinfo=dt.UTC)
-    window = {"start": day, "end": day + dt.timedelta(days=1)}
-    record = {"id": run.id, "flow": plan.flow, "date": day.date(), "triggered_at": at, "window": window}
-    return values.encode(record)
+    """The facts of the run."""
+    return values.encode(facts(run.id, plan.flow, run.submitted_ms, run.scheduled))
+
+
+def facts(run: str, flow: str, submitted_ms: int, scheduled: Scheduled | None) -> dict[str, object]:
+    """The facts of a run. The window of one that stands for no time is the day (UTC) in which it was submitted."""
+    at = moment(submitted_ms if scheduled is None else scheduled.at_ms)
+    if scheduled is None:
+        start = dt.datetime(at.year, at.month, at.day, tzinfo=dt.UTC)
+        day, end = start.date(), start + dt.timedelta(days=1)
+    else:
+        start, end = moment(scheduled.start_ms), moment(scheduled.end_ms)
+        day = dt.date.fromisoformat(scheduled.date)
+    return {"id": run, "flow": flow, "date": day, "triggered_at": at, "window": {"start": start, "end": end}}
+
+
+def moment(ms: int) -> dt.datetime:
+    """A time in milliseconds since 1970 as a value."""
+    return dt.datetime.fromtimestamp(ms / 1000, dt.UTC)
 
 
 def open_flow(

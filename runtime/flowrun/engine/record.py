@@ -42,6 +42,7 @@ def run_record(run: Run) -> RunRecord:
         run.audit,
         _values(run.body) if run.body is not None and run.body.graph.plan.keeps_values else b"",
         (run.tables.plan.keep_ms or 0) if run.tables is not None else 0,
+        run.scheduled,
     )
 
 

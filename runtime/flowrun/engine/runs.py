@@ -50,6 +50,7 @@ def new_run(core: Core, event: Submit, seq: int, mark: bytes) -> Run:
         event.run, mark, tables, event.plan, seq, core.now, event.trigger, event.client, event.priority, bool(event.key)
     )
     run.args, run.expires_ms, run.depth = event.args, event.expires_ms, event.depth
+    run.scheduled = event.scheduled
     if event.again is not None:
         again.take(core, run, event.again)
     if event.key:

@@ -30,7 +30,9 @@ def begin(core: Core, event: Submit, seq: int) -> bool:
     tables = core.tables.get(event.plan)
     if tables is None or event.expires_ms or core.marks or core.watched is None or event.run in core.watched:
         return False
-    if event.again is not None or (core.pauses.flows and tables.plan.flow in core.pauses.flows):
+    if event.again is not None or event.scheduled is not None:
+        return False
+    if core.pauses.flows and tables.plan.flow in core.pauses.flows:
         return False
     graph, mark = tables.body_of_run(), digest_of(event.run)
     if graph.lone < 0 or core.is_live(event.run) or core.past.has(mark):

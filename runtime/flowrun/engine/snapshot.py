@@ -49,6 +49,7 @@ _RUN_FIELDS = (
     "failed_step", "ended_ms", "args", "digest", "expires_ms", "needs", "held", "paused", "waiting", "again", "image",
     "audit", "undoable", "depth", "awaits", "signals", "decided",
     "variables",
+    "scheduled",
 )  # fmt: skip
 _SCOPE_FIELDS = tuple(name for name in Scope.__struct_fields__ if name not in ("run", "graph"))
 

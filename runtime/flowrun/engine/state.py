@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
-from flowrun.messages import Again, AuditEntry, Failure, Submit, Terms
+from flowrun.messages import Again, AuditEntry, Failure, Scheduled, Submit, Terms
 
 from .graph import Graph, Tables
 from .node_states import (
@@ -470,6 +470,8 @@ class Run(msgspec.Struct, eq=False):
     plans: tuple[str, ...] = ()
     #: variables as it read them when it began; None: not set
     variables: dict[str, bytes | None] = EMPTY
+    #: the time that it stands for; None: none in particular
+    scheduled: Scheduled | None = None
 
     @property
     def ended(self) -> bool:
