@@ -19,7 +19,7 @@ from flowrun.messages import Submit
 
 from .graph import Tables
 from .listeners import heard_of
-from .state import EMPTY, GRANTED, NULL, RUNNING, SUCCESS, Run, Scope, Single, Timer
+from .state import EARLY, EMPTY, GRANTED, NULL, RUNNING, SUCCESS, Run, Scope, Single, Timer
 
 __all__ = ["Head", "has_work", "head_of", "is_single", "pack_run", "pack_single", "unpack_run", "unpack_single"]
 
@@ -50,6 +50,7 @@ _RUN_FIELDS = (
     "audit", "undoable", "depth", "awaits", "signals", "decided",
     "variables",
     "scheduled",
+    "begun_ms", "levels", "ending",
 )  # fmt: skip
 _SCOPE_FIELDS = tuple(name for name in Scope.__struct_fields__ if name not in ("run", "graph"))
 
@@ -141,7 +142,7 @@ def unpack_run(data: bytes, tables: Tables | None, others: Mapping[str, Tables])
         setattr(run, field, value)
     for other, flow, block, *values in scopes if tables is not None else ():
         scope = Scope(run, others[other].graph(flow, block) if other else run.graph(flow, block), *values)
-        if scope.parent < 0:
+        if scope.parent < 0 and scope.kind != EARLY:
             run.body = scope
         if not run.ended:
             run.scopes[scope.id] = scope

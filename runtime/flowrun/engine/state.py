@@ -16,6 +16,7 @@ import msgspec
 from flowrun.messages import Again, AuditEntry, Failure, Scheduled, Submit, Terms
 
 from .graph import Graph, Tables
+from .levels import Levels
 from .node_states import (
     BAD,
     CANCELLED,
@@ -43,7 +44,7 @@ __all__ = [
     "BAD", "CLASS", "NAMES", "NULL",
     "WAITING", "DELAYED", "QUEUED", "GRANTED", "RETRYING", "RUNNING",
     "SUCCESS", "FAILED", "SKIPPED", "UPSTREAM_FAILED", "CANCELLED", "EXPIRED", "REMOVED",
-    "ASIDE", "FLOW", "HANDLER", "ITEM", "ROUND", "UNDO", "UNDONE", "UNTIL",
+    "ASIDE", "EARLY", "FLOW", "HANDLER", "ITEM", "MISSED", "ROUND", "UNDO", "UNDONE", "UNTIL",
 ]  # fmt: skip
 
 #: msgpack null
@@ -292,17 +293,19 @@ class FlowState(_Part, gc=False):
     own: bytes | None = None
 
 
-#: why a scope exists
-FLOW, HANDLER, ITEM, ROUND, UNTIL, UNDO, ASIDE = range(7)
+#: why a scope exists. EARLY: a handler of a run that has not begun
+FLOW, HANDLER, ITEM, ROUND, UNTIL, UNDO, ASIDE, EARLY = range(8)
 ScopeKind = int
+#: number of the first `on sla_miss` of a node among the scopes beside it: before it come those of `on retry`
+MISSED = 2
 #: key in Scope.rows of the steps that undid others. Keys below zero that are above this are the handlers of the flow
 UNDONE = -1_000_000
 
 
 def aside_rows(node: int, number: int) -> int:
     """Key in Scope.rows of the steps of a node's last `on retry`: that of its task is 0, that behind the call 1, or 0
-    if it is the only one."""
-    return UNDONE - 1 - 2 * node - number
+    if it is the only one. Those of `on sla_miss` are numbered from MISSED on."""
+    return UNDONE - 1 - 2 * MISSED * node - number
 
 
 class Scope(msgspec.Struct, eq=False):
@@ -351,7 +354,7 @@ class Scope(msgspec.Struct, eq=False):
     flow: FlowState | None = None
     #: nodes that are being stopped, and end as somebody said
     marks: dict[int, Marked] = EMPTY
-    #: scopes of `on retry` that run -> the node; each counts in `open`
+    #: scopes of `on retry` and `on sla_miss` that run -> the node (-1: of the flow); each counts in `open`
     asides: dict[int, int] = EMPTY
     #: WaitNodes that wait
     waits: dict[int, Wait] = EMPTY
@@ -400,7 +403,7 @@ class Timer(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What a timer of a run is for."""
 
     #: "begin" (of the run itself: scope -1), "delay", "expires", "retry", "deadline", "items", "limit", "round",
-    #: "flow", "wake", "patience"
+    #: "flow", "wake", "patience", "sla" (its index: number of the level)
     kind: str
     scope: int
     node: int
@@ -472,6 +475,12 @@ class Run(msgspec.Struct, eq=False):
     variables: dict[str, bytes | None] = EMPTY
     #: the time that it stands for; None: none in particular
     scheduled: Scheduled | None = None
+    #: when it began, milliseconds since 1970; 0: it has not
+    begun_ms: int = 0
+    #: its service levels; None: it has none
+    levels: Levels | None = None
+    #: how it ends, without having begun, once handlers of it have
+    ending: Outcome | None = None
 
     @property
     def ended(self) -> bool:

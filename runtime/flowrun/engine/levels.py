@@ -1,0 +1,53 @@
+"""What is remembered of the service levels of a run (see `slas`). Plain data, a part of the state."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from flowrun.messages import SlaMark
+
+__all__ = ["Level", "Levels"]
+
+
+class Level(msgspec.Struct, array_like=True, gc=False):
+    """A service level whose end has not come."""
+
+    #: as SlaMark has them
+    step: str
+    what: Literal["start", "finish"]
+    due_ms: int
+    #: when a warning comes, milliseconds since 1970; 0: none does, or it came
+    warn_ms: int
+    #: whose it is: of a node; of the flow whose body the scope is (node -1); of the run (scope -1)
+    scope: int
+    node: int
+    name: str
+    #: the flow that it is counted for
+    flow: str
+    #: since when it counts, milliseconds since 1970
+    since_ms: int = 0
+    #: inside of an `each`, whose node it is of: the block and the node of the step; -1
+    block: int = -1
+    inner: int = -1
+    warned_ms: int = 0
+    missed_ms: int = 0
+
+    def mark(self, done_ms: int = 0) -> SlaMark:
+        """How it stands, or what became of it."""
+        return SlaMark(self.step, self.what, self.due_ms, self.warned_ms, self.missed_ms, self.name, done_ms)
+
+
+class Levels(msgspec.Struct, array_like=True):
+    """The service levels of a run."""
+
+    #: number of the next one
+    next: int = 0
+    #: those whose end has not come, by number; and whose they are ("scope/node") -> numbers
+    open: dict[int, Level] = msgspec.field(default_factory=dict)
+    at: dict[str, list[int]] = msgspec.field(default_factory=dict)
+    #: the others, in the order of their ends
+    marks: list[SlaMark] = msgspec.field(default_factory=list)
+    #: steps of handlers that ended before the run began: number of the handler -> packed records
+    rows: dict[int, bytes] = msgspec.field(default_factory=dict)
