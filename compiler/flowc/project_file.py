@@ -15,6 +15,15 @@ env = "dev"
 roles = ["leader", "worker"]
 queues = ["default"]
 slots = "2..8"             # items at the same time: a number, or bounds between which it is scaled
+http = "127.0.0.1:8080"    # webhooks are taken there
+trusted = ["ed25519:…"]    # whose deployments it accepts; without it, all
+
+[env.production]           # what `--env production` stands for; it wins over [node]
+nats = "nats://host:4222"
+env = "production"         # by default the table's name
+trusted = ["ed25519:…"]
+key = "deploy.pem"         # a private key that deployments are signed with, relative to this file
+confirm = true             # `flowc deploy` and the like ask before they change it
 """
 
 from __future__ import annotations
@@ -38,9 +47,14 @@ _KEYS: dict[str, tuple[type, ...]] = {"name": (str,), "sources": (list,), "main"
 _NODE_KEYS: dict[str, tuple[type, ...]] = {
     "nats": (str,), "env": (str,), "name": (str,), "roles": (list,), "queues": (list,), "slots": (int, str),
     "async_slots": (int,), "thread_slots": (int,), "grace": (int,), "log": (str,), "log_level": (str,),
+    "http": (str,),
+    "trusted": (list,),
 }  # fmt: skip
-_TABLES = ("project", "defaults", "node")
-_KINDS: dict[type, str] = {str: "a string", list: "a list of strings", int: "a number"}
+_ENV_KEYS: dict[str, tuple[type, ...]] = {
+    "nats": (str,), "env": (str,), "trusted": (list,), "key": (str,), "confirm": (bool,),
+}  # fmt: skip
+_TABLES = ("project", "defaults", "node", "env")
+_KINDS: dict[type, str] = {str: "a string", list: "a list of strings", int: "a number", bool: "a boolean"}
 _PLACE = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
@@ -55,6 +69,8 @@ class ProjectFile(msgspec.Struct, frozen=True, kw_only=True):
     defaults: dict[str, object] = {}
     #: the `[node]` table: its keys that can be used
     node: dict[str, Any] = {}
+    #: the `[env.NAME]` tables, in the same way
+    environments: dict[str, dict[str, Any]] = {}
     #: its text, if it could be read
     file: Source | None = None
 
@@ -77,7 +93,19 @@ def read_project_file(path: Path, findings: Findings) -> ProjectFile:
     known = {name: table for name, table in tables.items() if isinstance(table, dict)}
     checked = _checked_keys("project", _KEYS, known.get("project", {}), file, findings)
     node = _checked_keys("node", _NODE_KEYS, known.get("node", {}), file, findings)
-    return msgspec.convert({**checked, "defaults": known.get("defaults", {}), "node": node, "file": file}, ProjectFile)
+    more = {"node": node, "environments": _environments(known.get("env", {}), file, findings)}
+    return msgspec.convert({**checked, **more, "defaults": known.get("defaults", {}), "file": file}, ProjectFile)
+
+
+def _environments(tables: dict[str, Any], file: Source, findings: Findings) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for name, table in tables.items():
+        if isinstance(table, dict):
+            found[name] = _checked_keys(f"env.{name}", _ENV_KEYS, table, file, findings)
+        else:
+            hint = f"the table of an environment has a name: `[env.{name}]`"
+            findings.add("unknown-project-key", key_span(file, "env", name), key=name, where=" in `[env]`", hint=hint)
+    return found
 
 
 def key_span(file: Source | None, table: str, key: str) -> Span:
@@ -117,11 +145,8 @@ def _toml_error(message: str, file: Source) -> tuple[str, Span]:
 
 
 def _check_table(name: str, value: object, file: Source, findings: Findings) -> None:
-    if name == "env":
-        hint = "environments are not supported yet: remove the table"
-        findings.add("unknown-project-key", key_span(file, "", name), key=name, where="", hint=hint)
-    elif name not in _TABLES:
-        hint = did_you_mean(name, _TABLES, "the tables are `[project]`, `[defaults]` and `[node]`")
+    if name not in _TABLES:
+        hint = did_you_mean(name, _TABLES, "the tables are `[project]`, `[defaults]`, `[node]` and `[env.NAME]`")
         findings.add("unknown-project-key", key_span(file, "", name), key=name, where="", hint=hint)
     elif not isinstance(value, dict):
         _report_value(findings, key_span(file, "", name), name, "a table", value)
@@ -155,6 +180,7 @@ def _report_value(findings: Findings, span: Span, key: str, wanted: str, value: 
         "a string": f'{key} = "…"',
         "a list of strings": f'{key} = ["…"]',
         "a number": f"{key} = 4",
+        "a boolean": f"{key} = true",
         "a table": f"[{key}]",
     }[wanted]
     findings.add("bad-project-value", span, key=key, wanted=wanted, got=got, hint=f"write `{example}`")

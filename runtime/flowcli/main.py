@@ -37,6 +37,13 @@ _COMMANDS = {
     "mark": "End a step of a run by hand.",
     "rerun": "Go on with an ended run, from what failed or from a step.",
     "nodes": "Show who works for an environment.",
+    "deploy": "Deploy the project to an environment.",
+    "plan": "Show what a deployment would change.",
+    "rollback": "Go back to an earlier deployment.",
+    "history": "Show the deployments of the project.",
+    "undeploy": "Take the project out of an environment.",
+    "deployments": "Show what is deployed in an environment.",
+    "key": "Make and show keys that deployments are signed with.",
     "explain": "Explain a finding of the compiler.",
     "node": "Run a node: lead partitions, execute work.",
 }

@@ -11,7 +11,10 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from flowrun.client import Client
+from flowrun.nats.transport import NatsTransport
 from flowrun.server import EmbeddedServer
+from flowrun.settings import Settings
+from flowrun.transport import Transport
 
 from .errors import InputError
 from .loop import new_loop
@@ -19,7 +22,7 @@ from .runs import RUNNING, SUBMITTING, Runs
 from .server import ServerChoice, server_of
 from .targets import find_root
 
-__all__ = ["Place", "place_of", "with_client", "with_place"]
+__all__ = ["Place", "place_of", "with_client", "with_place", "with_transport"]
 
 
 class Place(NamedTuple):
@@ -62,6 +65,21 @@ def with_place(place: Place, work: Callable[[Client], Awaitable[int]]) -> int:
     async def main() -> int:
         async with Client.connect(place.server.url, place.server.env, partition=place.partition) as client:
             return await work(client)
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        return runner.run(main())
+
+
+def with_transport(server: ServerChoice, work: Callable[[Transport], Awaitable[int]]) -> int:
+    """Connects, does work that needs no run, and gives its exit code. Raises FlowError, InputError."""
+
+    async def main() -> int:
+        transport = await NatsTransport.connect(server.url, Settings(env=server.env), "flowc")
+        try:
+            await transport.open_partition("0")  # the first of the environment may be this command
+            return await work(transport)
+        finally:
+            await transport.close()
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
         return runner.run(main())

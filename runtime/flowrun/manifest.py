@@ -18,10 +18,15 @@ from flowc.types import Type
 
 from .errors import FlowError
 
-__all__ = ["DatasetUse", "Deployment", "DeployedFlow", "History", "Manifest", "ManifestError", "Variable", "key_of"]
+__all__ = [
+    "KEY", "DatasetUse", "DeployedFlow", "Deployment", "History", "Manifest", "ManifestError", "Variable",
+    "decode_history", "decode_manifest", "encode_history", "encode_manifest", "key_of", "project_of",
+]  # fmt: skip
 
 #: version of the format; a runtime accepts its own and the previous one
 FORMAT = 1
+#: what the keys of all entries begin with, before a dot
+KEY = "deployment"
 
 
 class ManifestError(FlowError):
@@ -54,6 +59,8 @@ class DeployedFlow(_Data, frozen=True, kw_only=True):
     datasets: tuple[DatasetUse, ...] = ()
     #: flows that it calls
     calls: tuple[str, ...] = ()
+    #: content hash of its plan without its code: what it does, whatever the code does
+    logic: str = ""
 
 
 class Variable(_Data, frozen=True, kw_only=True):
@@ -65,7 +72,8 @@ class Variable(_Data, frozen=True, kw_only=True):
 class Manifest(_Data, frozen=True, kw_only=True):
     """All that is deployed of one project."""
 
-    format: int = FORMAT
+    #: as FORMAT was when it was made
+    format: int = 1
     project: str
     #: by name, in order
     flows: tuple[DeployedFlow, ...]
@@ -108,4 +116,53 @@ class History(_Data, frozen=True, kw_only=True):
 
 def key_of(project: str) -> str:
     """The entry's key."""
-    return f"deployment.{project}"
+    return f"{KEY}.{project}"
+
+
+def project_of(key: str) -> str:
+    """The project of an entry's key."""
+    return key.removeprefix(f"{KEY}.")
+
+
+_encoder = msgspec.msgpack.Encoder(order="deterministic")
+_manifest_decoder = msgspec.msgpack.Decoder(Manifest)
+_history_decoder = msgspec.msgpack.Decoder(History)
+
+
+class _Header(msgspec.Struct):
+    format: int = 1
+
+
+_header_decoder = msgspec.msgpack.Decoder(_Header)
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """Its canonical bytes: the same for the same manifest. Their `plan.digest` is its content hash."""
+    return _encoder.encode(manifest)
+
+
+def decode_manifest(data: bytes) -> Manifest:
+    """A manifest from its canonical bytes. Raises ManifestError."""
+    try:
+        format = _header_decoder.decode(data).format
+        if format > FORMAT:
+            raise ManifestError(
+                f"the manifest has format {format}, and this version reads up to {FORMAT}: upgrade flowc here"
+            )
+        return _manifest_decoder.decode(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ManifestError(f"the manifest is damaged ({error}): deploy the project again") from error
+
+
+def encode_history(history: History) -> bytes:
+    return _encoder.encode(history)
+
+
+def decode_history(data: bytes) -> History:
+    """The history in an entry; of one that was removed (b""), an empty one. Raises ManifestError."""
+    if not data:
+        return History()
+    try:
+        return _history_decoder.decode(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ManifestError(f"the history of the project's deployments is damaged ({error})") from error

@@ -69,7 +69,15 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
         ("[project]\nnaem = 'x'\n", ("unknown-project-key", 2, 1, "flow.toml has no key `naem` in `[project]`")),
         ("[projct]\n", ("unknown-project-key", 1, 2, "flow.toml has no key `projct`")),
         ("name = 'x'\n", ("unknown-project-key", 1, 1, "flow.toml has no key `name`")),
-        ("[env.prod]\n", ("unknown-project-key", 1, 2, "flow.toml has no key `env`")),
+        (
+            "[env.prod]\nnast = 'x'\n",
+            ("unknown-project-key", 2, 1, "flow.toml has no key `nast` in `[env.prod]`"),
+        ),
+        ("[env]\nnats = 'x'\n", ("unknown-project-key", 2, 1, "flow.toml has no key `nats` in `[env]`")),
+        (
+            "[env.prod]\nconfirm = 1\n",
+            ("bad-project-value", 2, 1, "`confirm` in flow.toml must be a boolean, not a number"),
+        ),
         ("[project]\nname = 3\n", ("bad-project-value", 2, 1, "`name` in flow.toml must be a string, not a number")),
         (
             "[project]\n\nsources = 'x'\n",

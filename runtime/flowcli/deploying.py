@@ -1,0 +1,275 @@
+"""What `deploy`, `plan`, `rollback` and `undeploy` do: from sources, or from the history, to what is deployed."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import click
+import msgspec
+from flowc.pipeline import Compilation
+from flowc.plan import LimitDef, PoolDef
+from flowc.project import Project, find_project
+from flowrun.client.world import user_name
+from flowrun.deployments import committing
+from flowrun.deployments.building import Built, build
+from flowrun.deployments.changes import Change, changes_between, nothing_of
+from flowrun.deployments.committing import DeploymentRefused, commit, put_blobs
+from flowrun.deployments.keeping import blobs_of
+from flowrun.deployments.objections import objections
+from flowrun.deployments.reading import Histories, read_history, read_manifest
+from flowrun.deployments.signing import KeyProblem, SigningKey
+from flowrun.errors import StoreError
+from flowrun.manifest import Deployment, Manifest
+from flowrun.transport import Transport
+
+from .building import compile_project, findings_of
+from .deployment_answers import changed, planned
+from .errors import EXIT_OK, FindingsError, InputError
+from .files import read_file
+from .output import say
+from .remote import with_transport
+from .server import Profile, ServerChoice, profile_of, server_of
+from .showing_deployments import show_answer, show_changes
+
+__all__ = ["Asked", "deploy", "preview", "rollback", "undeploy"]
+
+_PROJECT_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked for on the command line."""
+
+    paths: tuple[Path, ...] = ()
+    note: str = ""
+    by: str = ""
+    #: file of a private key; None: that of the environment, if it has one
+    key: Path | None = None
+    #: not asked back
+    yes: bool = False
+    as_json: bool = False
+    url: str | None
+    env: str | None
+
+
+class _Project(msgspec.Struct, frozen=True):
+    """A project, and the environment that is meant."""
+
+    project: Project
+    profile: Profile
+    server: ServerChoice
+
+
+# ---- commands -------------------------------------------------------------------------------------------------------
+
+
+def deploy(asked: Asked, dry_run: bool) -> int:
+    """Gives the exit code. Raises InputError, FindingsError, FlowError."""
+    here = _project_of(asked)
+    built = _built(here.project, asked.paths)
+    key = _key_of(asked, here.profile)
+
+    async def work(transport: Transport) -> int:
+        read = await read_history(transport, here.project.name)
+        changes = await _changes(transport, read, built.manifest, asked.paths)
+        against = await objections(transport, built.manifest)
+        if against:
+            raise InputError("\n".join(against), place=here.project.name, help="nothing was changed")
+        if dry_run:
+            return _show(planned(here.project.name, here.server.env, changes), asked)
+        current = read.history.current
+        if current is not None and _is_done(current, built, key):
+            await put_blobs(transport, built.blobs)  # what is needed for longer is put again
+            return _show(changed(here.project.name, here.server.env, "nothing", current, changes), asked)
+        _confirm(asked, here, changes)
+        await put_blobs(transport, built.blobs)
+        order = _order(asked, here, "deploy", built.digest, key)
+        made = await _committed(transport, read, order, built.manifest)
+        return _show(changed(here.project.name, here.server.env, "deploy", made, changes), asked)
+
+    return with_transport(here.server, work)
+
+
+def preview(asked: Asked) -> int:
+    """`flowc plan --deployed`."""
+    return deploy(asked, dry_run=True)
+
+
+def rollback(asked: Asked, number: int | None) -> int:
+    """Makes an older manifest the current one again. Gives the exit code. Raises InputError, FlowError."""
+    here = _project_of(asked)
+    key = _key_of(asked, here.profile)
+
+    async def work(transport: Transport) -> int:
+        read = await read_history(transport, here.project.name)
+        target = _target(read, number)
+        try:
+            manifest = await read_manifest(transport, target.manifest)
+            blobs = await blobs_of(transport, target.manifest)
+        except StoreError as error:
+            help = "what was deployed long ago is not kept; check out that version of the project, and deploy it"
+            raise InputError(
+                f"deployment {target.number} cannot be had any more: {error}", place=here.project.name, help=help
+            ) from error
+        changes = await _changes(transport, read, manifest)
+        _confirm(asked, here, changes)
+        await put_blobs(transport, blobs)
+        order = _order(asked, here, "rollback", target.manifest, key)
+        made = await _committed(transport, read, order, manifest)
+        return _show(changed(here.project.name, here.server.env, "rollback", made, changes, target.number), asked)
+
+    return with_transport(here.server, work)
+
+
+def undeploy(asked: Asked) -> int:
+    """Nothing of the project is deployed any more. Gives the exit code. Raises InputError, FlowError."""
+    here = _project_of(asked)
+    key = _key_of(asked, here.profile)
+
+    async def work(transport: Transport) -> int:
+        read = await read_history(transport, here.project.name)
+        if read.history.current is None or not read.history.current.manifest:
+            raise InputError(f"project `{here.project.name}` is not deployed in `{here.server.env}`")
+        manifest = nothing_of(here.project.name)
+        changes = await _changes(transport, read, manifest)
+        _confirm(asked, here, changes)
+        made = await _committed(transport, read, _order(asked, here, "undeploy", "", key), manifest)
+        return _show(changed(here.project.name, here.server.env, "undeploy", made, changes), asked)
+
+    return with_transport(here.server, work)
+
+
+# ---- the project ----------------------------------------------------------------------------------------------------
+
+
+def _project_of(asked: Asked) -> _Project:
+    start = asked.paths[0] if asked.paths else Path()
+    if not start.exists():
+        raise InputError("there is no such file", place=str(start))
+    project = find_project(start)
+    if not _PROJECT_NAME.fullmatch(project.name):
+        help = 'give it a name of letters, digits, "_" and "-": `name` in [project] of flow.toml'
+        raise InputError(f"a project named `{project.name}` cannot be deployed", place=str(project.root), help=help)
+    profile = profile_of(asked.url, asked.env, project.root)
+    return _Project(project, profile, server_of(asked.url, asked.env, project.root))
+
+
+def _built(project: Project, paths: Sequence[Path]) -> Built:
+    """Compiles the project. Raises FindingsError, InputError."""
+    compilation = compile_project(project, paths)
+    outcome = findings_of(compilation)
+    if outcome.has_errors:
+        raise FindingsError(outcome.text(), outcome.as_json())
+    outcome.show_findings()
+    _check_names(project, compilation)
+    program = compilation.program
+    assert program is not None
+    return build(
+        project.name,
+        (flow.plan for flow in compilation.plans),
+        pools=[PoolDef(name=pool.name, slots=pool.slots) for pool in program.pools.values()],
+        limits=[
+            LimitDef(name=limit.name, rate=limit.rate, per_ms=limit.per_ms, burst=limit.burst)
+            for limit in program.limits.values()
+        ],
+    )
+
+
+def _check_names(project: Project, compilation: Compilation) -> None:
+    """A deployed flow is found by its name."""
+    if not compilation.plans:
+        raise InputError("there is no flow to deploy", place=str(project.root), help="declare one: flow main() { … }")
+    for name, count in Counter(flow.flow for flow in compilation.plans).items():
+        if count > 1:
+            files = ", ".join(flow.file for flow in compilation.plans if flow.flow == name)
+            raise InputError(f"{count} files have a flow `{name}`", place=files, help="rename all but one of them")
+
+
+def _key_of(asked: Asked, profile: Profile) -> SigningKey | None:
+    path = asked.key or profile.key
+    if path is None:
+        return None
+    try:
+        return SigningKey.from_pem(read_file(path, "private key"))
+    except KeyProblem as error:
+        raise InputError(str(error), place=str(path)) from error
+
+
+# ---- the history ----------------------------------------------------------------------------------------------------
+
+
+async def _changes(transport: Transport, read: Histories, new: Manifest, paths: Iterable[Path] = ()) -> list[Change]:
+    """Against what is deployed. Raises InputError where only some files are to be deployed, and others are."""
+    current = read.history.current
+    if current is None or not current.manifest:
+        return changes_between(nothing_of(read.project), new)
+    old = await read_manifest(transport, current.manifest)
+    files = {flow.file for flow in new.flows}
+    left_out = [flow for flow in old.flows if paths and flow.file not in files]
+    if left_out:
+        some = ", ".join(f"`{flow.name}` ({flow.file})" for flow in left_out[:5])
+        help = "a deployment is the whole project: deploy it without naming files"
+        raise InputError(f"flows of other files are deployed: {some}", place=read.project, help=help)
+    return changes_between(old, new)
+
+
+def _is_done(current: Deployment, built: Built, key: SigningKey | None) -> bool:
+    """It is deployed already, and signed by us if we sign."""
+    return current.manifest == built.digest and (key is None or current.key == key.public)
+
+
+def _target(read: Histories, number: int | None) -> Deployment:
+    """The deployment to go back to: the newest one before the current one that has another manifest."""
+    current = read.history.current
+    if current is None:
+        raise InputError(f"project `{read.project}` was never deployed here")
+    if number is None:
+        before = [one for one in read.history.deployments if one.manifest and one.manifest != current.manifest]
+        if not before:
+            raise InputError(f"there is no earlier deployment of `{read.project}` to go back to")
+        return before[-1]
+    found = next((one for one in read.history.deployments if one.number == number), None)
+    if found is None or not found.manifest:
+        what = "was an undeploy" if found is not None else "is not in the history"
+        raise InputError(f"number {number} {what}", place=read.project, help="`flowc history` shows what there is")
+    if found.manifest == current.manifest:
+        raise InputError(f"what number {number} deployed is what is deployed", place=read.project)
+    return found
+
+
+def _order(
+    asked: Asked, here: _Project, action: committing.Action, manifest: str, key: SigningKey | None
+) -> committing.Order:
+    return committing.Order(
+        env=here.server.env, manifest=manifest, action=action, by=asked.by or user_name(), note=asked.note, key=key
+    )
+
+
+async def _committed(transport: Transport, read: Histories, order: committing.Order, manifest: Manifest) -> Deployment:
+    try:
+        return await commit(transport, read, order, lambda: objections(transport, manifest))
+    except DeploymentRefused as error:
+        raise InputError(str(error), place=read.project) from error
+
+
+def _confirm(asked: Asked, here: _Project, changes: Sequence[Change]) -> None:
+    """Where the environment wants it, somebody says yes."""
+    if not here.profile.confirm or asked.yes:
+        return
+    env = here.server.env
+    if asked.as_json or not sys.stdin.isatty():
+        raise InputError(f"`{env}` wants to be asked before it is changed", place="flow.toml", help="say --yes")
+    show_changes(changes)
+    if not click.confirm(f"change `{env}`?"):
+        raise InputError("nothing was changed")
+
+
+def _show(answer: msgspec.Struct, asked: Asked) -> int:
+    if asked.as_json:
+        say(msgspec.json.encode(answer))
+    else:
+        show_answer(answer)
+    return EXIT_OK

@@ -1,0 +1,68 @@
+"""What speaks against a deployment: what other projects of the environment have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from flowc.plan import AllSource, AnySource, LimitDef, PoolDef, TriggerSource, WebhookSource
+
+from flowrun.manifest import Manifest
+from flowrun.transport import Transport
+
+from .reading import read_deployed
+
+__all__ = ["objections"]
+
+
+async def objections(transport: Transport, manifest: Manifest) -> list[str]:
+    """A sentence for each; none: it may be deployed. Raises TransportError, StoreError, ManifestError."""
+    deployed = await read_deployed(transport)
+    others = {project: one.manifest for project, one in deployed.items() if project != manifest.project}
+    return [*_flows(manifest, others), *_quotas(manifest, others), *_paths(manifest, others)]
+
+
+def _flows(manifest: Manifest, others: Mapping[str, Manifest]) -> Iterable[str]:
+    owners = {flow.name: project for project, other in others.items() for flow in other.flows}
+    for flow in manifest.flows:
+        if flow.name in owners:
+            yield (
+                f"flow `{flow.name}` ({flow.file}) is deployed by project `{owners[flow.name]}`, too: rename one of "
+                "them, or undeploy the other project"
+            )
+
+
+def _quotas(manifest: Manifest, others: Mapping[str, Manifest]) -> Iterable[str]:
+    for project, other in others.items():
+        known: dict[str, PoolDef | LimitDef] = {pool.name: pool for pool in other.pools}
+        for pool in manifest.pools:
+            if known.get(pool.name, pool) != pool:
+                yield f"pool `{pool.name}` has another size in project `{project}`: give both the same, or rename one"
+        known = {limit.name: limit for limit in other.limits}
+        for limit in manifest.limits:
+            if known.get(limit.name, limit) != limit:
+                yield f"limit `{limit.name}` is another in project `{project}`: make both the same, or rename one"
+
+
+def _paths(manifest: Manifest, others: Mapping[str, Manifest]) -> Iterable[str]:
+    """A request's path says which trigger is meant."""
+    owners = {path: f"`{name}` of project `{other.project}`" for other in others.values() for path, name in _of(other)}
+    for path, name in _of(manifest):
+        if path in owners:
+            yield f"trigger `{name}` and trigger {owners[path]} have the same path {path}: change one of them"
+        owners[path] = f"`{name}`"
+
+
+def _of(manifest: Manifest) -> Iterable[tuple[str, str]]:
+    """The paths of its webhooks, each with its trigger."""
+    for flow in manifest.flows:
+        for trigger in flow.triggers:
+            for path in _webhooks(trigger.source):
+                yield path, f"{flow.name}.{trigger.name}"
+
+
+def _webhooks(source: TriggerSource) -> Iterable[str]:
+    if isinstance(source, WebhookSource):
+        yield source.path
+    elif isinstance(source, AnySource | AllSource):
+        for one in source.sources:
+            yield from _webhooks(one)

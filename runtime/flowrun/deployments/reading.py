@@ -1,0 +1,85 @@
+"""What is deployed in an environment: the histories of its projects, and the manifests that these name."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+from flowc.plan import digest
+
+from flowrun.errors import StoreError
+from flowrun.manifest import (
+    KEY,
+    Deployment,
+    History,
+    Manifest,
+    decode_history,
+    decode_manifest,
+    encode_manifest,
+    key_of,
+    project_of,
+)
+from flowrun.transport import Transport
+
+__all__ = ["Deployed", "Histories", "digest_of", "read_deployed", "read_histories", "read_history", "read_manifest"]
+
+
+class Histories(msgspec.Struct, frozen=True):
+    """A project's history, and the revision of the entry that it was read from (0: there is no entry)."""
+
+    project: str
+    history: History
+    revision: int
+
+
+class Deployed(msgspec.Struct, frozen=True):
+    """What a project has in the environment now."""
+
+    deployment: Deployment
+    manifest: Manifest
+
+
+async def read_history(transport: Transport, project: str) -> Histories:
+    """Raises TransportError, StoreError, ManifestError."""
+    entry = await transport.read_entry(key_of(project))
+    if entry is None:
+        return Histories(project, History(), 0)
+    return Histories(project, decode_history(entry.data), entry.revision)
+
+
+async def read_histories(transport: Transport) -> list[Histories]:
+    """Of all projects that ever were deployed in the environment, by name. Raises as `read_history`."""
+    found = [
+        Histories(project_of(entry.key), decode_history(entry.data), entry.revision)
+        for entry in await transport.entries(KEY)
+    ]
+    return sorted(found, key=lambda one: one.project)
+
+
+async def read_manifest(transport: Transport, name: str) -> Manifest:
+    """The manifest with this content hash. Raises TransportError, StoreError where it is not there or was changed,
+    ManifestError where it cannot be read."""
+    data = await transport.get_blob(name)
+    if digest(data) != name:
+        raise StoreError(f"the manifest {name} was changed after it was stored: its content has another hash")
+    return decode_manifest(data)
+
+
+async def read_deployed(transport: Transport) -> dict[str, Deployed]:
+    """What each project has deployed; those that were undeployed are left out. Raises as `read_manifest`."""
+    current = [
+        (one.project, one.history.current)
+        for one in await read_histories(transport)
+        if one.history.current is not None and one.history.current.manifest
+    ]
+    manifests = await asyncio.gather(*(read_manifest(transport, last.manifest) for _, last in current if last))
+    return {
+        project: Deployed(last, manifest)
+        for (project, last), manifest in zip(current, manifests, strict=True)
+        if last is not None
+    }
+
+
+def digest_of(manifest: Manifest) -> str:
+    """Its content hash."""
+    return digest(encode_manifest(manifest))
