@@ -22,12 +22,18 @@ __all__ = [
     "MessageError", "Outcome", "Presence", "Query", "QuotaDef", "Raised", "Release", "Replacement", "Results",
     "Revoked", "RunRecord", "RunState", "RunSummary", "Signal", "StateNote", "StepNote", "StepRecord", "StepState",
     "Submit", "TakeOver", "Terms", "Then", "TimerFired", "Watch", "WorkItem",
+    "MOST_WINDOWS", "WINDOW_STATES",
     "ToClient", "pack", "pack_events", "unpack", "unpack_events", "unpack_known_events", "unpack_to_client",
 ]  # fmt: skip
 
 StepState = Literal["waiting", "ready", "running", "retrying", "success", "failed", "skipped", "upstream_failed",
                     "cancelled", "expired"]  # fmt: skip
 RunState = Literal["running", "success", "failed", "cancelled", "expired"]
+#: what became of a window of a backfill: it waits; runs; succeeded; failed; had succeeded before; runs, but others
+#: started it; was not to be run
+WINDOW_STATES = ("left", "running", "done", "failed", "kept", "elsewhere", "spared")
+#: windows of one backfill
+MOST_WINDOWS = 200_000
 
 #: a decompressed message is never larger, in bytes
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
@@ -379,7 +385,7 @@ class Backfill(_Wire, frozen=True, tag="backfill"):
     #: many windows come in several messages: where these stand among all of them, and how many there are
     first: int = 0
     total: int = 0
-    #: nothing is started: the answer tells what would be, a byte per window (see `engine.backfills`)
+    #: nothing is started: the answer tells how each window stands, as bytes that are places in WINDOW_STATES
     dry: bool = False
 
 

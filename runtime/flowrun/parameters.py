@@ -21,8 +21,8 @@ from flowc.types import ListOf, Literals, MapOf, Optional, Primitive, Record, Se
 from . import values
 from .errors import FlowError
 
-__all__ = ["ArgumentError", "encode_argument", "encode_arguments", "join_arguments", "parse_argument",
-           "parse_duration", "parse_size"]  # fmt: skip
+__all__ = ["ArgumentError", "encode_argument", "encode_arguments", "encode_some", "join_arguments",
+           "parse_argument", "parse_duration", "parse_size"]  # fmt: skip
 
 
 #: arguments that travel in the submission have at most so many bytes together, if those above the second are stored
@@ -191,16 +191,25 @@ def _article(word: str) -> str:
 
 def encode_arguments(plan: Plan, given: Mapping[str, object]) -> tuple[bytes, list[tuple[str, bytes]]]:
     """The `args` of a submission, and the blobs (digest, bytes) that it refers to. Absent ones keep their default."""
-    declared = {param.name: param for param in plan.params}
-    for name in given:
-        if name not in declared:
-            raise ArgumentError(_unknown(plan, name, tuple(declared)))
+    _check_names(plan, given)
     missing = [param for param in plan.params if param.required and param.name not in given]
     if missing:
         raise ArgumentError(_missing(plan, missing))
-    return join_arguments(
-        [(name, encode_argument(name, value, plan.types[declared[name].type])) for name, value in given.items()]
-    )
+    return encode_some(plan, given)
+
+
+def encode_some(plan: Plan, given: Mapping[str, object]) -> tuple[bytes, list[tuple[str, bytes]]]:
+    """The same for some of the parameters: the others come from elsewhere."""
+    _check_names(plan, given)
+    kinds = {param.name: plan.types[param.type] for param in plan.params}
+    return join_arguments([(name, encode_argument(name, value, kinds[name])) for name, value in given.items()])
+
+
+def _check_names(plan: Plan, given: Mapping[str, object]) -> None:
+    declared = tuple(param.name for param in plan.params)
+    for name in given:
+        if name not in declared:
+            raise ArgumentError(_unknown(plan, name, declared))
 
 
 def join_arguments(encoded: Sequence[tuple[str, bytes]]) -> tuple[bytes, list[tuple[str, bytes]]]:

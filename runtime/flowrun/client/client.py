@@ -23,6 +23,7 @@ from flowrun import messages
 from flowrun.errors import FlowError
 from flowrun.messages import (
     Again,
+    BackfillState,
     Cancel,
     Control,
     Event,
@@ -60,7 +61,9 @@ from .waits import Waits
 from .world import World, user_name
 
 if TYPE_CHECKING:
+    from .backfills import BackfillRun, Backfills, Only, PlannedWindow
     from .reruns import Prepared
+    from .window_range import Moment
 
 __all__ = ["Client", "TaskCall", "read_plan"]
 
@@ -500,6 +503,48 @@ class Client:
         if status.record is None:
             raise Refused(f"run {run} has not ended ({status.state}): cancel it, or wait for its end")
         return status.record
+
+    # ---- backfills
+
+    async def backfill(
+        self,
+        target: str,
+        first: Moment,
+        last: Moment,
+        /,
+        args: Mapping[str, object] | None = None,
+        *,
+        reverse: bool = False,
+        only: Only = "open",
+        concurrency: int = 16,
+        by: str = "",
+    ) -> BackfillRun:
+        """Runs a deployed flow for the windows of its trigger ("flow", or "flow.trigger" where it has several) that
+        begin between two days of the trigger's zone, both counted; gives a handle once the server has them. What has
+        succeeded is kept, what runs is not started again; what asks for the same is the same backfill. `only`:
+        "failed" runs what failed, but not what never ran. Raises ArgumentError, Refused."""
+        return await self._backfills().start(
+            target, first, last, reverse=reverse, only=only, concurrency=concurrency, args=args or {}, by=by
+        )
+
+    async def preview_backfill(
+        self, target: str, first: Moment, last: Moment, /, *, reverse: bool = False, only: Only = "open"
+    ) -> list[PlannedWindow]:
+        """What `backfill` would do, window by window. Raises what it raises."""
+        return await self._backfills().preview(target, first, last, reverse=reverse, only=only)
+
+    async def find_backfill(self, name: str) -> BackfillRun:
+        """A handle of a backfill that anybody began. Raises Refused if there is none."""
+        return await self._backfills().handle(name)
+
+    async def backfills(self, limit: int = 100) -> tuple[BackfillState, ...]:
+        """Backfills that run, and the latest that ended; what began last comes first."""
+        return await self._backfills().all(limit)
+
+    def _backfills(self) -> Backfills:
+        from .backfills import Backfills  # start-up time: it needs calendars
+
+        return Backfills(self._transport, self._requests, self._questions, self._clock, self._count)
 
     async def ask(self, partition: str, event: Callable[[str, str], Event], size: int = 0) -> bytes:
         """Sends an event that wants an answer; see `Requests.ask`."""

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
-from flowrun.messages import Approval, Listing, MessageError, Presence, Query, pack, unpack
+from flowrun.messages import Approval, BackfillState, Listing, MessageError, Presence, Query, pack, unpack
 from flowrun.partitions import partitions
 from flowrun.transport import Transport
 
@@ -66,6 +66,13 @@ class Questions:
         wanted = (partition,) if partition else partitions(self._count)
         return found[:limit], tuple(name for name in wanted if name not in answers)
 
+    async def backfills(self, name: str, partition: str, limit: int) -> tuple[BackfillState, ...]:
+        """How backfills stand (that of a name; of a partition), what began last first."""
+        question = Query(client=self._client, id=secrets.token_hex(8), run=name, limit=limit, backfills=True)
+        answers = await self._ask(question, partition)
+        found = [state for answer in answers.values() for state in answer.backfills]
+        return tuple(sorted(found, key=lambda state: state.began_ms, reverse=True))
+
     async def _ask(self, question: Query, partition: str = "") -> dict[str, Listing]:
         """The answers by partition: until all are there, or that of the one partition, or until time is over."""
         wanted = {partition} if partition else set(partitions(self._count))
@@ -78,7 +85,7 @@ class Questions:
                 while True:
                     answer = await queue.get()
                     answers[answer.partition] = answer
-                    if question.run and answer.runs:
+                    if question.run and (answer.runs or answer.backfills):
                         break
                     if wanted <= answers.keys():
                         patience.reschedule(min(until, asyncio.get_running_loop().time() + _OTHERS_SECONDS))

@@ -14,12 +14,12 @@ import os
 import threading
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flowc.plan import Plan
 
 from flowrun.errors import FlowError
-from flowrun.messages import LogNote, Presence, RunRecord, StateNote
+from flowrun.messages import BackfillState, LogNote, Presence, RunRecord, StateNote
 from flowrun.settings import Settings
 
 from .by_hand import StepEnd
@@ -28,7 +28,11 @@ from .prepared import Canvas
 from .run import Run
 from .status import ApprovalList, Rerun, RunList, RunStatus
 
-__all__ = ["SyncClient", "SyncRun", "SyncTaskCall"]
+if TYPE_CHECKING:
+    from .backfills import BackfillRun, PlannedWindow
+    from .window_range import Moment
+
+__all__ = ["SyncBackfill", "SyncClient", "SyncRun", "SyncTaskCall"]
 
 T = TypeVar("T")
 
@@ -163,6 +167,20 @@ class SyncClient:
     ) -> Rerun:
         return self._now().call(lambda client: client.preview_rerun(run, from_steps, args, **more))
 
+    def backfill(
+        self, target: str, first: Moment, last: Moment, /, args: Mapping[str, object] | None = None, **more: Any
+    ) -> SyncBackfill:
+        return SyncBackfill(self, self._now().call(lambda client: client.backfill(target, first, last, args, **more)))
+
+    def preview_backfill(self, target: str, first: Moment, last: Moment, /, **more: Any) -> list[PlannedWindow]:
+        return self._now().call(lambda client: client.preview_backfill(target, first, last, **more))
+
+    def find_backfill(self, name: str) -> SyncBackfill:
+        return SyncBackfill(self, self._now().call(lambda client: client.find_backfill(name)))
+
+    def backfills(self, limit: int = 100) -> tuple[BackfillState, ...]:
+        return self._now().call(lambda client: client.backfills(limit))
+
     def plan_of(self, run: str) -> Plan:
         return self._now().call(lambda client: client.plan_of(run))
 
@@ -264,6 +282,26 @@ class SyncRun:
     def _in(self, client: Client) -> Run:
         """The handle; in a forked process, another one of the same run."""
         return self._run if self._run.belongs_to(client) else client.run(self.id)
+
+
+class SyncBackfill:
+    """A handle of a backfill."""
+
+    def __init__(self, client: SyncClient, backfill: BackfillRun) -> None:
+        self._client, self._backfill = client, backfill
+        self.name, self.trigger = backfill.name, backfill.trigger
+
+    def state(self) -> BackfillState | None:
+        """As `BackfillRun.state`."""
+        return self._client._now().call(lambda client: self._backfill.state())
+
+    def wait(self, timeout: float | None = None) -> BackfillState:
+        """As `BackfillRun.wait`."""
+        return self._client._now().call(lambda client: self._backfill.wait(timeout))
+
+    def stop(self) -> BackfillState:
+        """As `BackfillRun.stop`."""
+        return self._client._now().call(lambda client: self._backfill.stop())
 
 
 class SyncTaskCall:

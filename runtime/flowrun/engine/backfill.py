@@ -18,14 +18,13 @@ from typing import Protocol
 
 import msgspec
 
-from flowrun.messages import Backfill, Scheduled
+from flowrun.messages import MOST_WINDOWS, Backfill, Scheduled
 
 from .backfills import (
     ELSEWHERE,
     FAILED,
     KEPT,
     LEFT,
-    MOST_WINDOWS,
     RUNNING,
     SPARED,
     Job,

@@ -18,19 +18,16 @@ from typing import Any, Literal, cast
 
 import msgspec
 
-from flowrun.messages import BackfillState, Scheduled
+from flowrun.messages import WINDOW_STATES, BackfillState, Scheduled
 
 __all__ = [
-    "DONE", "ELSEWHERE", "FAILED", "KEPT", "LEFT", "MOST_WINDOWS", "RUNNING", "SPARED",
+    "DONE", "ELSEWHERE", "FAILED", "KEPT", "LEFT", "RUNNING", "SPARED",
     "Backfills", "Job", "Windows",
 ]  # fmt: skip
 
-#: what became of a window: it waits; runs; succeeded; failed; had succeeded before; runs, but others started it; was
-#: not to be run
-LEFT, RUNNING, DONE, FAILED, KEPT, ELSEWHERE, SPARED = range(7)
+#: as WINDOW_STATES has them
+LEFT, RUNNING, DONE, FAILED, KEPT, ELSEWHERE, SPARED = range(len(WINDOW_STATES))
 
-#: windows of one backfill
-MOST_WINDOWS = 200_000
 #: failed windows that are told, and backfills that ended and are remembered
 _MOST_FAILURES, _MOST_ENDED = 100, 100
 
@@ -83,7 +80,7 @@ class Windows:
         return dt.date.fromordinal(self._day[place]).isoformat()
 
     def scheduled(self, place: int, trigger: str) -> Scheduled:
-        return Scheduled(self._at[place], self._start[place], self._end[place], self.day(place), trigger)
+        return Scheduled(self._at[place], self._start[place], self._end[place], self.day(place), trigger, True)
 
     def find(self, at_ms: int) -> int:
         """The place of the window with this time; -1: there is none."""
