@@ -15,12 +15,13 @@ import click
 
 from .errors import EXIT_INPUT, InputError
 from .output import say
-from .server import node_table
+from .server import node_table, profile_of
 
 __all__ = ["command"]
 
 _SLOTS = re.compile(r"(\d{1,4})(?:\.\.(\d{1,4}))?")
-_ROLES = ("leader", "worker")
+_ROLES = ("leader", "worker", "ingress")
+_DEFAULT_ROLES = ("leader", "worker")
 _DEFAULT_PORT = 4222
 
 
@@ -31,13 +32,15 @@ _DEFAULT_PORT = 4222
 @click.option("--name", metavar="NAME", envvar="FLOW_NODE_NAME", show_envvar=True,
               help="Unique among the nodes. [default: the host's name and a random part]")  # fmt: skip
 @click.option("--roles", metavar="LIST", envvar="FLOW_ROLES", show_envvar=True,
-              help="`leader`, `worker` or both. [default: leader,worker]")  # fmt: skip
+              help="Some of `leader`, `worker`, `ingress`. [default: leader,worker; ingress with --http]")  # fmt: skip
 @click.option("--queues", metavar="LIST", envvar="FLOW_QUEUES", show_envvar=True,
               help="Queues that its worker serves. [default: default and those that the project declares]")  # fmt: skip
 @click.option("--slots", metavar="N|A..B", envvar="FLOW_SLOTS", show_envvar=True,
               help="Tasks that run at the same time, or bounds to scale between. [default: one per core]")  # fmt: skip
 @click.option("--async-slots", type=click.IntRange(0, 100_000), help='Tasks with `executor: "async"`. [default: 100]')
 @click.option("--thread-slots", type=click.IntRange(0, 1_000), help='Tasks with `executor: "thread"`. [default: 16]')
+@click.option("--http", metavar="HOST:PORT", envvar="FLOW_HTTP", show_envvar=True,
+              help="Take webhooks there. [default: none; with the role ingress: 127.0.0.1:8080]")  # fmt: skip
 @click.option("--grace", type=click.IntRange(0, 86_400), metavar="SECONDS",
               help="How long running tasks may go on after SIGTERM. [default: 30]")  # fmt: skip
 @click.option("--log", type=click.Choice(["text", "json"]), envvar="FLOW_LOG", show_envvar=True,
@@ -78,13 +81,15 @@ def _serve(given: dict[str, Any]) -> int:
 
     root = find_root(None)
     known = {**node_table(root), **{name: value for name, value in given.items() if value is not None}}
-    url = known.get("nats")
+    profile = profile_of(given.get("nats"), given.get("env"), root)
+    url = profile.url
     if url and "port" in known:
         help = "leave out --port to use that one, or --nats, FLOW_NATS_URL and `nats` in flow.toml for an own one"
         raise InputError("--port is that of an own server, and another server is named", help=help)
     name = known.get("name") or f"{socket.gethostname()}-{secrets.token_hex(2)}"
     config = NodeConfig(
-        url=url or "", env=known.get("env", "dev"), name=name, roles=_roles(known.get("roles", _ROLES)),
+        url=url or "", env=profile.env, name=name, trusted=_trusted(profile.trusted), roles=_roles(known),
+        http=_http(known.get("http")),
         queues=tuple(sorted(_names(known.get("queues")) or scan_queues(None, root))),
         slots=_slots(known.get("slots")), async_slots=known.get("async_slots", 100),
         thread_slots=known.get("thread_slots", 16), root=str(root), python=python_folders(root),
@@ -137,13 +142,38 @@ def _names(text: str | list[str] | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in parts if part.strip())
 
 
-def _roles(text: Any) -> tuple[Literal["leader", "worker"], ...]:
+def _http(address: str | None) -> str:
+    """Where webhooks are taken."""
+    host, _, port = (address or "127.0.0.1:8080").rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65_535:
+        raise InputError(f"`{address}` is no address", place="--http", help="write it as 127.0.0.1:8080")
+    return f"{host}:{port}"
+
+
+def _roles(known: dict[str, Any]) -> tuple[Literal["leader", "worker", "ingress"], ...]:
+    """Those that were named, and the ingress where it was told what to listen on."""
+    text = known.get("roles", _DEFAULT_ROLES)
     roles = _names(text if isinstance(text, str) else list(text))
     wrong = [role for role in roles if role not in _ROLES]
     if wrong or not roles:
         found = f"`{wrong[0]}` is no role" if wrong else "a node without a role does nothing"
-        raise InputError(found, place="--roles", help="the roles are `leader` and `worker`")
+        raise InputError(found, place="--roles", help="the roles are `leader`, `worker` and `ingress`")
+    if known.get("http"):
+        roles = (*roles, "ingress")
     return tuple(role for role in _ROLES if role in roles)  # type: ignore[misc]
+
+
+def _trusted(keys: tuple[str, ...]) -> tuple[str, ...]:
+    """Public keys that are such."""
+    if keys:
+        from flowrun.deployments.signing import KeyProblem
+        from flowrun.deployments.trust import Trust
+
+        try:
+            Trust(keys)
+        except KeyProblem as error:
+            raise InputError(str(error), place="flow.toml", help="mend `trusted`") from error
+    return keys
 
 
 def _slots(value: int | str | None) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from .errors import FlowError
 
 __all__ = [
     "KEY", "DatasetUse", "DeployedFlow", "Deployment", "History", "Manifest", "ManifestError", "Variable",
-    "decode_history", "decode_manifest", "encode_history", "encode_manifest", "key_of", "project_of",
+    "decode_history", "decode_manifest", "encode_history", "encode_manifest", "key_of", "plans_of", "project_of",
 ]  # fmt: skip
 
 #: version of the format; a runtime accepts its own and the previous one
@@ -61,6 +61,8 @@ class DeployedFlow(_Data, frozen=True, kw_only=True):
     calls: tuple[str, ...] = ()
     #: content hash of its plan without its code: what it does, whatever the code does
     logic: str = ""
+    #: "trigger/place" of a custom schedule -> content hash of the plan that works out its times
+    schedules: dict[str, str] = {}
 
 
 class Variable(_Data, frozen=True, kw_only=True):
@@ -122,6 +124,11 @@ def key_of(project: str) -> str:
 def project_of(key: str) -> str:
     """The project of an entry's key."""
     return key.removeprefix(f"{KEY}.")
+
+
+def plans_of(manifest: Manifest) -> set[str]:
+    """Content hashes of all plans that it names."""
+    return {plan for flow in manifest.flows for plan in (flow.plan, *flow.schedules.values())}
 
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")

@@ -79,6 +79,10 @@ class Settings:
     #: a record above this size is stored as a blob
     record_inline: int = 512 * 1024
 
+    # ---- deployments
+    #: public keys ("ed25519:…") of those whose deployments are accepted; empty: all are
+    trusted: tuple[str, ...] = ()
+
     # ---- dispatch
     #: bundles per slot that stand in the work stream; the rest waits where cancellation still reaches it
     window_per_slot: int = 2

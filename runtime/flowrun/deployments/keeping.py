@@ -12,7 +12,7 @@ import logging
 from collections.abc import Iterable
 
 from flowrun.errors import StoreError
-from flowrun.manifest import History, Manifest, ManifestError
+from flowrun.manifest import History, Manifest, ManifestError, plans_of
 from flowrun.transport import Transport
 
 from .reading import read_histories, read_manifest
@@ -77,4 +77,4 @@ def _last(history: History) -> set[str]:
 
 def _named_by(manifest: Manifest) -> set[str]:
     """Content hashes of its plans and its code."""
-    return {flow.plan for flow in manifest.flows} | ({manifest.code} if manifest.code else set())
+    return plans_of(manifest) | ({manifest.code} if manifest.code else set())

@@ -10,8 +10,8 @@ from flowrun.logs import LogFormat
 
 __all__ = ["NodeConfig", "Role"]
 
-#: "leader": it leads partitions, as many as fall to it; "worker": it executes work
-Role = Literal["leader", "worker"]
+#: "leader": it leads partitions, as many as fall to it; "worker": it executes work; "ingress": it takes webhooks
+Role = Literal["leader", "worker", "ingress"]
 
 
 class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +44,10 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     durable: bool = False
     #: of a new environment
     partitions: int = 8
+    #: public keys of those whose deployments it accepts; empty: all are
+    trusted: tuple[str, ...] = ()
+    #: where webhooks are taken: "127.0.0.1:8080"
+    http: str = "127.0.0.1:8080"
 
     def to_json(self) -> bytes:
         return msgspec.json.encode(self)

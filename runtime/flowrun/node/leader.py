@@ -51,7 +51,10 @@ def lead() -> int:
 
 
 async def _lead(config: NodeConfig) -> None:
-    settings = Settings(env=config.env, replicas=config.replicas, durable=config.durable, partitions=config.partitions)
+    settings = Settings(
+        env=config.env, replicas=config.replicas, durable=config.durable, partitions=config.partitions,
+        trusted=config.trusted,
+    )  # fmt: skip
     transport = await NatsTransport.connect(config.url, settings, f"flowc leader {config.name}")
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 from flowrun.worker.config import WorkerConfig
@@ -70,7 +71,9 @@ async def supervise(config: NodeConfig, beside: Coroutine[Any, Any, None] | None
 
 def _child(role: str, config: NodeConfig) -> Child:
     if role == "leader":
-        return Child("leader", _launch_leader, config.to_json(), frozenset({0, BAD_CONFIG}))
+        return Child("leader", partial(_launch, "flowrun.node"), config.to_json(), frozenset({0, BAD_CONFIG}))
+    if role == "ingress":
+        return Child("ingress", partial(_launch, "flowrun.ingress"), config.to_json(), frozenset({0, BAD_CONFIG}))
     return Child("worker", launch_worker, _worker_config(config).to_json(), frozenset({0, BAD_CONFIG}))
 
 
@@ -79,13 +82,13 @@ def _worker_config(config: NodeConfig) -> WorkerConfig:
         url=config.url, env=config.env, queues=config.queues, least_slots=config.slots[0], slots=config.slots[1],
         async_slots=config.async_slots, thread_slots=config.thread_slots, root=config.root, python=config.python,
         name=f"{config.name}/worker", node=config.name, grace=config.grace, log=config.log, log_level=config.log_level,
-        durable=config.durable, replicas=config.replicas,
+        durable=config.durable, replicas=config.replicas, trusted=config.trusted,
     )  # fmt: skip
 
 
-def _launch_leader() -> subprocess.Popen[bytes]:
+def _launch(module: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "flowrun.node"],
+        [sys.executable, "-P", "-m", module],
         stdin=subprocess.PIPE,
         process_group=0,  # Ctrl-C reaches the foreground group: we say who ends when
         env={**os.environ, "PYTHONUNBUFFERED": "1"},

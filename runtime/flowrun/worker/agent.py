@@ -18,6 +18,7 @@ from typing import Any
 
 from flowc import plan as plans
 
+from flowrun.deployments.trusted_plans import TrustedPlans, UntrustedPlan
 from flowrun.errors import StoreError
 from flowrun.messages import (
     Bundle,
@@ -58,7 +59,8 @@ NOTES = 1000
 class Agent:
     """One worker process. `run` works until `stop` is called; an error of the transport ends it.
 
-    `worker` is unique for ever: two lives of a worker have different names."""
+    `worker` is unique for ever: two lives of a worker have different names. `trusted`: the plans that it executes;
+    None: all."""
 
     def __init__(
         self,
@@ -69,8 +71,9 @@ class Agent:
         group: str,
         queues: tuple[str, ...],
         ack_wait: float = 10.0,
+        trusted: TrustedPlans | None = None,
     ) -> None:
-        self._transport, self._worker = transport, worker
+        self._transport, self._worker, self._trusted = transport, worker, trusted
         self.pools = [
             Pool(transport, group, queues, kind, [slot for slot in slots if slot.kind == kind], self._deliver)
             for kind in dict.fromkeys(slot.kind for slot in slots)
@@ -261,6 +264,9 @@ class Agent:
         bundle = lease.bundle
         try:
             known = {digest: await self._plan(digest) for digest in bundle.plans}
+        except UntrustedPlan as error:
+            self._refuse(lease, Failure("Untrusted", str(error), retryable=False))
+            return
         except StoreError as error:
             self._refuse(lease, Failure("NotFound", f"the plan cannot be had: {error}"))
             return
@@ -275,6 +281,8 @@ class Agent:
 
     async def _plan(self, digest: str) -> tuple[plans.Plan, bytes]:
         if digest not in self._plans:
+            if self._trusted is not None:
+                await self._trusted.check(digest)
             data = await self._transport.get_blob(digest)
             self._plans[digest] = (plans.decode(data), data)
             if len(self._plans) > PLANS:

@@ -43,6 +43,8 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     replicas: int = 1
     #: told to end warmly, what runs may go on for this long, in seconds
     grace: float = 30.0
+    #: public keys of those whose deployments it executes; empty: it executes everything
+    trusted: tuple[str, ...] = ()
     #: lines of its log; None: plain messages, for who started it
     log: Literal["text", "json"] | None = None
     log_level: str = "info"

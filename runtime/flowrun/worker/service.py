@@ -17,6 +17,8 @@ from typing import Any
 
 import msgspec
 
+from flowrun.deployments.trust import Trust
+from flowrun.deployments.trusted_plans import TrustedPlans
 from flowrun.errors import FlowError, StoreError
 from flowrun.nats.transport import NatsTransport
 from flowrun.settings import Settings
@@ -124,7 +126,11 @@ class _Service:
         transport = await NatsTransport.connect(config.url, settings)
         slots = _slots(config, self._first)
         name = f"{config.name}-{os.getpid()}"
-        agent = Agent(transport, slots, worker=name, group=config.group, queues=config.queues, ack_wait=config.ack_wait)
+        trusted = TrustedPlans(transport, config.env, Trust(config.trusted)) if config.trusted else None
+        agent = Agent(
+            transport, slots, worker=name, group=config.group, queues=config.queues, ack_wait=config.ack_wait,
+            trusted=trusted,
+        )  # fmt: skip
         herald = Herald(transport, config.node or config.name, config.group, settings.presence, agent.pools)
         helpers = [asyncio.create_task(herald.run())]
         if config.least_slots is not None and config.least_slots < config.slots:
