@@ -18,7 +18,8 @@ from flowrun.expr import Env, ExpressionError, evaluate
 
 from .graph import Graph
 
-__all__ = ["ArgumentError", "ExpressionError", "arm_of", "compose", "compute", "compute_default", "compute_key", "kinds_of"]
+__all__ = ["ArgumentError", "ExpressionError", "arm_of", "compose", "compute", "compute_default", "compute_free",
+           "compute_key", "kinds_of"]  # fmt: skip
 
 
 class ArgumentError(Exception):
@@ -54,6 +55,26 @@ def compute_key(expr: Expr, inputs: Sequence[bytes], kinds: Sequence[Type]) -> b
         _decode(data, kind) if i in used else None for i, (data, kind) in enumerate(zip(inputs, kinds, strict=True))
     ]
     return _evaluate(expr, given)
+
+
+def compute_free(expr: Expr, inputs: Sequence[bytes], kinds: Sequence[Type]) -> bytes:
+    """The value of an expression that belongs to no node, over inputs of these types. Raises ExpressionError, also
+    where it looks into a value that is not at hand."""
+    composed = compose(expr, tuple(inputs)) or _field_of(expr, inputs)
+    if composed is not None:
+        return composed
+    used = set(_used(expr))
+    if any(wire.may_hold_blobs(inputs[i]) for i in used):
+        raise ExpressionError("it looks into a value that is too large for that: pass it on as a whole")
+    return _evaluate(expr, [_decode(data, kinds[i]) if i in used else None for i, data in enumerate(inputs)])
+
+
+def _field_of(expr: Expr, inputs: Sequence[bytes]) -> bytes | None:
+    """A field of an input, as it is; None for any other expression."""
+    match expr:
+        case ["attr", ["in", position], name] if inputs[position] != wire.NULL and not wire.is_blob(inputs[position]):
+            return wire.field(inputs[position], name)
+    return None
 
 
 def _used(expr: Expr) -> Iterator[int]:
