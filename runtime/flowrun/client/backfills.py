@@ -8,7 +8,7 @@ messages; each is answered by the trigger's partition.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from hashlib import blake2b
 from typing import Literal
 
@@ -31,7 +31,7 @@ from .requests import Requests
 from .window_range import Moment, grid_of, windows_between
 from .world import user_name
 
-__all__ = ["BackfillRun", "Backfills", "PlannedWindow", "find_trigger"]
+__all__ = ["Arguments", "BackfillRun", "Backfills", "PlannedWindow", "find_trigger"]
 
 #: windows of one message: some hundred KiB before they are compressed
 _PART = 10_000
@@ -43,6 +43,8 @@ _LOOK_SECONDS = 0.25
 _MOST_SILENT = 120
 
 Only = Literal["open", "failed"]
+#: values of parameters, or what makes them once the flow's plan is known
+Arguments = Mapping[str, object] | Callable[[Plan], Mapping[str, object]]
 
 
 class PlannedWindow(msgspec.Struct, frozen=True):
@@ -109,7 +111,7 @@ class Backfills:
 
     async def start(
         self, target: str, first: Moment, last: Moment, *, reverse: bool, only: Only, concurrency: int,
-        args: Mapping[str, object], by: str,
+        args: Arguments, by: str,
     ) -> BackfillRun:  # fmt: skip
         """Raises ArgumentError, Refused, and what `Requests.ask` raises."""
         flow, definition = await self._trigger(target)
@@ -117,7 +119,7 @@ class Backfills:
         found = windows_between(trigger, definition, first, last, self._clock.now_ms())
         times = found.times[::-1] if reverse else found.times
         plan = await self._plan(flow)
-        encoded, blobs = encode_some(plan, args)
+        encoded, blobs = encode_some(plan, args(plan) if callable(args) else args)
         for digest, data in blobs:
             await self._transport.put_blob(digest, data)
         wanted = Backfill(

@@ -61,7 +61,7 @@ from .waits import Waits
 from .world import World, user_name
 
 if TYPE_CHECKING:
-    from .backfills import BackfillRun, Backfills, Only, PlannedWindow
+    from .backfills import Arguments, BackfillRun, Backfills, Only, PlannedWindow
     from .reruns import Prepared
     from .window_range import Moment
 
@@ -512,7 +512,7 @@ class Client:
         first: Moment,
         last: Moment,
         /,
-        args: Mapping[str, object] | None = None,
+        args: Arguments | None = None,
         *,
         reverse: bool = False,
         only: Only = "open",

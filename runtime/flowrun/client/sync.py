@@ -29,7 +29,7 @@ from .run import Run
 from .status import ApprovalList, Rerun, RunList, RunStatus
 
 if TYPE_CHECKING:
-    from .backfills import BackfillRun, PlannedWindow
+    from .backfills import Arguments, BackfillRun, PlannedWindow
     from .window_range import Moment
 
 __all__ = ["SyncBackfill", "SyncClient", "SyncRun", "SyncTaskCall"]
@@ -168,7 +168,7 @@ class SyncClient:
         return self._now().call(lambda client: client.preview_rerun(run, from_steps, args, **more))
 
     def backfill(
-        self, target: str, first: Moment, last: Moment, /, args: Mapping[str, object] | None = None, **more: Any
+        self, target: str, first: Moment, last: Moment, /, args: Arguments | None = None, **more: Any
     ) -> SyncBackfill:
         return SyncBackfill(self, self._now().call(lambda client: client.backfill(target, first, last, args, **more)))
 

@@ -8,11 +8,10 @@ time lies before the trigger's `start`, or after its `end`: these are left out w
 from __future__ import annotations
 
 import datetime as dt
-from zoneinfo import ZoneInfo
 
 import msgspec
 from flowc.plan import AtSource, CronSource, IntervalSource, TriggerDef
-from flowc.schedules import Grid, ScheduleError, zone
+from flowc.schedules import Grid, ScheduleError, moment_of
 
 from flowrun.messages import MOST_WINDOWS, Scheduled
 from flowrun.parameters import ArgumentError
@@ -55,10 +54,9 @@ def windows_between(
     """The windows of a trigger ("flow.trigger") that begin between two moments. Raises ArgumentError."""
     source = grid_of(name, definition)
     try:
-        tz = zone(source.tz)
+        begin_ms, end_ms = _start_ms(first, source.tz), _end_ms(last, source.tz)
     except ScheduleError as error:
         raise ArgumentError(f"the trigger `{name}`: {error}") from error
-    begin_ms, end_ms = _start_ms(first, tz), _end_ms(last, tz)
     if begin_ms >= end_ms:
         raise ArgumentError(f"the range from {_shown(first)} to {_shown(last)} is empty: its end lies before its begin")
     found: list[Scheduled] = []
@@ -91,16 +89,16 @@ def parse_moment(text: str) -> dt.date | dt.datetime:
         ) from error
 
 
-def _start_ms(moment: Moment, tz: ZoneInfo) -> int:
+def _start_ms(moment: Moment, tz: str) -> int:
     return _ms(moment, tz, dt.timedelta())
 
 
-def _end_ms(moment: Moment, tz: ZoneInfo) -> int:
+def _end_ms(moment: Moment, tz: str) -> int:
     """The first moment behind it."""
     return _ms(moment, tz, _DAY) + (1 if isinstance(_parsed(moment), dt.datetime) else 0)
 
 
-def _ms(moment: Moment, tz: ZoneInfo, of_day: dt.timedelta) -> int:
+def _ms(moment: Moment, tz: str, of_day: dt.timedelta) -> int:
     """A time; of a day its midnight, so much later."""
     found = _parsed(moment)
     if not isinstance(found, dt.datetime):
@@ -108,8 +106,7 @@ def _ms(moment: Moment, tz: ZoneInfo, of_day: dt.timedelta) -> int:
             found = dt.datetime.combine(found, dt.time()) + of_day
         except OverflowError as error:
             raise ArgumentError(f"{_shown(moment)} is beyond all calendars") from error
-    at = found if found.tzinfo is not None else found.replace(tzinfo=tz)
-    return round(at.timestamp() * 1000)
+    return moment_of(found, tz)
 
 
 def _parsed(moment: Moment) -> dt.date | dt.datetime:
