@@ -7,6 +7,7 @@ nothing). Region and credentials are found as by all of AWS's tools.
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from typing import Any
 
 from .errors import SecretError
@@ -30,15 +31,14 @@ class AwsSecrets:
         """Raises SecretError."""
         self._prefix = prefix
         try:
-            import boto3  # an optional dependency
-            import botocore.config
-            import botocore.exceptions
+            boto3: Any = import_module("boto3")  # an optional dependency
+            botocore: Any = import_module("botocore.config")
+            self._errors: Any = import_module("botocore.exceptions")
         except ModuleNotFoundError:
             raise SecretError(
                 "FLOW_AWS_SECRETS_PREFIX is set, and boto3 is not installed: pip install 'flowc[aws]'"
             ) from None
-        self._errors = botocore.exceptions
-        config = botocore.config.Config(connect_timeout=_SECONDS, read_timeout=_SECONDS, retries={"max_attempts": 2})
+        config = botocore.Config(connect_timeout=_SECONDS, read_timeout=_SECONDS, retries={"max_attempts": 2})
         try:
             self._client: Any = boto3.client("secretsmanager", config=config)
         except self._errors.BotoCoreError as error:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,9 @@ class Vault:
         if not environment.get("VAULT_ADDR"):
             raise SecretError("FLOW_VAULT_PATH is set, and VAULT_ADDR is not: set it to Vault's address")
         try:
-            import hvac  # an optional dependency
+            self._hvac: Any = import_module("hvac")  # an optional dependency
         except ModuleNotFoundError:
             raise SecretError("FLOW_VAULT_PATH is set, and hvac is not installed: pip install 'flowc[vault]'") from None
-        self._hvac = hvac
 
     def get(self, key: str) -> str | None:
         """Raises SecretError."""

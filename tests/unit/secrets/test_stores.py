@@ -33,7 +33,7 @@ def serving(answer: Answer) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_POST = do_PUT = _respond  # noqa: N815
+        do_GET = do_POST = do_PUT = _respond
 
         def log_message(self, *args: Any) -> None:
             pass
