@@ -1,6 +1,6 @@
 """Old blobs go, on behalf of all partitions. Nothing of a partition depends on it.
 
-Whatever living runs refer to is put again with every full snapshot, and those are written at least four times in the
+What is deployed, and was lately, is put again before. Whatever living runs refer to is put again with every full snapshot, and those are written at least four times in the
 time for which results are kept. A partition that nobody leads for long renews nothing: so blobs are kept back to the
 oldest renewal of any partition, unless that partition seems to be abandoned.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from flowrun.deployments.keeping import keep_deployments
 from flowrun.errors import FlowError
 from flowrun.settings import Settings
 from flowrun.snapshots import renewals
@@ -32,6 +33,7 @@ async def collect(transport: Transport, settings: Settings) -> None:
     clock = ServerClock()
     while True:
         try:
+            await keep_deployments(transport)
             now = clock.now()
             ages = [(now - renewed_ms) / 1000 for renewed_ms in await renewals(transport)]
             oldest = max((age for age in ages if age < _ABANDONED * keep), default=0.0)

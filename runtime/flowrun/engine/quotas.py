@@ -14,7 +14,8 @@ that it is not passed over for ever.
 
 A holder is known by three counts that only the holder itself changes, `asked`, `returned` and the `version` of what
 it said last, and one that only the owner changes, `granted`. Whatever comes twice, or late, finds them as they are.
-Every definition travels with the ask, and that of the latest plan holds.
+Every definition travels with the ask, and that of the latest plan holds; unless one is deployed: then that one does,
+whatever plans say. A smaller one takes nothing away from who holds something: it has its effect as they give back.
 """
 
 from __future__ import annotations
@@ -105,8 +106,13 @@ class Quota(msgspec.Struct):
 
     def define(self, definition: QuotaDef, now: int) -> None:
         """The latest plan that asks says what there is."""
+        if msgspec.structs.astuple(definition) > msgspec.structs.astuple(self.definition):
+            self.redefine(definition, now)
+
+    def redefine(self, definition: QuotaDef, now: int) -> None:
+        """There is so much from now on."""
         old = self.definition
-        if definition == old or msgspec.structs.astuple(definition) < msgspec.structs.astuple(old):
+        if definition == old:
             return
         self.fill(now)
         self.definition = definition
@@ -154,6 +160,26 @@ class Quotas:
         #: what wakes the owner, and when, milliseconds since 1970: a rate by its name, or CHECK
         self.timers: dict[str, int] = {}
         self._count = 0
+        #: project -> what it has deployed, by quota
+        self._deployed: dict[str, dict[str, QuotaDef]] = {}
+
+    # ---- what is deployed -------------------------------------------------------------------------------------------
+
+    def deploy(self, project: str, definitions: dict[str, QuotaDef], now: int) -> None:
+        """A project has deployed these quotas, and no others any more."""
+        before = self._deployed.pop(project, {})
+        if definitions:
+            self._deployed[project] = definitions
+        for name in sorted({*before, *definitions}):
+            quota, definition = self.by_name.get(name), self.deployed(name)
+            if quota is not None and definition is not None:
+                quota.redefine(definition, now)
+                self.open[name] = None
+
+    def deployed(self, quota: str) -> QuotaDef | None:
+        """What the newest deployment says that has it; None: none has."""
+        found = [definitions[quota] for definitions in self._deployed.values() if quota in definitions]
+        return max(found, key=lambda one: one.defined_ms, default=None)
 
     # ---- what holders say -------------------------------------------------------------------------------------------
 
@@ -163,12 +189,16 @@ class Quotas:
 
     def ask(self, ask: Ask, now: int) -> None:
         """A holder says what it wants and has."""
-        definition = ask.terms.definition
+        deployed = self.deployed(ask.quota) if self._deployed else None
+        definition = deployed or ask.terms.definition
         quota = self.by_name.get(ask.quota)
         if quota is None:
             quota = self.by_name[ask.quota] = Quota(ask.quota, definition, filled_ms=now)
             quota.level = definition.limit * definition.per_ms
-        quota.define(definition, now)
+        if deployed is None:
+            quota.define(definition, now)
+        else:
+            quota.redefine(definition, now)
         self.open[ask.quota] = None
         entry = quota.entries.get(ask.holder)
         if entry is None:
@@ -347,10 +377,10 @@ class Quotas:
             )
             for quota in self.by_name.values()
         ]  # fmt: skip
-        return msgspec.msgpack.encode((self._count, self.timers, quotas))
+        return msgspec.msgpack.encode((self._count, self.timers, quotas, self._deployed))
 
     def restore(self, data: bytes) -> None:
-        self._count, self.timers, packed = _decoder.decode(data)
+        self._count, self.timers, packed, self._deployed = _decoder.decode(data)
         self.by_name.clear()
         for one in packed:
             quota = Quota(one.name, one.definition, level=one.level, filled_ms=one.filled_ms)
@@ -372,4 +402,4 @@ class _Packed(msgspec.Struct, array_like=True):
     filled_ms: int
 
 
-_decoder = msgspec.msgpack.Decoder(tuple[int, dict[str, int], list[_Packed]])
+_decoder = msgspec.msgpack.Decoder(tuple[int, dict[str, int], list[_Packed], dict[str, dict[str, QuotaDef]]])

@@ -332,3 +332,72 @@ def test_the_oldest_gives_way_to_a_new_one_also_if_it_still_waits() -> None:
     assert [(grant.holder.run, grant.answer) for grant in owner.told[1:]] == [("a", "cancel"), ("b", "cancel")]
     owner.leave("a")
     assert owner.serve() == ["c"]
+
+
+# ---- what is deployed -----------------------------------------------------------------------------------------------
+
+
+def test_a_smaller_pool_takes_effect_as_holders_give_back() -> None:
+    owner = slots(3)
+    for name in "abcd":
+        owner.ask(name)
+    assert len(owner.serve()) == 3
+    owner.quotas.deploy("shop", {"q": QuotaDef(START + 1, 1)}, owner.now)
+    owner.give_back("a")
+    owner.give_back("b")
+    assert owner.serve() == []
+    owner.give_back("c")
+    assert owner.serve() == ["d"]
+
+
+def test_a_larger_pool_serves_who_waits_without_another_ask() -> None:
+    owner = slots(1)
+    owner.ask("a")
+    owner.ask("b")
+    assert owner.serve() == ["a"]
+    owner.quotas.deploy("shop", {"q": QuotaDef(START + 1, 2)}, owner.now)
+    assert list(owner.quotas.open) == ["q"]
+    assert owner.serve() == ["b"]
+
+
+def test_what_is_deployed_wins_over_plans_that_are_newer_and_over_an_empty_pool() -> None:
+    owner = slots(5)
+    owner.quotas.deploy("shop", {"q": QuotaDef(START - 9, 1)}, owner.now)
+    for name in "ab":
+        owner.ask(name)
+    assert owner.serve() == ["a"]
+
+
+def test_what_is_undeployed_is_what_plans_say_again() -> None:
+    owner = slots(2)
+    owner.quotas.deploy("shop", {"q": QuotaDef(START - 9, 1)}, owner.now)
+    owner.quotas.deploy("shop", {}, owner.now)
+    for name in "abc":
+        owner.ask(name)
+    assert sorted(owner.serve()) == ["a", "b"]
+
+
+def test_two_projects_share_a_pool_until_the_last_of_them_is_gone() -> None:
+    owner = slots(9)
+    owner.quotas.deploy("shop", {"q": QuotaDef(START, 2)}, owner.now)
+    owner.quotas.deploy("bank", {"q": QuotaDef(START + 5, 2)}, owner.now)
+    owner.quotas.deploy("bank", {}, owner.now)
+    assert owner.quotas.deployed("q") == QuotaDef(START, 2)
+
+
+def test_a_rate_is_slowed_down_while_it_is_used() -> None:
+    owner = Owner(QuotaDef(START, 10, 10, 1_000))
+    owner.ask("a", 100)
+    assert len(owner.serve()) == 10
+    owner.quotas.deploy("shop", {"q": QuotaDef(START + 1, 1, 1, 1_000)}, owner.now)
+    owner.now += 1_000
+    assert len(owner.serve()) == 1
+
+
+def test_a_snapshot_has_what_is_deployed() -> None:
+    owner = slots(5)
+    owner.quotas.deploy("shop", {"q": QuotaDef(START, 1)}, owner.now)
+    restored = Quotas()
+    restored.restore(owner.quotas.pack())
+    assert restored.deployed("q") == QuotaDef(START, 1)
+    assert restored.pack() == owner.quotas.pack()
