@@ -17,7 +17,7 @@ from .errors import FlowError
 
 __all__ = [
     "Again", "Answered", "Arrived", "Ask", "AskHolders", "AuditEntry", "Backfill", "BackfillState", "Bundle",
-    "Deployed", "Scheduled", "SetVar", "SlaMark", "Tick", "Cancel", "Control", "Decision", "Ended",
+    "Deployed", "Scheduled", "SetVar", "SlaCount", "SlaMark", "SlaMiss", "Tick", "Cancel", "Control", "Decision", "Ended",
     "Event", "Failure", "FlowPause", "Grant", "Holder", "Holding", "Holds", "Listing", "LogNote", "Lost",
     "MessageError", "Outcome", "Presence", "Query", "QuotaDef", "Raised", "Release", "Replacement", "Results",
     "Revoked", "RunRecord", "RunState", "RunSummary", "Signal", "StateNote", "StepNote", "StepRecord", "StepState",
@@ -649,6 +649,35 @@ class RunSummary(_Wire, frozen=True):
     #: that cannot be told
     begun_ms: int = 0
     expected_ms: int = 0
+
+
+class SlaCount(_Wire, frozen=True):
+    """What became of a service level, over all runs of a flow."""
+
+    flow: str
+    #: "": of the flow's runs
+    step: str
+    what: Literal["start", "finish"]
+    name: str
+    met: int
+    missed: int
+    warned: int
+    #: neither: it failed, was cancelled or expired before its time
+    other: int
+
+
+class SlaMiss(_Wire, frozen=True):
+    """A service level that was missed."""
+
+    flow: str
+    run: str
+    step: str
+    what: Literal["start", "finish"]
+    #: when it was due, when that was noticed, and when what was due came (0: not yet, or never)
+    due_ms: int
+    missed_ms: int
+    done_ms: int = 0
+    name: str = ""
 
 
 class FlowPause(_Wire, frozen=True):

@@ -394,7 +394,7 @@ class Coordinator:
 
     def _add_work(self, ready: Ready) -> None:
         """What waits or is out already is not taken twice: a report that work was handed back may come again, late."""
-        if ready.run in self._paused:
+        if ready.run in self._paused and not ready.goes_on:
             return  # until `_resume`
         now = self._loop.time()
         if self._dispatcher.holds(ready.run):
@@ -411,8 +411,10 @@ class Coordinator:
             self._notices.unwanted(revoke)
 
     def _pause(self, command: Pause) -> None:
-        """What waits of the run is forgotten: it follows from the engine's state again."""
+        """What waits of the run is forgotten: it follows from the engine's state again. Some goes on all the same."""
         self._dispatcher.withdraw(command.run)
+        for ready in missing(self._dispatcher, self._engine.outstanding(command.run)):
+            self._add_work(ready)
 
     def _resume(self, command: Resume) -> None:
         for ready in missing(self._dispatcher, self._engine.outstanding(command.run)):

@@ -41,7 +41,8 @@ def closed(core: Core, scope: Scope, aside: Scope, rows: bytes) -> None:
     """One has ended."""
     del scope.asides[aside.id]
     if rows:
-        scope.rows = entered(scope.rows, aside_rows(aside.node, aside.index), rows)
+        key = aside_rows(aside.node, aside.index) if aside.node >= 0 else -1 - aside.index  # of the flow's handler
+        scope.rows = entered(scope.rows, key, rows)
     scope.open -= 1
     if not scope.open:
         core.agenda.append((CLOSE, scope, 0, 0))

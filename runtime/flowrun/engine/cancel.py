@@ -10,6 +10,7 @@ from . import items, ranges, tasks, waits
 from .core import CANCEL, Core, finish
 from .fan import each_node, end_if_done
 from .flows import cancel_flow
+from .pauses import is_sla_handler
 from .state import CANCELLED, SUCCESS, Scope, attempt_of
 
 __all__ = ["cancel_named", "cancel_node", "cancel_scope", "work_of"]
@@ -56,7 +57,8 @@ def cancel_scope(core: Core, scope: Scope, state: int) -> None:
     if scope.cancelled or not scope.open:
         return
     for aside in scope.asides:
-        core.agenda.append((CANCEL, scope.run.scopes[aside], -1, state))
+        if not is_sla_handler(scope.run.scopes[aside]):  # what is told of a miss ends by itself
+            core.agenda.append((CANCEL, scope.run.scopes[aside], -1, state))
     if scope.open == len(scope.asides):
         return  # its nodes have ended, and that stays
     scope.cancelled = state

@@ -9,7 +9,7 @@ from flowc.plan import ChildNode
 from flowrun import wire
 from flowrun.messages import Failure
 
-from . import detached, tasks
+from . import detached, slas, tasks
 from .core import Core, inputs_of
 from .evaluate import ExpressionError, compute
 from .flows import ArgumentError, open_flow, parameters, time_out
@@ -48,6 +48,8 @@ def open_child(core: Core, scope: Scope, node: int) -> None:
     label = None if scope.label is None or not child.name else f"{scope.label}{child.name}."
     opened = open_flow(core, scope.run, graph, given, parent=scope.id, node=node, label=label)
     scope.children = entered(scope.children, node, opened.id)
+    if graph.plan.sla is not None:
+        slas.open_child(core, opened, graph.plan.sla)
     limit = settings_of(scope.graph.plan, child).timeout_ms
     if limit is not None:
         core.set_timer(scope.run, "limit", scope, node, limit)

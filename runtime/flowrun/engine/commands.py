@@ -47,6 +47,8 @@ class Ready(msgspec.Struct, frozen=True, gc=False):
     #: workers died of it, or beside it, more than once: only one such bundle is out at a time, so that the one that
     #: kills is found
     suspect: bool = False
+    #: its run is paused, and it goes on all the same
+    goes_on: bool = False
 
     def item(self, plan: int, first: int | None = None, last: int | None = None) -> WorkItem:
         """The work item of it, or of a part of its range; `plan` is the index in the bundle's plans."""

@@ -25,7 +25,7 @@ from . import fanout, runs, tasks
 from .cancel import work_of
 from .core import CANCEL, OPEN, START, Core, store
 from .fuse import is_out
-from .pauses import BY_FLOW, BY_HAND
+from .pauses import BY_FLOW, BY_HAND, is_held
 from .snapshot import head_of
 from .state import (
     CANCELLED,
@@ -157,7 +157,7 @@ def _pause(core: Core, run: Run, reason: int) -> None:
     core.pause(run)
     if run.body is None:
         runs.stand_back(core, run)
-    for scope in list(run.scopes.values()):
+    for scope in [scope for scope in run.scopes.values() if is_held(scope)]:
         node = scope.states.find(QUEUED)
         while node >= 0:
             tasks.stand_back(core, scope, node)

@@ -22,18 +22,22 @@ from .commands import ClearTimer, Command, Pause, PutBlob, Resume, SetTimer
 from .early import Early
 from .fuse import MAX_FUSED, detach
 from .graph import Tables
+from .history import History
 from .listeners import Listeners
 from .marks import Marks
 from .past import Past
 from .pauses import Pauses
 from .quotas import Quotas
+from .sla_counts import SlaCounts
 from .snapshot import has_work, head_of, is_single, pack_run, unpack_run, unpack_single
 from .state import FAILED, NAMES, NULL, SUCCESS, Run, Scope, Single, Timer, entered, number_of, seconds_of
+from .triggered import Triggers
 from .variables import Variables
 
 __all__ = [
     "CANCEL",
     "CLOSE",
+    "ENDED",
     "OPEN",
     "PROPAGATE",
     "START",
@@ -47,7 +51,7 @@ __all__ = [
 ]
 
 #: kinds of entries of the agenda
-PROPAGATE, START, CLOSE, CANCEL, OPEN = range(5)
+PROPAGATE, START, CLOSE, CANCEL, OPEN, ENDED = range(6)
 
 #: runs that come before those that wait are packed
 _CROWD = 10_000
@@ -112,6 +116,11 @@ class Core(ABC):
         #: what is paused
         self.pauses = Pauses()
         self.parts["pauses"] = self.pauses
+        #: what starts runs by itself; packed in pieces, as the past is
+        self.triggers = Triggers()
+        #: how long runs took lately, and what became of service levels
+        self.history, self.sla_counts = History(), SlaCounts()
+        self.parts["history"], self.parts["sla_counts"] = self.history, self.sla_counts
         self.backfills = Backfills()
         self.parts["backfills"] = self.backfills
         #: variables of the environment
@@ -130,6 +139,8 @@ class Core(ABC):
         #: the run whose part of it is looked at: it is to blame if that fails
         self.deciding = ""
         self.commands: list[Command] = []
+        #: its place in the inbox
+        self.seq = 0
         #: (kind, scope, node, argument)
         self.agenda: deque[tuple[int, Scope, int, int]] = deque()
         #: sources of `each` that were cut up lately, by (run, scope, node); may be dropped at any time
@@ -245,10 +256,10 @@ class Core(ABC):
 
     def take_touched(self) -> list[str]:
         """The runs that changed, came or went since the last call: what the next snapshot writes. Also the names of
-        pieces of the past, which are written as runs are."""
+        pieces of the past and of the triggers, which are written as runs are."""
         self._cool()
         touched, self._touched, self._new = self._touched, set(), set()
-        return sorted(touched) + self.past.take_changed()
+        return sorted(touched) + self.past.take_changed() + self.triggers.take_changed()
 
     def _unpacked(self, packed: bytes) -> Run | None:
         head = head_of(packed)
@@ -341,6 +352,8 @@ def finish(
     if error is not None:
         scope.errors = entered(scope.errors, node, error)
     scope.open -= 1
+    if scope.run.levels is not None:
+        core.agenda.append((ENDED, scope, node, 0))
     if scope.graph.awaited[node]:
         core.agenda.append((PROPAGATE, scope, node, 0))
     if not scope.open:

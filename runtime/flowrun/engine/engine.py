@@ -54,6 +54,8 @@ from . import (
     run_variables,
     runs,
     single,
+    sla_handlers,
+    slas,
     starts,
     state,
     tasks,
@@ -62,18 +64,20 @@ from . import (
 )
 from .cancel import cancel_named, cancel_node, cancel_scope
 from .commands import Changed, Command, Ready, SetTimer
-from .core import CLOSE, OPEN, PROPAGATE, START, Core
+from .core import CLOSE, ENDED, OPEN, PROPAGATE, START, Core
 from .fuse import followers, is_out
 from .graph import Tables
 from .image import encode_image, is_worth_an_image
 from .outcome import outcome_of
 from .past import digest_of
+from .pauses import is_held
 from .record import pack_rows, run_record
 from .scopes import close_scope, propagate
 from .snapshot import Head, head_of, pack_run, pack_single
 from .state import (
     ASIDE,
     CANCELLED,
+    EARLY,
     FLOW,
     GRANTED,
     HANDLER,
@@ -205,12 +209,15 @@ class Engine(Core):
                     propagate(self, scope, node)
                 elif kind == START:
                     if scope.states[node] == WAITING:
-                        if scope.run.paused and not is_out(scope, node):
+                        if scope.run.paused and not is_out(scope, node) and is_held(scope):
                             self.put_off(scope, "start", node)
                         else:
                             starts.start(self, scope, node)
                 elif kind == CLOSE:
-                    self._close(scope)
+                    if not scope.open:
+                        self._close(scope)
+                elif kind == ENDED:
+                    slas.node_ended(self, scope, node)
                 elif kind == OPEN:
                     self._open(scope, node)
                 elif node < 0:
@@ -222,7 +229,7 @@ class Engine(Core):
         """A node may have its scopes, or wait."""
         if scope.states[node] != RUNNING:
             return
-        if scope.run.paused:
+        if is_held(scope):
             self.put_off(scope, "open", node)
         elif isinstance(scope.graph.nodes[node], ChildNode):
             child.open_child(self, scope, node)
@@ -234,12 +241,19 @@ class Engine(Core):
     def _close(self, scope: Scope) -> None:
         """All nodes of a scope have ended: tells whom it belongs to."""
         if scope.kind == FLOW:
+            if scope.run.levels is not None:
+                slas.body_ended(self, scope)
+                if scope.open:
+                    return  # a handler tells that it was late
             ended = flows.body_closed(self, scope)
             if ended is not None:
                 self._end_flow(scope, ended)
             return
         outcome, rows = outcome_of(scope), pack_rows(scope)
         close_scope(scope)
+        if scope.kind == EARLY:
+            self._close_early(scope, rows)
+            return
         parent = scope.run.scopes[scope.parent]
         if scope.kind == HANDLER:
             ended = flows.handler_closed(parent, scope, rows)
@@ -255,6 +269,12 @@ class Engine(Core):
                 self._end_flow(parent, ended)
         else:
             repeat.closed(self, parent, scope, outcome, rows)
+
+    def _close_early(self, scope: Scope, rows: bytes) -> None:
+        """A handler of a run that has not begun is done."""
+        run = scope.run
+        if sla_handlers.early_closed(run, scope, rows) and run.ending is not None:
+            runs.end(self, run, run.ending)
 
     def _end_flow(self, body: Scope, outcome: state.Outcome) -> None:
         """The body of a flow and its handlers are done."""
@@ -327,7 +347,7 @@ class Engine(Core):
             self.commands.append(SetTimer(run.id, event.timer, timer.at_ms))
             return
         del run.timers[event.timer]
-        if run.paused and timer.kind != "begin":
+        if run.paused and timer.kind not in ("begin", "sla") and _is_held(run, timer):
             run.waiting = [*(run.waiting or ()), timer]
         else:
             self.act(run, timer)
@@ -338,6 +358,9 @@ class Engine(Core):
             runs.debounced(self, run)
         if timer.kind == "begin":
             runs.expire(self, run)
+        if timer.kind == "sla":
+            slas.due(self, run, timer.index)
+            return
         if scope is None:
             return
         match timer.kind:
@@ -381,6 +404,7 @@ class Engine(Core):
             control.audit(self, run, "cancel", "", "" if event.reason == "cancelled" else event.reason, event.step)
             if not event.step:
                 flows.cancel_flow(self, run.body, reason=event.reason)
+                sla_handlers.cancel_handlers(self, run)
                 control.go_on(self, run)
             elif why := cancel_named(self, run.body, event.step):
                 self.ignore(f"cancellation of {event.step} of {event.run}: {why}")
@@ -559,6 +583,12 @@ def _scope_with(run: Run | None, scope: int, node: int) -> Scope | None:
     """The scope, if it lives and has such a node."""
     found = run.scopes.get(scope) if run else None
     return found if found is not None and 0 <= node < found.graph.size else None
+
+
+def _is_held(run: Run, timer: state.Timer) -> bool:
+    """Of a run that is paused: what the timer is for waits."""
+    scope = run.scopes.get(timer.scope)
+    return scope is None or is_held(scope)
 
 
 def _granted(states: bytearray) -> Iterator[int]:

@@ -109,6 +109,8 @@ class Graph:
         self.opened = opened(self, self.closed)
         #: something takes back what some of its calls did
         self.is_undone = any(isinstance(node, TaskNode) and node.undo is not None for node in block.nodes)
+        #: steps that update datasets -> which
+        self.updates = {i: names for i, one in enumerate(self.settings) if (names := one.updates)}
         #: steps in written order: (node, name)
         self.steps = [(i, node.name) for i, node in enumerate(block.nodes) if node.name and i >= block.params]
         #: of a flow's body: its parameters, in order
@@ -173,7 +175,7 @@ class Graph:
 
     def _lone(self) -> int:
         plan, node = self.plan, self.params
-        of_flow = (plan.timeout_ms, plan.concurrency, plan.max_active_runs, plan.debounce, plan.keep_ms)
+        of_flow = (plan.timeout_ms, plan.concurrency, plan.max_active_runs, plan.debounce, plan.keep_ms, plan.sla)
         is_all = self.block == 0 and self.size == node + 1 and self.opened.start == (node,) and self.result == node
         if not is_all or not self.plain[node] or self.opened.propagate or self.reads_run or plan.handlers or plan.vars:
             return -1
@@ -258,7 +260,7 @@ def _used(node: Node) -> Iterator[int]:
 def _is_plain(node: Node, settings: StepSettings) -> bool:
     times = (settings.delay_ms, settings.at_ms, settings.expires_ms, settings.deadline_ms)
     permits = (settings.pool, settings.limit, settings.concurrency)
-    return isinstance(node, TaskNode) and all(setting is None for setting in (*times, *permits))
+    return isinstance(node, TaskNode) and all(setting is None for setting in (*times, *permits, settings.sla))
 
 
 def _reads_run(plan: Plan) -> bool:

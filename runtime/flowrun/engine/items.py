@@ -14,6 +14,7 @@ from flowrun.sequences import Source, of_bytes
 from .core import CANCEL, Core, inputs_of
 from .evaluate import ExpressionError
 from .fan import each_node, end_if_done, items_failed, items_skipped, items_succeeded, items_withdrawn
+from .pauses import is_held
 from .scopes import Given, open_scope
 from .state import CANCELLED, FAILED, ITEM, NULL, RUNNING, SKIPPED, SUCCESS, Outcome, Scope
 
@@ -27,7 +28,7 @@ def pump(core: Core, scope: Scope, node: int) -> None:
     """Opens the scopes of the next items, as many as may live."""
     fan, each = scope.fans[node], each_node(scope, node)
     limit = _WINDOW if each.concurrency is None else min(each.concurrency, _WINDOW)
-    if scope.run.paused:
+    if is_held(scope):
         return
     while fan.live < limit and (fan.again or fan.cursor < fan.total) and scope.states[node] == RUNNING:
         if fan.again:

@@ -8,15 +8,17 @@ import msgspec
 
 from flowrun.messages import SlaMark
 
-__all__ = ["Level", "Levels"]
+__all__ = ["Level", "Levels", "What"]
+
+What = Literal["start", "finish"]
 
 
 class Level(msgspec.Struct, array_like=True, gc=False):
     """A service level whose end has not come."""
 
-    #: as SlaMark has them
+    #: as SlaMark has them: the step by its name from the run's body on
     step: str
-    what: Literal["start", "finish"]
+    what: What
     due_ms: int
     #: when a warning comes, milliseconds since 1970; 0: none does, or it came
     warn_ms: int
@@ -24,11 +26,11 @@ class Level(msgspec.Struct, array_like=True, gc=False):
     scope: int
     node: int
     name: str
-    #: the flow that it is counted for
+    #: the flow in which it is written, and the step of that; "": the flow's own
     flow: str
-    #: since when it counts, milliseconds since 1970
-    since_ms: int = 0
-    #: inside of an `each`, whose node it is of: the block and the node of the step; -1
+    own_step: str
+    #: inside of an `each`, whose node it is of: the step, as key in Plan.children, block and node; -1
+    child: str = ""
     block: int = -1
     inner: int = -1
     warned_ms: int = 0
@@ -51,3 +53,7 @@ class Levels(msgspec.Struct, array_like=True):
     marks: list[SlaMark] = msgspec.field(default_factory=list)
     #: steps of handlers that ended before the run began: number of the handler -> packed records
     rows: dict[int, bytes] = msgspec.field(default_factory=dict)
+
+    def all_marks(self) -> tuple[SlaMark, ...]:
+        """All of them, as they stand."""
+        return (*self.marks, *(level.mark() for level in self.open.values()))

@@ -76,4 +76,5 @@ def _is_free(node: Node, settings: StepSettings) -> bool:
         and settings.concurrency is None
         and not settings.at_most_once
         and settings.batch is None
+        and settings.sla is None
     )

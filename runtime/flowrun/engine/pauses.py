@@ -6,10 +6,30 @@ import msgspec
 
 from flowrun.messages import FlowPause
 
-__all__ = ["BY_FLOW", "BY_HAND", "Pauses"]
+from .state import ASIDE, EARLY, MISSED, Scope
 
-#: why a run is paused (`Run.paused`): somebody paused it; or its flow
-BY_HAND, BY_FLOW = 1, 2
+__all__ = ["BY_FLOW", "BY_HAND", "BY_PAST", "Pauses", "is_held", "is_sla_handler"]
+
+#: why a run is paused (`Run.paused`): somebody paused it; or its flow; or it waits for the window before its own
+BY_HAND, BY_FLOW, BY_PAST = 1, 2, 4
+
+
+def is_held(scope: Scope) -> bool:
+    """Nothing new is started in it: its run is paused. What is done because a service level was missed goes on."""
+    return bool(scope.run.paused) and not _is_of_sla(scope)
+
+
+def _is_of_sla(scope: Scope) -> bool:
+    while not is_sla_handler(scope):
+        if scope.parent < 0:
+            return False
+        scope = scope.run.scopes[scope.parent]
+    return True
+
+
+def is_sla_handler(scope: Scope) -> bool:
+    """The scope is an `on sla_miss`."""
+    return scope.kind == EARLY or (scope.kind == ASIDE and (scope.node < 0 or scope.index >= MISSED))
 
 
 class _Packed(msgspec.Struct, array_like=True):

@@ -29,8 +29,8 @@ from .evaluate import compute_key, kinds_of
 from .state import Attempt, Run, Scope
 
 __all__ = [
-    "Need", "ask", "ask_run", "close_debounce", "close_items", "for_items", "give_back_items", "is_debounce",
-    "is_limited", "is_limited_flow", "release",
+    "Need", "ask", "ask_run", "close_debounce", "close_items", "close_run", "for_items", "give_back_items",
+    "is_debounce", "is_limited", "is_limited_flow", "release",
     "run_needs", "step_needs",
 ]  # fmt: skip
 
@@ -201,6 +201,12 @@ def close_debounce(core: Core, run: Run) -> None:
     for quota, _ in run.needs:
         if is_debounce(quota):
             core.claims.close(Holder(run.id), quota)
+
+
+def close_run(core: Core, run: Run) -> None:
+    """A run that has not begun gives back what it has, and waits for nothing."""
+    for quota, _ in run.needs[: run.held + 1]:
+        core.claims.close(Holder(run.id), quota)
 
 
 def ask_run(core: Core, run: Run) -> bool:

@@ -21,6 +21,7 @@ from .commands import Ready, Revoke
 from .core import CANCEL, Core, inputs_of, note
 from .fan import each_node, end_if_done, items_failed, items_skipped, items_succeeded, items_withdrawn, take_seconds
 from .flows import time_out
+from .pauses import is_held
 from .retry import wait_ms
 from .scopes import index_of
 from .state import CANCELLED, EXPIRED, FAILED, GRANTED, QUEUED, RETRYING, RUNNING, SKIPPED, SUCCESS, Fan, Scope
@@ -57,7 +58,7 @@ def pump(core: Core, scope: Scope, node: int) -> None:
 def _wanted(scope: Scope, node: int) -> int:
     """How many items may start, as far as the `each` itself is concerned."""
     fan = scope.fans[node]
-    waiting = 0 if scope.run.paused else len(fan.again) + fan.total - fan.cursor
+    waiting = 0 if is_held(scope) else len(fan.again) + fan.total - fan.cursor
     limit = each_node(scope, node).concurrency
     return waiting if limit is None else max(0, min(waiting, limit - fan.live - len(fan.scopes)))
 
@@ -117,6 +118,7 @@ def _ready(scope: Scope, node: int, first: int, last: int) -> Ready:
         index=index_of(scope),
         expires_ms=0 if first in fan.attempts else _expires_ms(scope, node),
         suspect=fan.uncounted.get(first, 0) > 1,
+        goes_on=bool(run.paused) and not is_held(scope),
     )
 
 

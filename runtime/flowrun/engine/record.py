@@ -17,7 +17,7 @@ from flowrun.messages import RunRecord, RunState, StepRecord
 from flowrun.wire import make_map
 
 from .fan import each_node
-from .state import CANCELLED, EXPIRED, FAILED, FLOW, NAMES, SUCCESS, UNDONE, Run, Scope, aside_rows, seconds_of
+from .state import CANCELLED, EXPIRED, FAILED, FLOW, MISSED, NAMES, SUCCESS, UNDONE, Run, Scope, aside_rows, seconds_of
 
 __all__ = ["pack_rows", "run_record"]
 
@@ -37,13 +37,20 @@ def run_record(run: Run) -> RunRecord:
         run.failed_step,
         run.submitted_ms,
         run.ended_ms,
-        tuple(_rows(run.body)) if run.body is not None else (),
+        tuple(_rows(run.body)) if run.body is not None else tuple(_early_rows(run)),
         run.trigger,
         run.audit,
         _values(run.body) if run.body is not None and run.body.graph.plan.keeps_values else b"",
         (run.tables.plan.keep_ms or 0) if run.tables is not None else 0,
         run.scheduled,
+        run.levels.all_marks() if run.levels is not None else (),
     )
+
+
+def _early_rows(run: Run) -> Iterator[StepRecord]:
+    """Of a run that never began: the steps of its handlers."""
+    for _, rows in sorted(run.levels.rows.items()) if run.levels is not None else ():
+        yield from _decoder.decode(rows)
 
 
 def _values(body: Scope) -> bytes:
@@ -78,7 +85,7 @@ def _all_rows(scope: Scope) -> Iterator[StepRecord]:
             spared = i in scope.attempts and scope.attempts[i].spared
             for row in _decoder.decode(scope.rows[i]):
                 yield msgspec.structs.replace(row, step=prefix + row.step, attempts=0 if spared else row.attempts)
-        for number in (0, 1) if scope.rows else ():
+        for number in range(2 * MISSED) if scope.rows else ():
             if aside_rows(i, number) in scope.rows:
                 yield from _decoder.decode(scope.rows[aside_rows(i, number)])
     if UNDONE in scope.rows:

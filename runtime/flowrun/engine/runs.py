@@ -8,14 +8,14 @@ from flowc.plan import Plan
 
 from flowrun.messages import Failure, Submit
 
-from . import again, permits, run_variables
+from . import again, permits, run_variables, slas
 from .commands import EndRun, SetTimer
 from .core import Core
 from .evaluate import ExpressionError
 from .flows import ArgumentError, cancel_flow, open_flow, parameters
 from .past import digest_of
 from .pauses import BY_FLOW
-from .state import CANCELLED, EXPIRED, FAILED, NULL, Outcome, Run, Timer, entered
+from .state import CANCELLED, EXPIRED, FAILED, NULL, SUCCESS, Outcome, Run, Timer, entered
 
 __all__ = ["admit", "cancel", "debounced", "end", "expire", "new_run", "permitted", "stand_back", "submit"]
 
@@ -31,6 +31,8 @@ def submit(core: Core, event: Submit, seq: int) -> None:
         return
     run = new_run(core, event, seq, mark)
     core.add_run(run)
+    if run.tables is not None and run.tables.plan.sla is not None:
+        slas.open_run(core, run, run.tables.plan.sla)
     if core.marks.take(event.run):
         end(core, run, Outcome(CANCELLED, error=_CANCELLED))
     elif event.expires_ms and core.now > event.expires_ms:
@@ -73,7 +75,7 @@ def _digest(event: Submit) -> bytes:
 
 def stand_back(core: Core, run: Run) -> None:
     """A run that has not begun waits for no permits until it goes on: then it is admitted anew."""
-    core.claims.close_run(run.id)
+    permits.close_run(core, run)
     run.needs, run.held = (), 0
     if "debounce" in run.timers:
         core.drop_timer(run, "debounce")
@@ -81,6 +83,8 @@ def stand_back(core: Core, run: Run) -> None:
 
 def admit(core: Core, run: Run) -> None:
     """Begins the run, or lets it wait for its permits."""
+    if run.ending is not None:
+        return  # handlers of it still run, and then it ends
     given = _given(core, run)
     if given is None or run.tables is None:
         return
@@ -148,17 +152,19 @@ def _given(core: Core, run: Run) -> list[bytes] | None:
 
 def _begin(core: Core, run: Run, given: list[bytes]) -> None:
     """Nothing holds the run back: opens its flow."""
-    run.args = b""
+    run.args, run.begun_ms = b"", core.now
     if "begin" in run.timers:
         core.drop_timer(run, "begin")
     if run.again is None:
         run.body = open_flow(core, run, run.graph("", 0), given)
-        return
-    try:
-        run.body = again.open_again(core, run, given)
-    except again.AgainError as error:
-        _refuse(core, run, "NotFound", str(error))
-    run.image = b""
+    else:
+        try:
+            run.body = again.open_again(core, run, given)
+        except again.AgainError as error:
+            _refuse(core, run, "NotFound", str(error))
+        run.image = b""
+    if run.levels is not None and run.body is not None:
+        slas.began(core, run, run.body)
 
 
 def _hold(core: Core, run: Run) -> None:
@@ -176,7 +182,7 @@ def expire(core: Core, run: Run) -> None:
 def cancel(core: Core, run: Run, error: Failure | None = None) -> None:
     """Cancels a run that has not ended; `error` says why, if it was not by a cancellation."""
     if run.body is None:
-        end(core, run, Outcome(CANCELLED, error=error or _CANCELLED))
+        end(core, run, run.ending or Outcome(CANCELLED, error=error or _CANCELLED))
     else:
         cancel_flow(core, run.body)
 
@@ -187,6 +193,13 @@ def _refuse(core: Core, run: Run, kind: str, message: str) -> None:
 
 def end(core: Core, run: Run, outcome: Outcome) -> None:
     """Nothing of the run is left to do: its record can be stored. From now on its id is remembered for a while."""
+    if run.levels is not None and slas.holds_end(core, run, outcome):
+        stand_back(core, run)
+        if "begin" in run.timers:
+            core.drop_timer(run, "begin")
+        return
+    if outcome.state == SUCCESS and run.again is None:
+        core.history.add(run.flow, core.now - run.begun_ms)
     run.state, run.result, run.args, run.image = outcome.state, outcome.value, b"", b""
     if run.tables is not None and run.tables.plan.drops_result:
         run.result = NULL

@@ -94,6 +94,7 @@ def succeed(core: Core, single: Single, outcome: Outcome) -> bool:
         return False
     single.value, single.seconds, single.ended_ms = outcome.value or NULL, outcome.seconds, core.now
     core.past.add(single.mark, core.now, bool(single.event.key))
+    core.history.add(single.tables.plan.flow, core.now - single.submitted_ms)
     core.commands.append(EndRun(outcome.run, single.event.client))
     core.touch(outcome.run)
     return True
@@ -124,7 +125,7 @@ def unfold(core: Core, single: Single) -> Run:
     core.commands, core.agenda, core.now = [], deque(), single.submitted_ms
     try:
         run = new_run(core, single.event, single.seq, single.mark)
-        run.args = b""
+        run.args, run.begun_ms = b"", core.now
         graph = run.graph("", 0)
         run.body = body = open_flow(core, run, graph, parameters(core, run, graph, single.event.args))
         node = body.graph.lone

@@ -18,7 +18,7 @@ from flowc.plan import (
     WaitNode,
 )
 
-from . import fanout, joins, repeat, tasks, waits
+from . import fanout, joins, repeat, slas, tasks, waits
 from .core import Core, fail, inputs_of, store
 from .evaluate import ExpressionError, compute
 from .replace import spliced
@@ -32,13 +32,19 @@ def start(core: Core, scope: Scope, node: int) -> None:
     if scope.graph.plain[node]:
         tasks.grant(core, scope, node)
     elif not tasks.delay(core, scope, node):
-        _STARTS[type(scope.graph.nodes[node])](core, scope, node)
+        _start(core, scope, node)
 
 
 def delay_over(core: Core, scope: Scope, node: int) -> None:
     """Its time has come."""
     if scope.states[node] == DELAYED:
-        _STARTS[type(scope.graph.nodes[node])](core, scope, node)
+        _start(core, scope, node)
+
+
+def _start(core: Core, scope: Scope, node: int) -> None:
+    if scope.graph.settings[node].sla is not None:
+        slas.might_begin(core, scope, node)
+    _STARTS[type(scope.graph.nodes[node])](core, scope, node)
 
 
 def _start_expression(core: Core, scope: Scope, node: int) -> None:

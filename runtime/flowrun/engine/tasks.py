@@ -21,6 +21,7 @@ from .commands import Ready, Revoke
 from .core import OPEN, Core, fail, finish, inputs_of, note
 from .evaluate import ExpressionError, arm_of
 from .fuse import detach, fuse, is_out, may_have_run
+from .pauses import is_held
 from .retry import wait_ms
 from .scopes import index_of
 from .state import (
@@ -100,7 +101,7 @@ def delay(core: Core, scope: Scope, node: int) -> bool:
 
 def _ask(core: Core, scope: Scope, node: int, settings: StepSettings) -> None:
     """Grants the attempt, or queues it for its permits."""
-    if scope.run.paused:
+    if is_held(scope):
         scope.states[node] = QUEUED
         core.put_off(scope, "ask", node)
         return
@@ -194,6 +195,7 @@ def ready(scope: Scope, node: int, then: tuple[Then, ...]) -> Ready:
         then,
         0 if settings.expires_ms is None else _expires_ms(scope, node),
         attempt is not None and attempt.uncounted > 1,
+        bool(run.paused) and not is_held(scope),
     )
 
 

@@ -15,7 +15,7 @@ from .listeners import APPROVAL
 from .state import NAMES, NULL, Run, Scope, number_of, seconds_of
 from .waits import argument, step_path, told
 
-__all__ = ["approvals", "steps_of", "summaries"]
+__all__ = ["approvals", "expected_end", "steps_of", "summaries"]
 
 #: what the approvals of one list show, in bytes
 _SHOWN_BYTES = 256 * 1024
@@ -64,15 +64,34 @@ def summaries(core: Core, run: str = "", flow: str = "", limit: int = 100) -> tu
     living = [known for known in found if not known.ended]
     living.sort(key=lambda known: known.submitted_ms, reverse=True)
     total = len(living) if run or flow else len(core.living())
-    return total, [_summary(known) for known in living[:limit]]
+    return total, [_summary(core, known) for known in living[:limit]]
 
 
-def _summary(run: Run) -> RunSummary:
+def _summary(core: Core, run: Run) -> RunSummary:
     counts: Counter[str] = Counter()
     for scope in run.scopes.values():
         if scope.label is not None:
             counts.update(NAMES[scope.states[node]] for node in _named(scope))
-    return RunSummary(run.id, run.flow, run.submitted_ms, dict(counts), run.trigger, bool(run.paused), run.audit)
+    levels = run.levels.all_marks() if run.levels is not None else ()
+    return RunSummary(
+        run.id,
+        run.flow,
+        run.submitted_ms,
+        dict(counts),
+        run.trigger,
+        bool(run.paused),
+        run.audit,
+        levels,
+        run.begun_ms,
+        expected_end(core, run),
+    )
+
+
+def expected_end(core: Core, run: Run) -> int:
+    """When a run is expected to end, milliseconds since 1970: half of the earlier ones took so long, or less; 0: it has
+    not begun, or too few have ended to tell."""
+    took = core.history.quantile_ms(run.flow, 0.5) if run.begun_ms else None
+    return 0 if took is None else run.begun_ms + took
 
 
 def approvals(core: Core, run: str = "", limit: int = 100) -> list[Approval]:
