@@ -20,6 +20,7 @@ from flowrun.logs import configure_logs
 from flowrun.manifest import Manifest
 from flowrun.nats.transport import NatsTransport
 from flowrun.node.config import NodeConfig
+from flowrun.secrets import Resolver
 from flowrun.settings import Settings
 from flowrun.transport import Transport
 from flowrun.worker.launch import BAD_CONFIG
@@ -39,10 +40,10 @@ class Ingress:
     """The webhooks of an environment on one socket: follows what is deployed, answers requests. `run` until `stop`."""
 
     def __init__(
-        self, transport: Transport, settings: Settings, address: str, secret: Secrets, trust: Trust, limits: Limits
+        self, transport: Transport, settings: Settings, address: str, secrets: Secrets, trust: Trust, limits: Limits
     ) -> None:
         self._transport, self._settings, self._address = transport, settings, address
-        self._secret, self._trust, self._limits = secret, trust, limits
+        self._secrets, self._trust, self._limits = secrets, trust, limits
         self._stopping = asyncio.Event()
         #: where it listens, once `ready` is set
         self.port = 0
@@ -52,7 +53,7 @@ class Ingress:
         """Raises BadAddress, TransportError, StoreError."""
         listener = listen(self._address)
         desk = await Desk.open(self._transport, self._settings)
-        webhooks = Webhooks(desk, self._secret, limits=self._limits)
+        webhooks = Webhooks(desk, self._secrets, self._limits)
         server = HttpServer(webhooks, listener, self._limits)
 
         def changed(manifests: Iterable[Manifest]) -> None:
@@ -106,7 +107,14 @@ async def _serve(config: NodeConfig) -> None:
     settings = Settings(env=config.env, replicas=config.replicas, durable=config.durable, partitions=config.partitions)
     transport = await NatsTransport.connect(config.url, settings, f"flowc ingress {config.name}")
     try:
-        ingress = Ingress(transport, settings, config.http, environment_secret, Trust(), Limits(grace=config.grace))
+        ingress = Ingress(
+            transport,
+            settings,
+            config.http,
+            Resolver.over(transport),
+            Trust(config.trusted),
+            Limits(grace=config.grace),
+        )
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             loop.add_signal_handler(number, ingress.stop)
@@ -120,10 +128,3 @@ def _end_of_input(loop: asyncio.AbstractEventLoop, ingress: Ingress) -> None:
     if not os.read(0, 1024):
         loop.remove_reader(0)
         ingress.stop()
-
-
-async def environment_secret(key: str) -> str:
-    name = "FLOW_SECRET_" + key.upper().replace("-", "_").replace(".", "_")
-    if name not in os.environ:
-        raise FlowError(f"the environment has no {name}")
-    return os.environ[name]

@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import msgspec
 from flowc.plan import WebhookSource
@@ -36,12 +37,22 @@ from .events import BadBody, arrival_id, event_value, outgoing
 from .routes import Route
 from .signatures import BadSecret, delivery_id, precheck, verify
 
-__all__ = ["Limits", "Webhooks"]
+__all__ = ["Limits", "Secrets", "Webhooks"]
 
 log = logging.getLogger("flow.ingress")
 
-#: gives a secret by its key; raises FlowError, with what is wrong for people, if it cannot
-Secrets = Callable[[str], Awaitable[str]]
+#: one that does not match may have been changed: it is read again, but not more often than this, in seconds
+_FORGET_SECONDS = 5.0
+
+
+class Secrets(Protocol):
+    """Values by key; `secrets.Resolver` is one."""
+
+    async def get(self, key: str) -> str:
+        """Raises FlowError, with what is wrong for people."""
+
+    def forget(self) -> None:
+        """What was read before does not count any more."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,21 +81,13 @@ class Problem(Exception):
 
 
 class Webhooks:
-    """`routes` and `healthy` are set from outside. `forget_secret`: called when a signature does not match, for a
-    secret may have been changed."""
+    """`routes` and `problem` are set from outside."""
 
-    def __init__(
-        self,
-        desk: Desk,
-        secret: Secrets,
-        forget_secrets: Callable[[], None] = lambda: None,
-        limits: Limits | None = None,
-    ) -> None:
-        self._desk, self._secret, self._forget = desk, secret, forget_secrets
-        self._limits = limits or Limits()
+    def __init__(self, desk: Desk, secrets: Secrets, limits: Limits) -> None:
+        self._desk, self._secrets, self._limits = desk, secrets, limits
         self._busy = 0
         #: when secrets were forgotten last, in loop time
-        self._forgot = -60.0
+        self._forgot = -math.inf
         self.routes: Mapping[str, Route] = {}
         #: what is wrong with this process; "": nothing
         self.problem: Callable[[], str] = lambda: ""
@@ -174,10 +177,10 @@ class Webhooks:
         if source.auth == "none":
             return
         try:
-            refused = verify(source, await self._secret(source.secret), headers, body, time.time())
+            refused = verify(source, await self._secrets.get(source.secret), headers, body, time.time())
             if refused is not None and self._may_forget():
-                self._forget()  # it may have been changed
-                refused = verify(source, await self._secret(source.secret), headers, body, time.time())
+                self._secrets.forget()
+                refused = verify(source, await self._secrets.get(source.secret), headers, body, time.time())
         except BadSecret as error:
             log.error("the secret `%s` of the webhook %s cannot be used: %s", source.secret, source.path, error)
             raise Problem(500, "the secret of this webhook cannot be used: its owner must mend it") from None
@@ -188,9 +191,9 @@ class Webhooks:
             raise Problem(401, refused.message)
 
     def _may_forget(self) -> bool:
-        """Not more often than every few seconds, whoever knocks."""
+        """Not often, whoever knocks."""
         now = asyncio.get_running_loop().time()
-        if now - self._forgot < 5.0:
+        if now - self._forgot < _FORGET_SECONDS:
             return False
         self._forgot = now
         return True

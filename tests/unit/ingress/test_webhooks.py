@@ -45,10 +45,19 @@ BODY = {"id": 7, "lines": [{"sku": "a"}]}
 LIMITS = Limits(headers_seconds=0.4, body_seconds=0.4, answer_seconds=0.3, requests=20, grace=1)
 
 
-async def secret(key: str) -> str:
-    if key not in SECRETS:
-        raise FlowError(f"there is no {key}")
-    return SECRETS[key]
+class Remembered:
+    """Reads secrets once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    async def get(self, key: str) -> str:
+        if key not in SECRETS:
+            raise FlowError(f"there is no {key}")
+        return self._known.setdefault(key, SECRETS[key])
+
+    def forget(self) -> None:
+        self._known.clear()
 
 
 class Leader:
@@ -109,7 +118,7 @@ async def running(settings: Settings | None = None, limits: Limits = LIMITS) -> 
     triggers = [TriggerDef(name=name, source=source) for name, source in SOURCES.items()]
     await deploy(transport, manifest_of(flow_of("shop", *triggers, types=TYPES)))
     leader = Leader(MemoryTransport(server, "leader"), settings.partitions)
-    ingress = Ingress(MemoryTransport(server, "ingress"), settings, "127.0.0.1:0", secret, Trust(), limits)
+    ingress = Ingress(MemoryTransport(server, "ingress"), settings, "127.0.0.1:0", Remembered(), Trust(), limits)
     tasks = [asyncio.create_task(leader.lead(str(partition))) for partition in range(settings.partitions)]
     serving = asyncio.create_task(ingress.run())
     await asyncio.wait([serving, asyncio.create_task(ingress.ready.wait())], return_when=asyncio.FIRST_COMPLETED)
@@ -220,6 +229,13 @@ async def test_wrong_signatures(setup: Setup) -> None:
     wrong = {"webhook-id": "a", "webhook-timestamp": str(int(time.time())), "webhook-signature": "v1,AAAA"}
     assert (await setup.post("/orders", body, wrong)).status_code == 401
     assert setup.leader.arrived == []
+
+
+async def test_a_secret_that_changed_is_read_again(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (await setup.post("/token", b"{}", {"Authorization": "Bearer t0ken"})).status_code == 202
+    monkeypatch.setitem(SECRETS, "token", "rotated")
+    assert (await setup.post("/token", b"{}", {"Authorization": "Bearer rotated"})).status_code == 202
+    assert (await setup.post("/token", b"{}", {"Authorization": "Bearer t0ken"})).status_code == 401
 
 
 async def test_secrets_that_cannot_be_used(setup: Setup) -> None:
