@@ -31,26 +31,41 @@ marks: operands carry their Python types when they are evaluated.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from .ir_model import Expr, Model
+from .ir_triggers import (
+    AllOf,
+    AnyOf,
+    At,
+    Cron,
+    Custom,
+    Dataset,
+    Event,
+    File,
+    FlowEnd,
+    Interval,
+    Trigger,
+    TriggerSource,
+    Webhook,
+)
 
 __all__ = [
     "Arm", "Batch", "Block", "BranchStep", "Cache", "CallStep", "CatchStep", "ChildStep", "Concurrency", "Connection",
     "Debounce", "EachStep", "Expr", "Flow", "Handler", "JoinStep", "Key", "Limit", "Merge", "Param", "Pool", "Program",
-    "Queue", "RepeatStep", "Retry", "Rule", "Settings", "Step", "Task", "TaskParam", "Undo", "UsingStep", "ValueStep",
-    "WatchStep",
+    "Queue", "RepeatStep", "Retry", "Rule", "Settings", "Sla", "Step", "Task", "TaskParam", "Undo", "UsingStep",
+    "ValueStep", "Variable", "WatchStep",
+    # what starts runs
+    "AllOf", "AnyOf", "At", "Cron", "Custom", "Dataset", "Event", "File", "FlowEnd", "Interval", "Trigger",
+    "TriggerSource", "Webhook",
 ]  # fmt: skip
 
-Expr = list[Any]
 RuleName = Literal[
     "ok", "failed", "done", "any_ok", "any_failed", "any_done", "none_failed", "none_failed_any_ok", "none_skipped",
     "skipped", "done_any_ok", "always", "at_least", "not_yet",
 ]  # fmt: skip
-
-
-class Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Retry(Model):
@@ -110,6 +125,20 @@ class Debounce(Model):
     key: Expr | None = None
 
 
+class Sla(Model):
+    """By when a run, or a step, is to begin and to end."""
+
+    #: as `sla gold { … }` names it; "": written where it holds
+    name: str = ""
+    finish_ms: int | None = Field(default=None, ge=1)
+    start_ms: int | None = Field(default=None, ge=1)
+    #: the finish is so many times this quantile of how long earlier ones took; until that is known, `finish_ms`
+    quantile: float | None = Field(default=None, gt=0, lt=1)
+    factor: float = Field(default=1.0, gt=0)
+    #: a warning comes after this part of the time to the finish
+    warn: float | None = Field(default=None, gt=0, lt=1)
+
+
 class Settings(Model):
     """The settings of one call, merged: flow.toml, flow, task, `with`."""
 
@@ -149,6 +178,10 @@ class Settings(Model):
     idempotency_key: Key | None = None
     cache: Cache | None = None
     batch: Batch | None = None
+    sla: Sla | None = None
+    #: names of datasets that a success of it updates, and that it reads
+    updates: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
 
 
 class Rule(Model):
@@ -167,6 +200,16 @@ class Param(Model):
     name: str
     type: str
     #: over earlier parameters and `run`; None when required
+    default: Expr | None = None
+
+
+class Variable(Model):
+    """A variable of the environment that a flow reads, with the id of its value there."""
+
+    id: int
+    name: str
+    type: str
+    #: a constant; None: it must have been set
     default: Expr | None = None
 
 
@@ -278,11 +321,12 @@ class WatchStep(StepModel):
     """`on success(r)`, `on failure(e)`, … on one call: runs `body` when `step` ended so. Handles no failure.
 
     "retry" is about an attempt of the step, which must be a call: `body` runs when it failed and another one follows.
+    "sla_miss" is about a call, too, and `body` runs when it is late, while it goes on.
     """
 
     kind: Literal["watch"] = "watch"
     step: int
-    event: Literal["success", "failure", "skip", "cancel", "retry"]
+    event: Literal["success", "failure", "skip", "cancel", "retry", "sla_miss"]
     value_id: int
     body: Block
     #: steps that are watched with it: once all have ended, "failure" holds if one of them failed
@@ -356,9 +400,10 @@ Arm = Block
 
 
 class Handler(Model):
-    """`on success(r)`, `on failure(e)`, `on cancel(c)` of a flow: runs when all its steps have ended."""
+    """`on success(r)`, `on failure(e)`, `on cancel(c)` of a flow: runs when all its steps have ended; `on sla_miss(m)`:
+    when it is late."""
 
-    event: Literal["success", "failure", "cancel"]
+    event: Literal["success", "failure", "cancel", "sla_miss"]
     value_id: int
     body: Block
 
@@ -390,6 +435,16 @@ class Flow(Model):
     debounce: Debounce | None = None
     #: the record of a run keeps the values of its steps, too; of a canvas
     keeps_values: bool = False
+    #: what starts it once it is deployed
+    triggers: tuple[Trigger, ...] = ()
+    #: of its runs
+    sla: Sla | None = None
+    #: that it reads, in the order of their first use
+    variables: tuple[Variable, ...] = ()
+    #: the times since a trigger's start are due when it is deployed first
+    catchup: bool = False
+    #: a run of a trigger begins only after a success of the run of the time before
+    depends_on_past: bool = False
 
 
 class TaskParam(Model):
@@ -401,6 +456,7 @@ class TaskParam(Model):
 class Task(Model):
     name: str
     doc: str | None = None
+    #: its own, and behind them the variables that its text reads
     params: tuple[TaskParam, ...]
     returns: str | None
     #: python, shell, sql: how it runs. A library task is `python` with the target "flowstd.http:get". wait: it runs
@@ -447,7 +503,7 @@ class Program(Model):
     version: Literal[1] = 1
     flows: dict[str, Flow]
     tasks: dict[str, Task]
-    pools: dict[str, Pool] = {}
-    limits: dict[str, Limit] = {}
-    queues: dict[str, Queue] = {}
-    connections: dict[str, Connection] = {}
+    pools: dict[str, Pool] = Field(default={})
+    limits: dict[str, Limit] = Field(default={})
+    queues: dict[str, Queue] = Field(default={})
+    connections: dict[str, Connection] = Field(default={})

@@ -92,7 +92,7 @@ def _passes(
     project: Project, files: list[Path], loader: Loader, findings: Findings
 ) -> tuple[ir.Program | None, tuple[CompiledFlow, ...]]:
     modules = resolve(files, loader, findings)
-    program = check(modules, project, findings)
+    program = check(modules, project, findings, loader.read)
     suppress(modules, findings)
     if findings.has_errors:
         return None, ()

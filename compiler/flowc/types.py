@@ -12,9 +12,10 @@ import re
 import msgspec
 
 __all__ = [
-    "ANY", "BOOL", "BYTES", "CANCELLATION", "DATE", "DATETIME", "DECIMAL", "DURATION", "ERROR", "FAILURE", "FILE",
-    "FLOAT", "INT", "JSON", "NULL", "PRIMITIVES", "RUN", "SIZE", "STRING",
-    "ListOf", "Literals", "MapOf", "Optional", "Primitive", "Record", "Secret", "Type", "Union", "text",
+    "ANY", "BOOL", "BYTES", "CANCELLATION", "DATASET_UPDATE", "DATE", "DATETIME", "DECIMAL", "DURATION", "ERROR",
+    "FAILURE", "FILE", "FILE_CHANGE", "FLOAT", "INT", "JSON", "NULL", "PRIMITIVES", "RUN", "SIZE", "SLA_MISS", "STRING",
+    "ListOf", "Literals", "MapOf", "Optional", "Primitive", "Record", "Secret", "Type", "Union", "event_of", "flow_end",
+    "text",
 ]  # fmt: skip
 
 
@@ -91,6 +92,23 @@ FAILURE = Record((("step", STRING), ("index", Optional(INT)), ("type", STRING), 
 #: what `on cancel(c)` gives
 CANCELLATION = Record((("reason", STRING),))
 
+#: what `on sla_miss(m)` gives
+SLA_MISS = Record(
+    (
+        ("flow", STRING),
+        ("run", STRING),
+        ("step", STRING),
+        ("what", Literals(("start", "finish"))),
+        ("due", DATETIME),
+        ("by", DURATION),
+        ("warning", BOOL),
+    )
+)
+
+#: bodies of events: of a file that came, and of a dataset that was updated
+FILE_CHANGE = Record((("path", STRING), ("size", INT), ("modified", DATETIME)))
+DATASET_UPDATE = Record((("dataset", STRING), ("run", STRING), ("flow", STRING), ("step", STRING)))
+
 #: `run`: the facts of the run itself
 RUN = Record(
     (
@@ -101,6 +119,16 @@ RUN = Record(
         ("window", Record((("start", DATETIME), ("end", DATETIME)))),
     )
 )
+
+
+def event_of(body: Type) -> Record:
+    """`event`: what started a run."""
+    return Record((("subject", STRING), ("key", STRING), ("id", STRING), ("at", DATETIME), ("body", body)))
+
+
+def flow_end(result: Type) -> Record:
+    """The body of an event: the end of a run of a flow."""
+    return Record((("run", STRING), ("flow", STRING), ("state", STRING), ("result", result)))
 
 
 def text(kind: Type) -> str:

@@ -26,7 +26,9 @@ from flowc.source import Span
 
 __all__ = ["FAMILIES", "Entry", "Findings", "by_code", "by_name", "entries"]
 
-FAMILIES = ("input", "syntax", "names", "graph", "types", "settings", "capacity", "safety", "support", "project")
+FAMILIES = (
+    "input", "syntax", "names", "graph", "types", "settings", "time", "capacity", "safety", "support", "project",
+)  # fmt: skip
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):

@@ -26,10 +26,11 @@ ENTRIES: tuple[Entry, ...] = (
         severity="warning",
         message="{construct} has no effect in this version",
         help="a run that is started by hand is complete without it",
-        explanation="It matters to deployed nodes: when a flow starts by itself, how many runs there are, when it "
-        "should be done. It is checked, and told here, so that nobody relies on it.",
-        bad=_ONE + '\nflow main returns int {\n  trigger nightly = cron("0 4 * * *", tz: "UTC")\n'
-        "  return number(1)\n}\n",
-        good=_ONE + "\nflow main returns int {\n  return number(1)\n}\n",
+        explanation="It matters to deployed nodes: how much may wait in a queue, which calls go first. It is "
+        "checked, and told here, so that nobody relies on it.",
+        bad=_ONE + "\nqueue media { max_inflight: 200 }\n"
+        "\nflow main returns int { return number(1) with { queue: media } }\n",
+        good=_ONE + "\nqueue media { priority: 3 }\n"
+        "\nflow main returns int { return number(1) with { queue: media } }\n",
     ),
 )

@@ -16,6 +16,9 @@ one message. Nothing stops at a finding: the rest of the program is checked all 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 from flowc import ir, syntax
 from flowc.catalog import Findings
 from flowc.project import Project
@@ -41,9 +44,13 @@ from .usage import report_unused
 __all__ = ["check"]
 
 
-def check(modules: list[Module], project: Project, findings: Findings) -> ir.Program:
-    """Checks all modules. The program is complete and sound only if `findings` has no errors afterwards."""
+def check(
+    modules: list[Module], project: Project, findings: Findings, read: Callable[[Path], bytes | None] = lambda _: None
+) -> ir.Program:
+    """Checks all modules. The program is complete and sound only if `findings` has no errors afterwards. `read` gives
+    the bytes of a file, or None."""
     shared = Shared(findings, ELABORATORS, block)
+    shared.read = lambda module, path: read((project.root / module.path).parent / path)
     shared.signatures = Signatures(shared)
     shared.constants = Lets(shared)
     resources = read_resources(shared, modules)

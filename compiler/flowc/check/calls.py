@@ -239,6 +239,7 @@ def _step(
         step: ir.Step = ir.ChildStep(**header, flow=symbol.key, args=args, settings=settings, detached=is_detached)
     else:
         _add_defaults(signature, args)
+        args |= _variables(cx, symbol)
         is_wait = symbol in cx.shared.waits  # the defaults are those of work
         of_task = cx.shared.task_rows.get(symbol)
         settings = _settings(cx, node, (None if is_wait else cx.state.defaults, of_task, *cx.rows, row))
@@ -271,6 +272,12 @@ def _add_defaults(signature: Signature, args: dict[str, ir.Expr]) -> None:
             args[param.name] = param.default
 
 
+def _variables(cx: Context, task: Symbol) -> dict[str, ir.Expr]:
+    """The variables that the text of a task reads, as arguments of a call."""
+    symbols = cx.shared.task_variables.get(task, ())
+    return {symbol.name: cx.variables(symbol).expr for symbol in symbols} if cx.variables is not None else {}
+
+
 def _undo(cx: Context, node: syntax.Expression, task: Symbol, *, ignores_result: bool) -> ir.Undo | None:
     """What takes back a call of the task here: with the flow's defaults and its own task's settings."""
     undo = cx.shared.reactions(task).undo
@@ -280,7 +287,7 @@ def _undo(cx: Context, node: syntax.Expression, task: Symbol, *, ignores_result:
     if ignores_result and any(map(_reads_result, args.values())):
         cx.report("no-value", node, what=f"`undo` of `{task.name}` needs its result, which is ignored: it")
     settings = _settings(cx, node, (cx.state.defaults, cx.shared.task_rows.get(by)))
-    return ir.Undo(task=by.key, args=args, settings=settings)
+    return ir.Undo(task=by.key, args={**args, **_variables(cx, by)}, settings=settings)
 
 
 def _settings(cx: Context, node: syntax.Expression, rows: tuple[Row | None, ...]) -> ir.Settings:

@@ -72,7 +72,7 @@ def check_composite(shared: Shared, signature: Signature) -> None:
     symbol = signature.symbol
     if not isinstance(symbol.node, syntax.Composite):
         return
-    cx = Context(shared, symbol.module, symbol, FlowState(symbol, {}))
+    cx = Context(shared, symbol.module, symbol, FlowState(symbol, {})).reading_variables()
     cx.out = []
     cx.inlining = (symbol,)
     for param in signature.params:

@@ -26,13 +26,15 @@ def constant(place: Context, node: syntax.Expression, what: str) -> Value:
     """The folded value of an expression that must be constant; `what` names the place in findings."""
     if isinstance(node, syntax.Literal):
         return place.expr(node)
-    here = place.derive(scope=Scope(), outer=place.scope, out=None, flow=None, pipe=None, is_constant=what)
+    here = place.derive(
+        scope=Scope(), outer=place.scope, out=None, flow=None, pipe=None, is_constant=what, variables=None
+    )
     found = here.value(node)
     return found._replace(expr=fold(found.expr))
 
 
 class Lets:
-    """The values of `let` and `var` declarations, each worked out once."""
+    """The values of `let` declarations and the defaults of `var` declarations, each worked out once."""
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
@@ -63,20 +65,17 @@ class Lets:
         return found
 
     def _variable(self, place: Context, node: syntax.Var) -> Value:
-        """A `var` is its default until deployments can change it."""
+        """Its type, and its default; an empty expression if it has none."""
         kind = self._shared.signatures.types.of(place.module, node.type)
-        if node.value is None:
-            place.report("not-supported-yet", node.name, construct=f"the variable `{node.name.text}` without a default")
-            return BROKEN
-        place.report("not-active-yet", node.name, construct=f"changing the variable `{node.name.text}`")
-        found = constant(place, node.value, f"the variable `{node.name.text}`")
-        if found.type == ERROR:
-            return BROKEN
-        expr = accept(place, node.value, found, kind, f"the variable `{node.name.text}`")
         if holds_secret(kind):
             place.report("secret-leak", node.type, what="variables are stored with the run")
             return BROKEN
-        return Value(expr, kind)
+        if node.value is None:
+            return Value([], kind)
+        found = constant(place, node.value, f"the variable `{node.name.text}`")
+        if found.type == ERROR:
+            return BROKEN
+        return Value(accept(place, node.value, found, kind, f"the variable `{node.name.text}`"), kind)
 
 
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {

@@ -161,6 +161,8 @@ class FlowState:
         self.defaults = defaults
         #: every name bound, for unused names
         self.locals: list[Local] = []
+        #: the variables that it reads, and the ids of their values
+        self.variables: dict[Symbol, int] = {}
         self._last = 0
         self._names: dict[str, int] = {}
         self._boxes: dict[str, int] = {}
@@ -168,6 +170,12 @@ class FlowState:
     def new_id(self) -> int:
         self._last += 1
         return self._last
+
+    def variable(self, symbol: Symbol) -> int:
+        """The id of a variable's value."""
+        if symbol not in self.variables:
+            self.variables[symbol] = self.new_id()
+        return self.variables[symbol]
 
     def step_name(self, base: str) -> str:
         """`base`, or `base#2`, `base#3` where it is taken."""
@@ -199,6 +207,8 @@ class Shared:
         self.elaborators = elaborators
         #: elaborates a block: `blocks.block`
         self.block = block
+        #: the bytes of a file beside a module, by its path relative to it; None if there is none
+        self.read: Callable[[Module, str], bytes | None] = lambda module, path: None
         self.signatures: Signatures
         self.constants: Lets
         #: calls of flows and composites: (caller, callee, where)
@@ -212,6 +222,10 @@ class Shared:
         #: pools, queues and connections of the whole program by kind and name
         self.resources: dict[tuple[str, str], Symbol] = {}
         self.pool_sizes: dict[str, int] = {}
+        #: service levels of the whole program
+        self.slas: dict[str, ir.Sla] = {}
+        #: variables that the texts of tasks read
+        self.task_variables: dict[Symbol, list[Symbol]] = {}
         #: signals of the whole program, and the type of what each brings
         self.signals: dict[str, Type] = {}
         #: tasks that wait, and for what: as `waits.WAITS` has it
@@ -287,6 +301,8 @@ class Context(msgspec.Struct, eq=False):
     is_constant: str = ""
     #: the names of the flow around, where only constants are allowed: for messages
     outer: Scope | None = None
+    #: gives the value of a variable; None where none can be read
+    variables: Callable[[Symbol], Value] | None = None
 
     def derive(self, **changes: Any) -> Context:
         """This place with some things changed."""
@@ -312,6 +328,14 @@ class Context(msgspec.Struct, eq=False):
             self.report("no-value", node, what=value.void)
             return BROKEN
         return value
+
+    def reading_variables(self) -> Context:
+        """This place of a flow, with variables."""
+
+        def variable(symbol: Symbol) -> Value:
+            return read(self.state.variable(symbol), self.shared.constants.of(symbol).type)
+
+        return self.derive(variables=variable)
 
     # -- steps --------------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from flowc import ir, syntax
 from flowc.builtins import attribute_type
+from flowc.resolve import Symbol
 from flowc.suggest import did_you_mean
 from flowc.types import (
     BOOL,
@@ -77,9 +78,10 @@ def name(cx: Context, node: syntax.Name, bind: str | None = None) -> Value:
         local.used = True
         return local.value
     symbol = cx.module.names.get(node.id)
-    if symbol is not None and symbol.kind in ("let", "var"):
-        cx.shared.used.add(symbol.key)
+    if symbol is not None and symbol.kind == "let":
         return cx.shared.constants.of(symbol)
+    if symbol is not None and symbol.kind == "var":
+        return _variable(cx, node, symbol)
     if node.id == "run" and not cx.is_constant:
         return Value(["ref", 0], _RUN)
     if cx.is_constant and _is_flow_name(cx, node):
@@ -87,6 +89,19 @@ def name(cx: Context, node: syntax.Name, bind: str | None = None) -> Value:
         return BROKEN
     if not is_broken(cx, node.id):
         unknown_value(cx, node)
+    return BROKEN
+
+
+def _variable(cx: Context, node: syntax.Name, symbol: Symbol) -> Value:
+    """A variable, which has its value when the run begins."""
+    cx.shared.used.add(symbol.key)
+    if cx.shared.constants.of(symbol).type == ERROR:
+        return BROKEN
+    if cx.variables is not None:
+        return cx.variables(symbol)
+    what = cx.is_constant or "what stands here"
+    hint = "a variable can be read in the body of a flow, and in the text of a task: pass it on as an argument"
+    cx.report("not-constant", node, help=hint, what=what, name=node.id)
     return BROKEN
 
 

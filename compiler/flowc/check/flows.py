@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flowc import ir, syntax
-from flowc.suggest import did_you_mean
+from flowc.resolve import Symbol
 from flowc.types import NULL, Optional
 
 from .blocks import block
@@ -16,14 +16,10 @@ from .report import accept
 from .setting_values import Reader
 from .settings import read_row, read_setting
 from .signatures import Signature
-from .targets import callee_name
+from .triggers import read_triggers
 from .usage import note_unused
 
 __all__ = ["read_flow"]
-
-_TRIGGERS = (
-    "cron", "interval", "at", "event", "webhook", "file", "after_flow", "dataset", "any_of", "all_of", "custom",
-)  # fmt: skip
 
 
 def read_flow(shared: Shared, signature: Signature, project_row: Row) -> ir.Flow:
@@ -38,6 +34,8 @@ def read_flow(shared: Shared, signature: Signature, project_row: Row) -> ir.Flow
     cx.out = []
     params = _params(cx, signature)
     head = _head(place, cx, node)
+    triggers = read_triggers(place, cx, node, signature)
+    sla, catchup, on_past = head.pop("sla", None), head.pop("catchup", False), head.pop("depends_on_past", False)
     timeout = head.pop("timeout_ms", None)
     concurrency, max_active_runs = head.pop("concurrency", None), head.pop("max_active_runs", None)
     keep_ms, ignore_result = head.pop("ignore_result", (None, False))
@@ -45,6 +43,7 @@ def read_flow(shared: Shared, signature: Signature, project_row: Row) -> ir.Flow
     on_failure, max_depth = head.pop("on_failure", None), head.pop("max_depth", None)
     defaults = head.pop("defaults", {})
     state.defaults = {**project_row, **defaults, **head}
+    cx = cx.reading_variables()
     cx.is_head = True
     cx.returns = _returns(cx, node, signature)
     result = block(cx, node.body)
@@ -73,7 +72,17 @@ def read_flow(shared: Shared, signature: Signature, project_row: Row) -> ir.Flow
         ignore_result=ignore_result,
         idempotency_key=_without_run(cx, node, idempotency_key),
         debounce=debounce,
+        triggers=triggers,
+        sla=sla,
+        variables=tuple(_variable(shared, symbol, id) for symbol, id in state.variables.items()),
+        catchup=catchup,
+        depends_on_past=on_past,
     )
+
+
+def _variable(shared: Shared, symbol: Symbol, id: int) -> ir.Variable:
+    found = shared.constants.of(symbol)
+    return ir.Variable(id=id, name=symbol.name, type=shared.text(found.type), default=found.expr or None)
 
 
 # ---- parameters and result ------------------------------------------------------------------------------------------
@@ -144,8 +153,6 @@ def _head(place: Context, cx: Context, node: syntax.FlowDecl) -> dict[str, Any]:
             read_setting(reader, key, value, "flow", row, seen)
             if key.text == "defaults" and seen.get("defaults") is key:
                 row["defaults"] = _defaults(reader, value)
-        elif isinstance(statement, syntax.TriggerStmt):
-            _trigger(place, statement)
     return row
 
 
@@ -175,17 +182,6 @@ def _defaults(reader: Reader, node: syntax.Expression) -> dict[str, Any]:
     return {}
 
 
-def _trigger(place: Context, node: syntax.TriggerStmt) -> None:
-    name = callee_name(node.value.func) if isinstance(node.value, syntax.Call) else None
-    if name not in _TRIGGERS:
-        hint = did_you_mean(name or "", _TRIGGERS, "triggers are " + ", ".join(f"`{one}(…)`" for one in _TRIGGERS))
-        place.report(
-            "unknown-name", node.value, name=name or place.source_text(node.value).strip("`"), kind="trigger", hint=hint
-        )
-        return
-    place.report("not-active-yet", node.name, construct="`trigger`")
-
-
 # ---- handlers -------------------------------------------------------------------------------------------------------
 
 
@@ -201,7 +197,7 @@ def _handlers(cx: Context, node: syntax.FlowDecl, signature: Signature) -> tuple
 
 def _handler(cx: Context, node: syntax.Handler, signature: Signature) -> ir.Handler | None:
     event = node.event.text
-    if not check_event(cx, node.event, ("success", "failure", "cancel")):
+    if not check_event(cx, node.event, ("success", "failure", "cancel", "sla_miss")):
         return None
     # unless all went well, no step is sure to have a value
     inner = cx.inside(scope=Scope(cx.scope if event == "success" else loosened(cx.scope)))

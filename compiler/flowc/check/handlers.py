@@ -1,8 +1,9 @@
 """`on …`: what is done when a call, a task or a flow has ended in some way.
 
 A handler of a call watches the step that gives the call's value. One that a task declares is put behind every call of
-the task, as if it were written there, over the arguments of that call. `on retry` is about attempts instead of ends: it
-runs while its step goes on, so it cannot wait for anything, and steps that may not have ended are optional in it.
+the task, as if it were written there, over the arguments of that call. `on retry` is about attempts instead of ends, and
+`on sla_miss` about time: they run while their step goes on, so they cannot wait for anything, and steps that may not have
+ended are optional in them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 from flowc import ir, syntax
 from flowc.suggest import did_you_mean
-from flowc.types import CANCELLATION, ERROR, FAILURE, NULL
+from flowc.types import CANCELLATION, ERROR, FAILURE, NULL, SLA_MISS
 
 from .branches import relaxed
 from .context import Context, FlowState, Local, Row, Scope, Shared, Value, read
@@ -21,8 +22,9 @@ from .types import optional
 __all__ = ["EVENTS", "check_declared", "check_event", "event_value", "loosened", "watch", "watch_declared"]
 
 #: events that a call or a task can be watched for
-EVENTS = ("success", "failure", "retry", "skip", "cancel")
-_KNOWN = (*EVENTS, "sla_miss")
+EVENTS = ("success", "failure", "retry", "skip", "cancel", "sla_miss")
+#: those that come while the step goes on
+_MEANWHILE = ("retry", "sla_miss")
 #: events of steps that may never have begun: what they were to be given may not be there
 _WITHOUT_VALUES = ("skip", "cancel")
 
@@ -31,14 +33,12 @@ def check_event(cx: Context, event: syntax.Ident, events: tuple[str, ...] = EVEN
     """Whether a handler's event can happen here; reports what cannot."""
     if event.text in events:
         return True
-    if event.text == "sla_miss":
-        cx.report("not-active-yet", event, construct="`on sla_miss`")
-    elif event.text in _KNOWN:
+    if event.text in EVENTS:
         where = f"behind a call of the flow: `f(…) on {event.text} {{ … }}`"
         cx.report("misplaced-construct", event, what=f"`on {event.text}`", where=where)
     else:
-        names = [f"`on {name}`" for name in _KNOWN]
-        hint = did_you_mean(event.text, _KNOWN, "the events are " + ", ".join(names))
+        names = [f"`on {name}`" for name in EVENTS]
+        hint = did_you_mean(event.text, EVENTS, "the events are " + ", ".join(names))
         cx.report("unknown-name", event, name=event.text, kind="event", hint=hint)
     return False
 
@@ -47,8 +47,8 @@ def event_value(value_id: int, event: str, value: Value) -> Value:
     """What a handler's name stands for."""
     if event in ("failure", "retry"):
         return Value(["ref", value_id], FAILURE)
-    if event == "cancel":
-        return Value(["ref", value_id], CANCELLATION)
+    if event in ("cancel", "sla_miss"):
+        return Value(["ref", value_id], CANCELLATION if event == "cancel" else SLA_MISS)
     if event == "skip":
         return Value(["opt", value_id], NULL, void="a skipped step has no value")
     return read(value_id, value.type)._replace(void=value.void)
@@ -78,22 +78,26 @@ def watch(cx: Context, node: syntax.Modified, on: syntax.On, value: Value) -> Va
     kept = cx.keep(node.value, value)
     if kept.step is None:
         return value
-    if on.event.text == "retry" and not _is_call(cx, kept.step):
-        where = "behind a call of a task or a flow, whose attempts it watches"
-        cx.report("misplaced-construct", on.event, what="`on retry`", where=where)
+    if on.event.text in _MEANWHILE and not _is_call(cx, kept.step):
+        where = "behind a call of a task or a flow, which it watches while it runs"
+        cx.report("misplaced-construct", on.event, what=f"`on {on.event.text}`", where=where)
         return kept
     _emit(cx, cx.scope, on, kept.step, value)
     return kept
 
 
 def _is_call(cx: Context, step: int) -> bool:
-    return any(made.id == step and isinstance(made, ir.CallStep | ir.ChildStep) for made in reversed(cx.out or ()))
+    """It is work, or a child run: what waits has no attempts."""
+    found = next((made for made in reversed(cx.out or ()) if made.id == step), None)
+    if isinstance(found, ir.CallStep):
+        return all(found.task != task.key for task in cx.shared.waits)
+    return isinstance(found, ir.ChildStep)
 
 
 def _emit(cx: Context, scope: Scope, on: syntax.On | syntax.Handler, step: int, value: Value) -> None:
     """A watch of the step; `scope`: what its body can read."""
     event = on.event.text
-    around = loosened(scope) if event == "retry" else scope
+    around = loosened(scope) if event in _MEANWHILE else scope
     body = cx.inside(pipe=None, scope=Scope(around))
     value_id = cx.state.new_id()
     if on.name is not None:
@@ -139,7 +143,7 @@ def check_declared(shared: Shared, signature: Signature, row: Row) -> None:
     symbol = signature.symbol
     if not shared.reactions(symbol).handlers:
         return
-    cx = Context(shared, symbol.module, symbol, FlowState(symbol, row))
+    cx = Context(shared, symbol.module, symbol, FlowState(symbol, row)).reading_variables()
     cx.out = []
     args = {param.name: ["ref", cx.state.new_id()] for param in signature.params}
     value = read(cx.state.new_id(), signature.returns)

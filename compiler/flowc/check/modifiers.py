@@ -24,7 +24,7 @@ from .types import join, optional
 __all__ = ["modified", "with_after"]
 
 #: what these watch is the call itself, also where a `catch` gives another value
-_OF_THE_CALL = ("failure", "retry", "cancel")
+_OF_THE_CALL = ("failure", "retry", "cancel", "sla_miss")
 
 
 class _Modifiers:

@@ -11,6 +11,7 @@ from flowc.types import ERROR, JSON, Secret, Type
 
 from .constants import constant
 from .context import Context, Shared
+from .service_levels import level_of
 from .setting_values import Reader
 from .types import holds_secret
 
@@ -20,9 +21,8 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "pool": ("slots",),
     "queue": ("priority", "max_inflight"),
     "limit": ("rate", "per", "burst"),
-    "sla": ("finish", "start", "warn"),
 }
-_KINDS = (*_FIELDS, "connection", "signal")
+_KINDS = (*_FIELDS, "sla", "connection", "signal")
 #: of the fields that must be there: what to write
 _NEEDED: dict[str, dict[str, str]] = {
     "pool": {"slots": "write `{ slots: 8 }`"},
@@ -77,6 +77,12 @@ def _read(place: Context, node: syntax.Resource, found: Resources) -> None:
         hint = f"write `{kind} {name} {{ … }}`"
         place.report("invalid-setting", node.type, name=name, wanted=f"a {kind} without a kind of its own",
                      found=place.source_text(node.type), hint=hint)  # fmt: skip
+    if kind == "sla":
+        entries = () if node.body is None else node.body.entries
+        level = level_of(Reader(place), node.name, entries, "sla", name)
+        if level is not None:
+            shared.slas[name] = level
+        return
     row = _row(place, node, kind)
     if kind == "pool":
         found.pools[name] = ir.Pool(name=name, slots=row.get("slots", 1))
@@ -86,12 +92,10 @@ def _read(place: Context, node: syntax.Resource, found: Resources) -> None:
         found.queues[name] = ir.Queue(name=name, **row)
         if "priority" in row:
             shared.queue_priorities[name] = row["priority"]
-    elif kind == "limit":
+    else:
         rate, per_ms = row.get("rate", 1), row.get("per", 1_000)
         burst = row.get("burst", max(1, rate * _BURST_MS // per_ms))
         found.limits[name] = ir.Limit(name=name, rate=rate, per_ms=per_ms, burst=burst)
-    else:
-        place.report("not-active-yet", node.kind, construct=f"`{kind}`")
 
 
 def _report_twice(place: Context, node: syntax.Resource, known: Symbol) -> None:
@@ -106,7 +110,7 @@ def _report_twice(place: Context, node: syntax.Resource, known: Symbol) -> None:
 
 
 def _row(place: Context, node: syntax.Resource, kind: str) -> dict[str, Any]:
-    """The fields of a pool, a queue, a limit or a service level."""
+    """The fields of a pool, a queue or a limit."""
     reader = Reader(place)
     row: dict[str, Any] = {}
     entries = () if node.body is None else node.body.entries
@@ -134,8 +138,6 @@ def _row(place: Context, node: syntax.Resource, kind: str) -> dict[str, Any]:
 def _field(reader: Reader, kind: str, key: str, node: syntax.Expression) -> Any:
     if kind == "limit":
         return reader.duration(node, key) if key == "per" else reader.integer(node, key, 1)
-    if kind == "sla":
-        return reader.number(node, key, 0, 1) if key == "warn" else reader.duration(node, key)
     return reader.integer(node, key, 0, 9) if key == "priority" else reader.integer(node, key, 1)
 
 

@@ -207,7 +207,7 @@ class Reader:
 
     def resource(self, node: syntax.Expression, name: str, kind: str, builtin: tuple[str, ...] = ()) -> str | None:
         """The name of a declared resource of a kind."""
-        written = self._written_name(node)
+        written = self.written_name(node)
         if written is None:
             hint = f"declare it with `{kind} NAME …` and write its name"
             self.wrong(node, name, f"the name of a {kind}", self.place.source_text(node, "an expression"), hint)
@@ -228,7 +228,7 @@ class Reader:
             report_unknown(self.place, node, written, kind, did_you_mean(written, known, otherwise))
         return None
 
-    def _written_name(self, node: syntax.Expression) -> str | None:
+    def written_name(self, node: syntax.Expression) -> str | None:
         if isinstance(node, syntax.Name):
             return node.id
         return str(node.value) if isinstance(node, syntax.Literal) and node.kind == "string" else None
@@ -333,7 +333,7 @@ class Reader:
             fields[key] = found
 
     def _backoff(self, node: syntax.Expression) -> dict[str, Any]:
-        name = self._written_name(node.func if isinstance(node, syntax.Call) else node)
+        name = self.written_name(node.func if isinstance(node, syntax.Call) else node)
         if name not in _BACKOFFS or (isinstance(node, syntax.Literal) and not self.is_plain):
             wanted = "`fixed(…)`, `linear(…)` or `exponential(…)`"
             hint = did_you_mean(name or "", _BACKOFFS, "write `backoff: exponential(1s, cap: 5m)`")

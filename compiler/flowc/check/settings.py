@@ -14,7 +14,9 @@ from flowc import ir, syntax
 from flowc.suggest import did_you_mean
 
 from .context import Context, With
+from .datasets import dataset_names
 from .keyed import batch, cache, debounce, idempotency_key, result_of
+from .service_levels import service_level
 from .setting_values import Reader
 from .targets import first_call, symbol_of
 
@@ -44,8 +46,6 @@ class Setting(NamedTuple):
     places: tuple[Place, ...]
     #: places where it is known and not run yet (an error)
     refused: tuple[Place, ...] = ()
-    #: places where it matters to deployed nodes only (a warning)
-    inactive: tuple[Place, ...] = ()
 
 
 def _duration(reader: Reader, node: syntax.Expression, name: str) -> int | None:
@@ -135,9 +135,11 @@ SETTINGS: dict[str, Setting] = {
         Setting("every", "every_ms", _duration, ("repeat",)),
         Setting("join", "join", _join, ("group",)),
         Setting("cancel_rest", "cancel_rest", Reader.boolean, ("group",)),
-        Setting("sla", "sla", _unread, (), inactive=(*_EVERYWHERE, "child")),
-        Setting("catchup", "catchup", _unread, (), inactive=("flow",)),
-        Setting("depends_on_past", "depends_on_past", _unread, (), inactive=("flow",)),
+        Setting("sla", "sla", service_level, (*_EVERYWHERE, "child")),
+        Setting("updates", "updates", dataset_names, ("task", "step")),
+        Setting("reads", "reads", dataset_names, ("task", "step")),
+        Setting("catchup", "catchup", Reader.boolean, ("flow",)),
+        Setting("depends_on_past", "depends_on_past", Reader.boolean, ("flow",)),
         Setting("delivery", "at_most_once", _delivery, _CALLS, refused=("flow", "child")),
         Setting("result", "ignore_result", result_of, (*_CALLS, "flow"), refused=("child",)),
         Setting("idempotency_key", "idempotency_key", idempotency_key, ("task", "step", "flow")),
@@ -150,9 +152,7 @@ SETTINGS: dict[str, Setting] = {
 
 def names_at(place: Place) -> list[str]:
     """The names that may stand at a place."""
-    return [
-        name for name, setting in SETTINGS.items() if place in (*setting.places, *setting.refused, *setting.inactive)
-    ]
+    return [name for name, setting in SETTINGS.items() if place in (*setting.places, *setting.refused)]
 
 
 def read_row(reader: Reader, entries: Iterable[syntax.Entry | syntax.Spread], place: Place) -> With:
@@ -179,7 +179,7 @@ def read_setting(
 ) -> None:
     """Reads one setting into the row; reports what is unknown, misplaced, doubled or wrong."""
     setting = SETTINGS.get(key.text)
-    if setting is None or place not in (*setting.places, *setting.refused, *setting.inactive):
+    if setting is None or place not in (*setting.places, *setting.refused):
         report_setting(reader.place, key, value, place)
         return
     if key.text in seen:
@@ -189,8 +189,6 @@ def read_setting(
     seen[key.text] = key
     if place in setting.refused:
         reader.place.report("not-supported-yet", key, construct=f"the setting `{key.text}` on {_PLACES[place]}")
-    elif place in setting.inactive:
-        reader.place.report("not-active-yet", key, construct=f"`{key.text}`")
     else:
         reader.at = place
         found = setting.read(reader, value, key.text)
@@ -233,6 +231,11 @@ _ELSEWHERE = {
     "command": 'write `run: shell("…")`',
     "bash_command": 'write `run: shell("…")`',
     "python_callable": 'write `run: python("module:function")`',
+    "outlets": 'write `updates: dataset("…")`',
+    "inlets": 'write `reads: dataset("…")`',
+    "start_date": 'write `trigger nightly = cron("0 4 * * *", tz: "UTC", start: 2026-01-01)`',
+    "end_date": 'write `trigger nightly = cron("0 4 * * *", tz: "UTC", end: 2026-12-31)`',
+    "wait_for_downstream": "write `depends_on_past: true`",
 }
 
 
@@ -244,7 +247,7 @@ def report_setting(cx: Context, key: syntax.Ident, value: syntax.Expression, pla
     """Reports a name that is no setting here."""
     known = SETTINGS.get(key.text)
     if known is not None:
-        places = [_PLACES[other] for other in (*known.places, *known.inactive) if other != "child"]
+        places = [_PLACES[other] for other in known.places if other != "child"]
         hint = "it belongs to " + " or ".join(places) if places else "remove it"
         cx.report("misplaced-setting", key, name=key.text, where=_PLACES[place], hint=hint)
         return

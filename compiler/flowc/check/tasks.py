@@ -94,6 +94,18 @@ def _over_params(place: Context, signature: Signature, where: syntax.Node) -> Co
     return inner
 
 
+def _reading_variables(inner: Context, task: Symbol) -> Context:
+    """Where variables can be read, too: each becomes an argument that every call of the task is given."""
+
+    def variable(symbol: Symbol) -> Value:
+        known = inner.shared.task_variables.setdefault(task, [])
+        if symbol not in known:
+            known.append(symbol)
+        return Value(["arg", symbol.name], inner.shared.constants.of(symbol).type)
+
+    return inner.derive(variables=variable)
+
+
 def _declared(shared: Shared, signature: Signature) -> TaskInfo:
     symbol = signature.symbol
     node = symbol.node
@@ -213,6 +225,10 @@ def _task(shared: Shared, signature: Signature, run: _Run, doc: str | None, uses
         ir.TaskParam(name=param.name, type=shared.text(param.type), optional=param.is_optional)
         for param in signature.params
     )
+    variables = shared.task_variables.get(signature.symbol, ())
+    params += tuple(
+        ir.TaskParam(name=variable.name, type=shared.text(shared.constants.of(variable).type)) for variable in variables
+    )
     return ir.Task(
         name=signature.symbol.name,
         doc=doc,
@@ -253,7 +269,7 @@ def _run(place: Context, inner: Context, signature: Signature, node: syntax.Expr
         return _python(place, signature, positional[0], is_batch=is_batch)
     if name == "wait":
         return _Run(name, read_wait(place, signature, positional[0]))
-    text = command_text(inner, positional[0], is_sql=name == "sql")
+    text = command_text(_reading_variables(inner, signature.symbol), positional[0], is_sql=name == "sql")
     return _Run(name, template=text, uses=uses)
 
 

@@ -50,7 +50,7 @@ def _is_pure(node: syntax.Expression) -> bool:
     return isinstance(node, pure)
 
 
-_RESOURCES = ("pool", "limit", "queue", "connection", "signal")
+_RESOURCES = ("pool", "limit", "queue", "connection", "signal", "sla")
 
 
 def _report_resources(shared: Shared, modules: list[Module]) -> None:

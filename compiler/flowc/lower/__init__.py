@@ -15,7 +15,8 @@ dependencies, by these steps, one module each:
               clean-up by the tear-down rule.
 6. `loops`    bodies of `each` and `repeat` are blocks of their own, with what they use from outside as parameters.
 7. `tables`   types, settings, tasks, pools and connections are kept once each, in the order of their first use.
-8. `flows`    puts the plan together, with the plans of all child flows.
+8. `triggers` what starts runs, and the variables that are read.
+9. `flows`    puts the plan together, with the plans of all child flows.
 
 Where a construct is more than a node (a rule before a whole `catch`, the end of a whole `if`), a node without a name
 stands for it: a branch with one arm, or a null value with triggers. The same program gives the same bytes.

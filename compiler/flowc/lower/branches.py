@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from flowc import ir, plan
-from flowc.types import CANCELLATION, text
+from flowc.types import CANCELLATION, SLA_MISS, text
 
 from .block import ALONE, Block, Inputs, Place
 from .calls import attach
@@ -17,6 +17,8 @@ __all__ = ["lower_branch", "lower_catch", "lower_using", "lower_watch"]
 
 #: nodes that never fail by themselves
 _NEVER_FAIL = (plan.OutcomeNode, plan.MergeNode, plan.ParamNode)
+#: events of a step that goes on: the field of its node, and the type of what is told
+_MEANWHILE = {"retry": ("on_retry", "Failure"), "sla_miss": ("on_sla_miss", text(SLA_MISS))}
 
 
 def lower_branch(block: Block, step: ir.BranchStep, place: Place) -> None:
@@ -77,11 +79,12 @@ def _result(block: Block, steps: ir.Block, place: Place, type: str) -> int:
 
 def lower_watch(block: Block, step: ir.WatchStep, place: Place) -> None:
     """The body is arm 1 of an outcome node that watches the one step. It handles nothing, and never fails the run. What
-    is done at a retry is a block of its own, for the step goes on."""
+    is done at a retry, or when it is late, is a block of its own, for the step goes on."""
     watched = block.where[step.step]
-    if step.event == "retry":
+    if step.event in _MEANWHILE:
+        name, type = _MEANWHILE[step.event]
         fields = block.drafts[watched].fields
-        fields["on_retry"] = (*fields.get("on_retry", ()), _on_retry(block, step))
+        fields[name] = (*fields.get(name, ()), _meanwhile(block, step, type))
         return
     around = block.behind(block.triggers(step.after), place)
     outcome = block.add(
@@ -104,11 +107,11 @@ def lower_watch(block: Block, step: ir.WatchStep, place: Place) -> None:
         block.after_all((outcome, *inside), place, id=step.id)
 
 
-def _on_retry(block: Block, step: ir.WatchStep) -> plan.Attached:
+def _meanwhile(block: Block, step: ir.WatchStep, type: str) -> plan.Attached:
     uses = uses_of(step.body)
     uses.defined.add(step.value_id)
     captures = captures_of(block, uses, ALONE)
-    inner = inner_block(block, [(step.value_id, block.tables.type("Failure"))], captures)
+    inner = inner_block(block, [(step.value_id, block.tables.type(type))], captures)
     inner.lower(step.body.steps, Place(None, -2))
     return attach(block, inner, captures)
 

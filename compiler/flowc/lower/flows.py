@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from flowc import ir, plan
-from flowc.types import CANCELLATION, RUN, text
+from flowc.types import CANCELLATION, RUN, SLA_MISS, text
 
 from .block import ALONE, Block, Place, Shared
 from .branches import lower_branch, lower_catch, lower_using, lower_watch
@@ -14,7 +14,8 @@ from .calls import lower_call, lower_child, lower_join, lower_value
 from .expressions import map_parts
 from .fold import fold
 from .loops import captures_of, inner_block, lower_each, lower_repeat
-from .tables import Tables, lowered_concurrency
+from .tables import Tables, lowered_concurrency, lowered_sla
+from .triggers import lowered_trigger, lowered_variable
 from .uses import uses_of
 
 __all__ = ["lower"]
@@ -96,6 +97,8 @@ def _lower_flow(program: ir.Program, flow: ir.Flow, children: dict[str, plan.Pla
     body.param(tables.type(text(RUN)), _RUN_ID)
     for param in flow.params:
         body.param(tables.type(param.type), param.id)
+    for variable in flow.variables:
+        body.param(tables.type(variable.type), variable.id)
     params = tuple(_param(body, tables, param) for param in flow.params)
     body.lower(flow.body.steps, ALONE)
     result = flow.body.result
@@ -129,6 +132,11 @@ def _lower_flow(program: ir.Program, flow: ir.Flow, children: dict[str, plan.Pla
         drops_result=flow.ignore_result,
         idempotency_key=_over_all_params(body, flow.idempotency_key),
         debounce=None if flow.debounce is None else _debounce(body, flow.debounce),
+        triggers=tuple(lowered_trigger(tables, trigger) for trigger in flow.triggers),
+        sla=lowered_sla(flow.sla),
+        vars=tuple(lowered_variable(tables, variable) for variable in flow.variables),
+        catchup=flow.catchup,
+        depends_on_past=flow.depends_on_past,
     )
 
 
@@ -169,11 +177,17 @@ def _over_params(body: Block, expr: ir.Expr) -> plan.Expr:
 
 
 def _handler(body: Block, flow: ir.Flow, handler: ir.Handler) -> plan.HandlerDef:
-    """`on success`, `on failure`, `on cancel`: a block over the event's value and what it uses of the flow."""
+    """`on success`, `on failure`, `on cancel`, `on sla_miss`: a block over the event's value and what it uses of the
+    flow."""
     uses = uses_of(handler.body)
     uses.defined.add(handler.value_id)
     captures = captures_of(body, uses, ALONE)
-    type = {"success": flow.returns or "null", "failure": "Failure", "cancel": text(CANCELLATION)}[handler.event]
+    type = {
+        "success": flow.returns or "null",
+        "failure": "Failure",
+        "cancel": text(CANCELLATION),
+        "sla_miss": text(SLA_MISS),
+    }[handler.event]
     inner = inner_block(body, [(handler.value_id, body.tables.type(type))], captures)
     inner.lower(handler.body.steps, Place(None, -2))
     body.shared.blocks.append(inner.finish())

@@ -137,9 +137,10 @@ def _is_simple(block: Block, body: plan.PlanBlock | None, collects: bool) -> boo
     node = body.nodes[-1]
     if not isinstance(node, plan.TaskNode) or node.after or node.handler != -1:
         return False
-    if node.undo is not None or node.on_retry:
+    if node.undo is not None or node.on_retry or node.on_sla_miss:
         return False
-    return block.tables.settings.rows[node.settings].concurrency is None
+    settings = block.tables.settings.rows[node.settings]
+    return settings.concurrency is None and settings.sla is None and not settings.updates
 
 
 # ---- repeat ---------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from flowc.types import Type
 from .fold import fold
 from .type_text import parse
 
-__all__ = ["Tables", "lowered_concurrency"]
+__all__ = ["Tables", "lowered_concurrency", "lowered_sla"]
 
 T = TypeVar("T", bound=Hashable)
 
@@ -99,6 +99,9 @@ class Tables:
             idempotency_key=keys.get("idempotency_key"),
             cache=None if cache is None else plan.CacheDef(ttl_ms=cache.ttl_ms, key=keys.get("cache")),
             batch=None if batch is None else plan.BatchDef(max=batch.max, within_ms=batch.within_ms),
+            sla=lowered_sla(settings.sla),
+            updates=settings.updates,
+            reads=settings.reads,
         )
 
     def _pool(self, name: str) -> int:
@@ -166,6 +169,10 @@ def lowered_concurrency(concurrency: ir.Concurrency, key: plan.Expr | None) -> p
     return plan.ConcurrencyDef(
         limit=concurrency.limit, key=key, on_conflict=concurrency.on_conflict, name=concurrency.task
     )
+
+
+def lowered_sla(sla: ir.Sla | None) -> plan.SlaDef | None:
+    return None if sla is None else plan.SlaDef(**sla.model_dump())
 
 
 def _template(expr: ir.Expr) -> ir.Expr:

@@ -74,6 +74,9 @@ class Uses:
                     self.expr(arg)
                 for key in keys_of(step.settings).values():
                     self.expr(key.expr)
+                if isinstance(step, ir.CallStep) and step.undo is not None:
+                    for arg in step.undo.args.values():  # variables
+                        self.expr(arg)
             case ir.ValueStep():
                 self.expr(step.value)
             case ir.BranchStep():

@@ -77,11 +77,46 @@ def test_what_is_not_constant_is_no_plain_value() -> None:
         plain(["list", ["ref", 1]])
 
 
-def test_a_variable_is_its_default_and_says_so() -> None:
-    text = 'var n: int = 3\ntask t(a: int) { run: shell("echo ${a}") }\nflow main { t(n) }\n'
+def test_a_variable_is_read_by_its_id() -> None:
+    text = 'var n: int = 3\nvar m: int\ntask t(a: int) { run: shell("echo ${a}") }\nflow main { t(n)\nt(m + n) }\n'
     program, findings = checked(text)
+    assert findings.sorted() == []
+    flow = program.flows["main.flow:main"]
+    assert [(known.name, known.type, known.default) for known in flow.variables] == [
+        ("n", "int", ["lit", 3]),
+        ("m", "int", None),
+    ]
+    n, m = (known.id for known in flow.variables)
+    first, second = flow.body.steps
+    assert first.args == {"a": ["ref", n]}
+    assert second.args == {"a": ["op", "+", ["ref", m], ["ref", n]]}
+
+
+def test_the_text_of_a_task_reads_variables_by_arguments() -> None:
+    text = 'var host: string = "a"\ntask t(a: int) { run: shell("echo ${a} ${host}") }\nflow main { t(1) }\n'
+    program, _ = checked(text)
+    (variable,) = program.flows["main.flow:main"].variables
+    assert [param.name for param in program.tasks["main.flow:t"].params] == ["a", "host"]
     (step,) = program.flows["main.flow:main"].body.steps
-    assert step.args == {"a": ["lit", 3]}
-    assert [found.name for found in findings.sorted()] == ["not-active-yet"]
-    assert names("var n: int\nflow main { x = n }\n") == ["not-supported-yet"]
-    assert names('var n: int = "a"\n') == ["not-active-yet", "type-mismatch"]
+    assert step.args == {"a": ["lit", 1], "host": ["ref", variable.id]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "var n: int = 3\nlet m = n\n",
+        "var n: int = 3\nflow main(m: int = n) returns int { return m }\n",
+        'var n: int = 3\ntask t(a: int = n) { run: shell("echo ${a}") }\n',
+        "var n: int = 3\nflow main { max_active_runs: n }\n",
+        'var n: string = "a"\nflow main { idempotency_key: n }\n',
+        'var n: string = "a"\nconnection c: sqlite { path: n }\n',
+        'var n: string = "a"\nflow main { trigger e = event("a.b", key: n) }\n',
+    ],
+)
+def test_variables_are_not_known_before_a_run_begins(text: str) -> None:
+    assert "not-constant" in names(text)
+
+
+def test_defaults_of_variables_are_checked() -> None:
+    assert names('var n: int = "a"\n') == ["type-mismatch"]
+    assert names('var n: secret<string> = "a"\n') == ["secret-leak"]
