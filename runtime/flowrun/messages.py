@@ -33,7 +33,7 @@ RunState = Literal["running", "success", "failed", "cancelled", "expired"]
 #: started it; was not to be run
 WINDOW_STATES = ("left", "running", "done", "failed", "kept", "elsewhere", "spared")
 #: windows of one backfill
-MOST_WINDOWS = 200_000
+MOST_WINDOWS = 100_000
 
 #: a decompressed message is never larger, in bytes
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
