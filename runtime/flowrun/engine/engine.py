@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 
 import msgspec
 from flowc.plan import ChildNode, EachNode, Plan, WaitNode
 
+from flowrun.manifest import Manifest
 from flowrun.messages import (
     Arrived,
     Backfill,
@@ -40,9 +42,12 @@ from flowrun.messages import (
 )
 
 from . import (
+    arrivals,
     asides,
+    backfill,
     child,
     control,
+    deployed_quotas,
     fanout,
     flows,
     grants,
@@ -51,20 +56,23 @@ from . import (
     ranges,
     repeat,
     replaced,
+    run_ends,
     run_variables,
     runs,
     single,
     sla_handlers,
     slas,
+    starting,
     starts,
     state,
     tasks,
+    triggers,
     undo,
     waits,
 )
 from .cancel import cancel_named, cancel_node, cancel_scope
-from .commands import Changed, Command, Ready, SetTimer
-from .core import CLOSE, ENDED, OPEN, PROPAGATE, START, Core
+from .commands import Arm, Changed, Command, Ready, SetTimer
+from .core import CLOSE, ENDED, OPEN, PROPAGATE, START, UPDATED, Core
 from .fuse import followers, is_out
 from .graph import Tables
 from .image import encode_image, is_worth_an_image
@@ -106,6 +114,32 @@ class Engine(Core):
         if not isinstance(event, Submit) or event.plan in self.tables:
             return None
         return None if self.is_known(event.run) else event.plan
+
+    def needs_plans(self, event: Event) -> list[str]:
+        """The same for the plans of runs that an event may start by itself."""
+        found: set[str] = set()
+        match event:
+            case Tick() | Arrived() | Backfill():
+                trigger = self.triggers.own.get(event.trigger)
+                if trigger is not None:
+                    found.update((trigger.plan, *trigger.schedules.values()))
+            case Control() if event.trigger in self.triggers.own:
+                found.update(self.triggers.own[event.trigger].schedules.values())
+            case Raised():
+                found.update(trigger.plan for trigger, _ in arrivals.heard_by(self, event.subject))
+            case Deployed():
+                manifest = self.manifests.get(event.manifest)
+                found.update(plan for flow in (manifest.flows if manifest else ()) for plan in flow.schedules.values())
+        return sorted(plan for plan in found if plan not in self.tables)
+
+    def needs_manifest(self, event: Deployed) -> str | None:
+        """The hash of the manifest that must be added before this event is decided; None if none is missing."""
+        known = event.manifest in self.manifests or not event.manifest
+        return None if known or self._is_outdated(event) else event.manifest
+
+    def add_manifest(self, digest: str, manifest: Manifest) -> None:
+        """For the next deployment of it; of one that cannot be had none is added: then what was deployed goes on."""
+        self.manifests[digest] = manifest
 
     def needs_also(self, event: Results) -> list[str]:
         """The same for the plans that replaced tasks; one that could not be had is not asked for again."""
@@ -149,7 +183,7 @@ class Engine(Core):
         """
         if now_ms > self.now:
             self.now = now_ms
-        self.commands = []
+        self.commands, self.seq = [], seq
         match event:
             case Submit():
                 self.deciding = event.run
@@ -174,23 +208,35 @@ class Engine(Core):
                 self.deciding = ""
                 self.past.remember_ms, self.past.keep_ms = event.remember_ms, event.keep_ms
                 grants.took_over(self)
-            case Control():
-                self.deciding = event.run
-                control.hear(self, event)
-            case Signal() | Decision():
-                self.deciding = event.run
-                hearing.hear(self, event)
-            case Raised():
-                self._raise(event)
-            case SetVar():
-                self.deciding = ""
-                run_variables.hear(self, event)
-            case Deployed() | Tick() | Arrived() | Backfill():
-                self.ignore(f"{type(event).__name__}: nothing listens to it")
+            case Control() | Signal() | Decision() | Raised() | SetVar() | Deployed() | Tick() | Arrived() | Backfill():
+                self._hear(event)
             case _:
                 self.deciding = getattr(event, "run", "")
                 grants.hear(self, event)
         return self._decided()
+
+    def _hear(self, event: Event) -> None:
+        """What is said to runs, and to what starts them."""
+        self.deciding = getattr(event, "run", "")
+        match event:
+            case Control() if event.trigger:
+                triggers.control(self, event)
+            case Control():
+                control.hear(self, event)
+            case Signal() | Decision():
+                hearing.hear(self, event)
+            case Raised():
+                self._raise(event)
+            case SetVar():
+                run_variables.hear(self, event)
+            case Deployed():
+                self._deploy(event)
+            case Tick():
+                triggers.ticked(self, event)
+            case Arrived():
+                arrivals.arrived(self, event)
+            case Backfill():
+                backfill.hear(self, self._ledgers, event)
 
     def _decided(self) -> list[Command]:
         """All commands, once everything has been followed up."""
@@ -202,7 +248,7 @@ class Engine(Core):
 
     def _work_off(self) -> None:
         agenda = self.agenda
-        while agenda or grants.settle(self):
+        while agenda or grants.settle(self) or ((self.triggers.due or self.backfills.due) and self._starts()):
             while agenda:
                 kind, scope, node, argument = agenda.popleft()
                 if kind == PROPAGATE:
@@ -211,11 +257,14 @@ class Engine(Core):
                     if scope.states[node] == WAITING:
                         if scope.run.paused and not is_out(scope, node) and is_held(scope):
                             self.put_off(scope, "start", node)
+                            starts.held(self, scope, node)
                         else:
                             starts.start(self, scope, node)
                 elif kind == CLOSE:
                     if not scope.open:
                         self._close(scope)
+                elif kind == UPDATED:
+                    run_ends.step_updated(self, scope, node)
                 elif kind == ENDED:
                     slas.node_ended(self, scope, node)
                 elif kind == OPEN:
@@ -224,6 +273,16 @@ class Engine(Core):
                     cancel_scope(self, scope, argument)
                 else:
                     cancel_node(self, scope, node, argument)
+
+    def _starts(self) -> bool:
+        """Goes on with runs that nobody submits. False: none is due any more."""
+        if self.backfills.due:
+            backfill.go_on(self, self._ledgers)
+        return starting.go_on(self)
+
+    @cached_property
+    def _ledgers(self) -> backfill.Ledgers:
+        return backfill.Ledgers(self)
 
     def _open(self, scope: Scope, node: int) -> None:
         """A node may have its scopes, or wait."""
@@ -321,14 +380,33 @@ class Engine(Core):
             self._work_off()
 
     def _submit(self, event: Submit, seq: int) -> None:
+        if event.scheduled is not None:
+            starting.submitted(self, event)
         if not single.begin(self, event, seq):
             runs.submit(self, event, seq)
         if self.early:
             self._work_off()
             hearing.deliver_early(self, event.run)
 
+    def _is_outdated(self, event: Deployed) -> bool:
+        known = self.triggers.projects.get(event.project)
+        return known is not None and event.number <= known.number
+
+    def _deploy(self, event: Deployed) -> None:
+        """What every part does that has to do with what is deployed."""
+        manifest = self.manifests.pop(event.manifest, None)
+        if self._is_outdated(event):
+            self.ignore(f"deployment {event.number} of project {event.project}, which has a later one")
+        elif event.manifest and manifest is None:
+            self.ignore(f"deployment {event.number} of project {event.project}, whose manifest cannot be had")
+        else:
+            triggers.deployed(self, event, manifest)
+            deployed_quotas.deploy(self, event.project, manifest, event.at_ms)
+
     def _raise(self, event: Raised) -> None:
         self.deciding = ""
+        if self.triggers.hearing and not event.after and not (event.id and self.answers.again(event)):
+            arrivals.raised(self, event)
         for run in hearing.listening(self, event):
             self.deciding = run
             hearing.take_event(self, run, event)
@@ -450,6 +528,10 @@ class Engine(Core):
             for name, timer in run.timers.items():
                 yield SetTimer(run.id, name, timer.at_ms)
 
+    def armed(self) -> Iterator[Arm]:
+        """All grids whose times are waited for."""
+        return triggers.armed(self)
+
     def wants(self, work: WorkItem | Outcome | Ready) -> bool:
         """The attempt is still the current one and has not ended; of a range, that of any of its items."""
         run = self.peek(work.run)
@@ -526,10 +608,12 @@ class Engine(Core):
     # ---- snapshots --------------------------------------------------------------------------------------------------
 
     def pack_run(self, run: str) -> bytes:
-        """The bytes of a run that `take_touched` names (or of a piece of the past); b"" for one that is no more: a
-        snapshot writes that too."""
+        """The bytes of what `take_touched` names, a run or a piece of the past or of the triggers; b"" for what is no
+        more: a snapshot writes that too."""
         if self.past.owns(run):
             return self.past.pack_piece(run)
+        if self.triggers.owns(run):
+            return self.triggers.pack_piece(run)
         if run in self.singles:
             return pack_single(self.singles[run])
         known = self.runs.get(run)
@@ -550,6 +634,8 @@ class Engine(Core):
         self.frozen = {name: data for name, data in dict(runs).items() if data}
         pieces = {name: self.frozen.pop(name) for name in [*self.frozen] if self.past.owns(name)}
         self.past.restore_pieces(pieces)
+        pieces = {name: self.frozen.pop(name) for name in [*self.frozen] if self.triggers.owns(name)}
+        self.triggers.restore_pieces(pieces)
         heads = [head_of(data) for data in self.frozen.values()]
         for head in heads:
             self.listeners.add_run(head.id, head.heard)

@@ -193,7 +193,7 @@ def _close(core: Core, run: Run, number: int, *, done: bool, is_told: bool = Tru
     """What a level is about has come (`done`), or will not come any more."""
     assert run.levels is not None
     level = run.levels.open[number]
-    if not level.missed_ms and core.now > level.due_ms and is_told:
+    if is_told and not level.missed_ms and core.now >= level.due_ms + done:
         _fire(core, run, level, warning=False)
     del run.levels.open[number]
     key = _key(level.scope, level.node)

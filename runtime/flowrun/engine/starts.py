@@ -24,7 +24,7 @@ from .evaluate import ExpressionError, compute
 from .replace import spliced
 from .state import DELAYED, Scope
 
-__all__ = ["delay_over", "start"]
+__all__ = ["delay_over", "held", "start"]
 
 
 def start(core: Core, scope: Scope, node: int) -> None:
@@ -33,6 +33,13 @@ def start(core: Core, scope: Scope, node: int) -> None:
         tasks.grant(core, scope, node)
     elif not tasks.delay(core, scope, node):
         _start(core, scope, node)
+
+
+def held(core: Core, scope: Scope, node: int) -> None:
+    """Only that its run is paused holds it back: that does not stop the clock of its service level."""
+    settings = scope.graph.settings[node]
+    if settings.sla is not None and settings.delay_ms is None and settings.at_ms is None:
+        slas.might_begin(core, scope, node)
 
 
 def delay_over(core: Core, scope: Scope, node: int) -> None:
