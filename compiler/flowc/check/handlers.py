@@ -1,9 +1,9 @@
 """`on …`: what is done when a call, a task or a flow has ended in some way.
 
 A handler of a call watches the step that gives the call's value. One that a task declares is put behind every call of
-the task, as if it were written there, over the arguments of that call. `on retry` is about attempts instead of ends, and
-`on sla_miss` about time: they run while their step goes on, so they cannot wait for anything, and steps that may not have
-ended are optional in them.
+the task, as if it were written there, over the arguments of that call. `on retry` is about attempts instead of ends,
+and `on sla_miss` about time: they run while their step goes on, so they cannot wait for anything, and steps that may
+not have ended are optional in them.
 """
 
 from __future__ import annotations
