@@ -7,37 +7,21 @@ told into events, so that decisions never depend on which machine they are taken
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterator
 
-from flowc.plan import AtSource, IntervalSource
-from flowc.schedules import Grid, ticks, zone
+from flowc.plan import IntervalSource
+from flowc.schedules import Grid, before, local, ticks
 
 from .messages import Scheduled
 
 __all__ = ["previous", "scheduled", "windows"]
 
-#: the time before a time is looked for in ever longer stretches before it, in milliseconds: from, times, at most
-_FIRST_STRETCH, _FACTOR, _LONGEST_STRETCH = 2 * 60_000, 8, 30 * 366 * 86_400_000
-
 
 def previous(source: Grid, at_ms: int) -> int | None:
-    """The grid's last time before this moment; None if there is none (within thirty years)."""
+    """The grid's last time before this moment; None if there is none."""
     if isinstance(source, IntervalSource) and not source.holidays:
-        return source.origin_ms + -(-(at_ms - source.origin_ms) // source.every_ms) * source.every_ms - source.every_ms
-    if isinstance(source, AtSource):
-        return max((time for time in source.at_ms if time < at_ms), default=None)
-    stretch = _FIRST_STRETCH
-    while stretch <= _LONGEST_STRETCH:
-        last = None
-        for time in ticks(source, at_ms - stretch):
-            if time >= at_ms:
-                break
-            last = time
-        if last is not None:
-            return last
-        stretch *= _FACTOR
-    return None
+        return source.origin_ms + (at_ms - source.origin_ms - 1) // source.every_ms * source.every_ms
+    return before(source, at_ms)
 
 
 def scheduled(trigger: str, source: Grid, at_ms: int, before_ms: int | None = None) -> Scheduled:
@@ -46,15 +30,14 @@ def scheduled(trigger: str, source: Grid, at_ms: int, before_ms: int | None = No
     start_ms = previous(source, at_ms) if before_ms is None else before_ms
     if start_ms is None:
         start_ms = at_ms
-    day = dt.datetime.fromtimestamp(start_ms / 1000, dt.UTC).astimezone(zone(source.tz)).date()
-    return Scheduled(at_ms, start_ms, at_ms, day.isoformat(), trigger)
+    return Scheduled(at_ms, start_ms, at_ms, local(start_ms, source.tz).date().isoformat(), trigger)
 
 
 def windows(trigger: str, source: Grid, after_ms: int, until_ms: int) -> Iterator[Scheduled]:
     """The times after a moment up to another one, with what they stand for."""
-    before: int | None = None
+    earlier: int | None = None
     for time in ticks(source, after_ms):
         if time > until_ms:
             return
-        yield scheduled(trigger, source, time, before)
-        before = time
+        yield scheduled(trigger, source, time, earlier)
+        earlier = time

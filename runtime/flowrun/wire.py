@@ -18,7 +18,7 @@ from flowc.plan import digest
 __all__ = [
     "INLINE_LIMIT", "NULL", "Blob", "Fetch", "WireError",
     "blob_of", "externalise", "is_blob", "may_hold_blobs", "reference", "resolve",
-    "concat", "elements", "header", "item", "length", "make_list", "make_map", "make_record", "part", "split",
+    "concat", "elements", "field", "header", "item", "length", "make_list", "make_map", "make_record", "part", "split",
 ]  # fmt: skip
 
 #: larger values travel as a `Blob`, in bytes
@@ -181,6 +181,15 @@ def item(data: bytes, index: int) -> bytes:
         blob = blob_of(data)
         return reference(Blob(blob.digest, blob.size, None, (*blob.path, index)))
     return elements(data)[index]
+
+
+def field(data: bytes, name: str) -> bytes | None:
+    """A field of a map with text as its keys; None if it has no such field."""
+    try:
+        found = _map_decoder.decode(data).get(name)
+    except msgspec.DecodeError as error:
+        raise WireError(f"the value is no record: {error}") from error
+    return None if found is None else bytes(found)
 
 
 def part(data: bytes, first: int, last: int) -> bytes:

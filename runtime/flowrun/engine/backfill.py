@@ -7,8 +7,8 @@ window's turn has come. One that has succeeded is kept; one that runs is not sta
 So a backfill may be repeated, may meet another one, or the trigger's own ticks, and nothing runs twice.
 
 Nothing waits inside of a decision: the end of a run marks its window and makes its trigger *due*; when the event is
-decided, all that is due starts what may start. Where the flow depends on its past, a window starts when the one before
-it, whose end it begins at, has succeeded or never ran; if that one failed, what is left is blocked.
+decided, all that is due starts what may start. Where the flow depends on its past, a window starts when the last one
+before it that had a run has succeeded; if that one failed, what is left is blocked.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import msgspec
 
 from flowrun.messages import MOST_WINDOWS, Backfill, Scheduled
 
+from . import ledger
 from .backfills import (
     ELSEWHERE,
     FAILED,
@@ -31,11 +32,9 @@ from .backfills import (
     Windows,
 )
 from .core import Core
+from .starting import start_window
 
-__all__ = ["NEVER", "RUNS", "SUCCEEDED", "UNDONE", "Ledger", "go_on", "hear", "states_of"]
-
-#: what a ledger says of a window: no run of it ever was; its last run has not ended; succeeded; ended otherwise
-NEVER, RUNS, SUCCEEDED, UNDONE = range(4)
+__all__ = ["Ledger", "Ledgers", "go_on", "hear"]
 
 _encoder = msgspec.msgpack.Encoder()
 
@@ -47,7 +46,10 @@ class Ledger(Protocol):
         """It is deployed, and belongs to this partition."""
 
     def state_of(self, trigger: str, at_ms: int) -> int:
-        """NEVER, RUNS, SUCCEEDED or UNDONE."""
+        """What became of a window, as `ledger` has it."""
+
+    def before(self, trigger: str, at_ms: int) -> int:
+        """The same of the last window before a time that had a run; NEVER if there is none."""
 
     def start(self, trigger: str, scheduled: Scheduled, args: bytes) -> None:
         """The next run of this window, once the event is decided; from now on the window runs."""
@@ -58,7 +60,35 @@ class Ledger(Protocol):
         """Runs of its flow at the same time."""
 
 
-def hear(core: Core, ledger: Ledger, event: Backfill) -> None:
+class Ledgers:
+    """Those of the engine's own triggers."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def knows(self, trigger: str) -> bool:
+        found = self._core.triggers.own.get(trigger)
+        return found is not None and not found.gone_ms
+
+    def state_of(self, trigger: str, at_ms: int) -> int:
+        return self._core.triggers.ledger(trigger).state(at_ms)
+
+    def before(self, trigger: str, at_ms: int) -> int:
+        earlier = self._core.triggers.ledger(trigger).before(at_ms)
+        return ledger.NEVER if earlier is None else earlier[1]
+
+    def start(self, trigger: str, scheduled: Scheduled, args: bytes) -> None:
+        start_window(self._core, self._core.triggers.own[trigger], scheduled, args)
+
+    def depends_on_past(self, trigger: str) -> bool:
+        return self._core.triggers.own[trigger].depends_on_past
+
+    def most_runs(self, trigger: str) -> int | None:
+        tables = self._core.tables.get(self._core.triggers.own[trigger].plan)
+        return tables.plan.max_active_runs if tables is not None else None
+
+
+def hear(core: Core, known: Ledger, event: Backfill) -> None:
     """A backfill begins, goes on, gets more windows, or is to end. The answer's value is its BackfillState; of a dry
     one a byte per window."""
     if core.was_answered(event):
@@ -67,10 +97,10 @@ def hear(core: Core, ledger: Ledger, event: Backfill) -> None:
     if event.stop:
         _stop(core, event, name)
         return
-    if why := _refusal(ledger, event):
+    if why := _refusal(known, event):
         core.answer(event, False, why)
         return
-    states = states_of(ledger, event.trigger, event.times, event.only)
+    states = _states_of(known, event.trigger, event.times, event.only)
     if event.dry:
         core.answer(event, True, value=_encoder.encode(states))
         return
@@ -103,9 +133,9 @@ def _extend(core: Core, job: Job, event: Backfill, states: bytes) -> None:
     core.answer(event, True, message, _encoder.encode(job.told("running")))
 
 
-def _refusal(ledger: Ledger, event: Backfill) -> str:
+def _refusal(known: Ledger, event: Backfill) -> str:
     """Why the backfill cannot be; "": it can."""
-    if not ledger.knows(event.trigger):
+    if not known.knows(event.trigger):
         return f"there is no trigger `{event.trigger}` deployed: deploy its flow (`flowc deploy`), then try again"
     if not event.times:
         return "there are no windows to run"
@@ -115,22 +145,22 @@ def _refusal(ledger: Ledger, event: Backfill) -> str:
         return "the windows are neither in rising nor in falling order, or a day of theirs is none"
     if event.concurrency < 1:
         return "at least one run at a time is needed"
-    if ledger.depends_on_past(event.trigger) and len(event.times) > 1 and event.times[0].at_ms > event.times[1].at_ms:
+    if known.depends_on_past(event.trigger) and len(event.times) > 1 and event.times[0].at_ms > event.times[1].at_ms:
         return "the flow depends on its past (`depends_on_past`): its windows cannot be run in reverse"
     return ""
 
 
-def states_of(ledger: Ledger, trigger: str, times: Sequence[Scheduled], only: str) -> bytes:
+def _states_of(known: Ledger, trigger: str, times: Sequence[Scheduled], only: str) -> bytes:
     """How windows stand before a backfill: LEFT, KEPT, ELSEWHERE, or SPARED; a byte for each."""
-    return bytes(_state(ledger.state_of(trigger, time.at_ms), only) for time in times)
+    return bytes(_state(known.state_of(trigger, time.at_ms), only) for time in times)
 
 
-def _state(known: int, only: str) -> int:
-    if known == SUCCEEDED:
+def _state(became: int, only: str) -> int:
+    if became == ledger.SUCCESS:
         return KEPT
-    if known == RUNS:
+    if became == ledger.LIVE:
         return ELSEWHERE
-    return SPARED if known == NEVER and only == "failed" else LEFT
+    return SPARED if became != ledger.FAILED and only == "failed" else LEFT
 
 
 def _stop(core: Core, event: Backfill, name: str) -> None:
@@ -146,20 +176,20 @@ def _stop(core: Core, event: Backfill, name: str) -> None:
         core.answer(event, False, f"there is no backfill `{name}`", _encoder.encode("unknown"))
 
 
-def go_on(core: Core, ledger: Ledger) -> None:
+def go_on(core: Core, known: Ledger) -> None:
     """Starts what may start of backfills in which something changed, and ends those of which nothing is left."""
     jobs = core.backfills
     while jobs.due:
         trigger = next(iter(jobs.due))
         del jobs.due[trigger]
         for job in jobs.of(trigger):
-            _go_on(core, ledger, job)
+            _go_on(core, known, job)
 
 
-def _go_on(core: Core, ledger: Ledger, job: Job) -> None:
-    why = "" if ledger.knows(job.trigger) else "its trigger is not deployed any more"
+def _go_on(core: Core, known: Ledger, job: Job) -> None:
+    why = "" if known.knows(job.trigger) else "its trigger is not deployed any more"
     if not job.stopped and not why:
-        why = _start(ledger, job)
+        why = _start(known, job)
     if job.counts[RUNNING] or (job.counts[ELSEWHERE] and not job.stopped):
         return
     if job.stopped:
@@ -170,22 +200,22 @@ def _go_on(core: Core, ledger: Ledger, job: Job) -> None:
         core.backfills.end(job, "failed" if job.counts[FAILED] else "success", core.now)
 
 
-def _start(ledger: Ledger, job: Job) -> str:
+def _start(known: Ledger, job: Job) -> str:
     """Starts windows while there is room. Why the next one never can be started; "" if it can."""
-    most = ledger.most_runs(job.trigger)
+    most = known.most_runs(job.trigger)
     room = min(job.concurrency, most or job.concurrency)
-    waits_for_past = ledger.depends_on_past(job.trigger)
+    waits_for_past = known.depends_on_past(job.trigger)
     while job.counts[RUNNING] < room and (place := job.next_left()) >= 0:
-        state = _state(ledger.state_of(job.trigger, job.windows.at_ms(place)), "open")
+        state = _state(known.state_of(job.trigger, job.windows.at_ms(place)), "open")
         if state != LEFT:
             job.put(place, state)
             continue
         if waits_for_past:
-            before = ledger.state_of(job.trigger, job.windows.start_ms(place))
-            if before == UNDONE:
+            before = known.before(job.trigger, job.windows.at_ms(place))
+            if before == ledger.FAILED:
                 return f"the flow depends on its past, and the window before that of {job.windows.day(place)} failed"
-            if before == RUNS:
+            if before == ledger.LIVE:
                 break
-        ledger.start(job.trigger, job.windows.scheduled(place, job.trigger), job.args)
+        known.start(job.trigger, job.windows.scheduled(place, job.trigger), job.args)
         job.put(place, RUNNING)
     return ""

@@ -25,7 +25,7 @@ from . import fanout, runs, tasks
 from .cancel import work_of
 from .core import CANCEL, OPEN, START, Core, store
 from .fuse import is_out
-from .pauses import BY_FLOW, BY_HAND, is_held
+from .pauses import BY_FLOW, BY_HAND, BY_PAST, is_held
 from .snapshot import head_of
 from .state import (
     CANCELLED,
@@ -106,10 +106,10 @@ def _pause_or_resume(core: Core, run: Run, event: Control) -> str:
         return ""
     if not run.paused:
         return "it was not paused"
-    if not run.paused & BY_HAND:
+    if not run.paused & (BY_HAND | BY_PAST):
         raise _RefusedError(f"run {run.id} is paused because its flow is: resume flow `{run.flow}`")
     audit(core, run, "resume", event.by, event.note)
-    go_on(core, run, BY_HAND)
+    go_on(core, run, BY_HAND | BY_PAST)
     return f"flow `{run.flow}` is paused, and so is the run" if run.paused else ""
 
 
@@ -165,7 +165,7 @@ def _pause(core: Core, run: Run, reason: int) -> None:
         _pump(core, scope)  # gives back what waits for items
 
 
-def go_on(core: Core, run: Run, reason: int = BY_HAND | BY_FLOW) -> None:
+def go_on(core: Core, run: Run, reason: int = BY_HAND | BY_FLOW | BY_PAST) -> None:
     """The run is not paused for this reason any more: does what waits, if that was the last."""
     if not run.paused:
         return

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Container
 from typing import Protocol
 
+from flowrun.manifest import Manifest
 from flowrun.messages import Failure, StepNote
 from flowrun.sequences import Source
 from flowrun.wire import externalise
@@ -41,6 +42,7 @@ __all__ = [
     "OPEN",
     "PROPAGATE",
     "START",
+    "UPDATED",
     "Core",
     "Part",
     "fail",
@@ -51,7 +53,7 @@ __all__ = [
 ]
 
 #: kinds of entries of the agenda
-PROPAGATE, START, CLOSE, CANCEL, OPEN, ENDED = range(6)
+PROPAGATE, START, CLOSE, CANCEL, OPEN, ENDED, UPDATED = range(7)
 
 #: runs that come before those that wait are packed
 _CROWD = 10_000
@@ -128,6 +130,8 @@ class Core(ABC):
         self.parts["vars"] = self.variables
         #: images of earlier runs, for the reruns that are submitted next: content hash -> stored form
         self.images: dict[str, bytes] = {}
+        #: manifests, for the deployments that are decided next
+        self.manifests: dict[str, Manifest] = {}
         #: the largest time stamp seen, milliseconds since 1970
         self.now = 0
         #: the last events that changed nothing, and why
@@ -354,6 +358,8 @@ def finish(
     scope.open -= 1
     if scope.run.levels is not None:
         core.agenda.append((ENDED, scope, node, 0))
+    if scope.graph.updates and state == SUCCESS and node in scope.graph.updates:
+        core.agenda.append((UPDATED, scope, node, 0))
     if scope.graph.awaited[node]:
         core.agenda.append((PROPAGATE, scope, node, 0))
     if not scope.open:

@@ -110,7 +110,7 @@ class Graph:
         #: something takes back what some of its calls did
         self.is_undone = any(isinstance(node, TaskNode) and node.undo is not None for node in block.nodes)
         #: steps that update datasets -> which
-        self.updates = {i: names for i, one in enumerate(self.settings) if (names := one.updates)}
+        self.updates = {i: names for i, node in enumerate(block.nodes) if (names := _updates(plan, node))}
         #: steps in written order: (node, name)
         self.steps = [(i, node.name) for i, node in enumerate(block.nodes) if node.name and i >= block.params]
         #: of a flow's body: its parameters, in order
@@ -177,7 +177,8 @@ class Graph:
         plan, node = self.plan, self.params
         of_flow = (plan.timeout_ms, plan.concurrency, plan.max_active_runs, plan.debounce, plan.keep_ms, plan.sla)
         is_all = self.block == 0 and self.size == node + 1 and self.opened.start == (node,) and self.result == node
-        if not is_all or not self.plain[node] or self.opened.propagate or self.reads_run or plan.handlers or plan.vars:
+        has_more = self.opened.propagate or self.reads_run or plan.handlers or plan.vars or self.updates
+        if not is_all or not self.plain[node] or has_more:
             return -1
         return node if not any(one is not None for one in of_flow) and all(i < node for i in self.inputs[node]) else -1
 
@@ -308,6 +309,15 @@ def settings_of(plan: Plan, node: Node) -> StepSettings:
         own = plan.settings[task.settings]
         return StepSettings(delay_ms=own.delay_ms, at_ms=own.at_ms)
     return StepSettings()
+
+
+def _updates(plan: Plan, node: Node) -> tuple[str, ...]:
+    """The datasets that a success of the node updates; of an `each` those of its items, which it updates as a whole."""
+    if isinstance(node, TaskNode | ChildNode | WaitNode):
+        return plan.settings[node.settings].updates
+    if isinstance(node, EachNode):
+        return tuple(dict.fromkeys(name for part in plan.blocks[node.body].nodes for name in _updates(plan, part)))
+    return ()
 
 
 class Tables:

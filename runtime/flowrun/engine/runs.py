@@ -15,6 +15,7 @@ from .evaluate import ExpressionError
 from .flows import ArgumentError, cancel_flow, open_flow, parameters
 from .past import digest_of
 from .pauses import BY_FLOW
+from .run_ends import run_ended
 from .state import CANCELLED, EXPIRED, FAILED, NULL, SUCCESS, Outcome, Run, Timer, entered
 
 __all__ = ["admit", "cancel", "debounced", "end", "expire", "new_run", "permitted", "stand_back", "submit"]
@@ -23,8 +24,9 @@ _CANCELLED = Failure(type="Cancelled", message="it was cancelled before it began
 _EXPIRED = Failure(type="Expired", message="it had not begun by the time at which it expires", retryable=False)
 
 
-def submit(core: Core, event: Submit, seq: int) -> None:
-    """Takes a run on. The same id is the same run: what comes again changes nothing."""
+def submit(core: Core, event: Submit, seq: int, *, paused: int = 0, refusal: Failure | None = None) -> None:
+    """Takes a run on. The same id is the same run: what comes again changes nothing. `paused`: why it is not to begin
+    yet; `refusal`: why it cannot run."""
     mark = digest_of(event.run)
     if core.is_live(event.run) or core.past.has(mark):
         core.ignore(_again(core, event))
@@ -37,8 +39,10 @@ def submit(core: Core, event: Submit, seq: int) -> None:
         end(core, run, Outcome(CANCELLED, error=_CANCELLED))
     elif event.expires_ms and core.now > event.expires_ms:
         expire(core, run)
-    elif run.flow in core.pauses.flows:
-        run.paused = BY_FLOW
+    elif refusal is not None:
+        end(core, run, Outcome(FAILED, error=refusal))
+    elif paused or run.flow in core.pauses.flows:
+        run.paused = paused | (BY_FLOW if run.flow in core.pauses.flows else 0)
         core.pause(run)
         _hold(core, run)
     else:
@@ -214,3 +218,5 @@ def end(core: Core, run: Run, outcome: Outcome) -> None:
             core.drop_timer(run, name)
     core.past.add(run.mark, core.now, run.keyed)
     core.commands.append(EndRun(run.id, run.client))
+    if core.triggers:
+        run_ended(core, run)

@@ -18,6 +18,7 @@ from .evaluate import ExpressionError
 from .flows import ArgumentError, open_flow, parameters, values_of
 from .graph import Graph
 from .past import digest_of
+from .run_ends import follows
 from .runs import new_run
 from .state import GRANTED, NULL, SUCCESS, Run, Single, put_seconds, rounded
 from .tasks import is_whole, own_priority
@@ -89,6 +90,7 @@ def succeed(core: Core, single: Single, outcome: Outcome) -> bool:
         or outcome.node != single.tables.body_of_run().lone
         or core.watched is None
         or outcome.run in core.watched
+        or (core.triggers.followers and follows(core, single.tables.plan.flow))
         or not is_whole(outcome.value)
     ):
         return False

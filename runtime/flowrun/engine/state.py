@@ -450,7 +450,7 @@ class Run(msgspec.Struct, eq=False):
     error: Failure | None = None
     failed_step: str | None = None
     ended_ms: int = 0
-    #: why nothing new of it is started: BY_HAND, BY_FLOW; 0: it is not paused
+    #: why nothing new of it is started: BY_HAND, BY_FLOW, BY_PAST; 0: it is not paused
     paused: int = 0
     #: what is to be done as soon as it is not: in order; kinds as in `control`
     waiting: list[Timer] | None = None
