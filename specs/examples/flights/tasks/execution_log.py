@@ -41,7 +41,7 @@ def _short(value: object) -> object:
         return value.get("name", sorted(value))
     if isinstance(value, list):
         return [_short(item) for item in value[:1]] + ([f"+{len(value) - 1}"] if len(value) > 1 else [])
-    return value
+    return value if isinstance(value, str | int | float | None) else str(value)
 
 
 def _append(out: str, line: str) -> None:

@@ -15,7 +15,11 @@ MISSING = ["NA", ""]
 @recorded
 def unpack(out: str) -> str:
     """Unzips the flights and gives the path of the CSV file."""
-    target = Path(out, "raw", "flights.csv")
+    return str(unpack_to(Path(out, "raw", "flights.csv")))
+
+
+def unpack_to(target: Path) -> Path:
+    """Unzips the flights to this path, which it gives back."""
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_suffix(".part")
     with (
@@ -24,8 +28,7 @@ def unpack(out: str) -> str:
         unfinished.open("wb") as file,
     ):
         shutil.copyfileobj(source, file)
-    unfinished.replace(target)
-    return str(target)
+    return unfinished.replace(target)
 
 
 @recorded
