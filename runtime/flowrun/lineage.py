@@ -15,7 +15,7 @@ from flowc.plan import ChildNode, DatasetSource, FlowSource, Plan, TaskNode
 from .manifest import DatasetUse, DeployedFlow
 from .sources import leaves
 
-__all__ = ["Dataset", "Flow", "Lineage", "Start", "Step", "datasets_of", "lineage_of"]
+__all__ = ["Dataset", "Flow", "Lineage", "Start", "Step", "datasets_of", "datasets_of_run", "lineage_of"]
 
 
 class _Data(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +94,23 @@ def datasets_of(plan: Plan) -> tuple[DatasetUse, ...]:
                 for name in settings.updates:
                     found[DatasetUse(step=node.name, dataset=name, use="updates")] = None
     return tuple(found)
+
+
+def datasets_of_run(plan: Plan) -> tuple[DatasetUse, ...]:
+    """The same with those of the flows that it calls, whose steps are named as the record of a run has them:
+    "call.step"."""
+    return tuple(_of_run(plan, plan, "", ()))
+
+
+def _of_run(root: Plan, plan: Plan, prefix: str, above: tuple[str, ...]) -> Iterator[DatasetUse]:
+    for use in datasets_of(plan):
+        yield msgspec.structs.replace(use, step=prefix + use.step)
+    for block in plan.blocks:
+        for node in block.nodes:
+            # a flow that calls itself is as deep as it likes: what it does there is what it does here
+            if isinstance(node, ChildNode) and not node.detached and node.flow not in above:
+                inside = f"{prefix}{node.name}." if node.name else prefix
+                yield from _of_run(root, root.children[node.flow], inside, (*above, node.flow))
 
 
 def lineage_of(flows: Iterable[DeployedFlow]) -> Lineage:
