@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 
 from .memory_file import create_file
 
@@ -25,8 +26,9 @@ class Spawned:
         self.memory = memory
 
 
-def spawn() -> Spawned:
-    """An executor that waits for its Setup."""
+def spawn(python: str = "", paths: Sequence[str] = ()) -> Spawned:
+    """An executor that waits for its Setup. `python`: another interpreter than ours; `paths` come last on its sys.path,
+    and are where it finds us."""
     ours, theirs = socket.socketpair()
     read, write = os.pipe()
     os.set_blocking(read, False)
@@ -34,9 +36,10 @@ def spawn() -> Spawned:
     ours.setblocking(False)
     memory = create_file()
     passed = (theirs.fileno(), read, memory)
-    code = "from flowrun.worker.start_executor import start; start()"
+    code = f"import sys; sys.path += {list(paths)!r}; " if paths else ""
+    code += "from flowrun.worker.start_executor import start; start()"
     process = subprocess.Popen(
-        [sys.executable, "-P", "-c", code, *map(str, passed), str(os.getpid())],
+        [python or sys.executable, "-P", "-c", code, *map(str, passed), str(os.getpid())],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -201,7 +201,7 @@ async def worker(
     running.worker_connections.append(transport.connection)
     running.fence = await running.transport.fence("p")
     work = asyncio.create_task(agent.run())
-    listening = asyncio.create_task(_listen(running))
+    listening = asyncio.create_task(listen(running))
     try:
         yield running
         agent.stop()
@@ -213,6 +213,6 @@ async def worker(
         await agent.close()
 
 
-async def _listen(running: Worker) -> None:
+async def listen(running: Worker) -> None:
     async for data in await running.transport.listen("log", "*"):
         running.logs.append(unpack(data, LogNote))
