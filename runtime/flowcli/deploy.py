@@ -34,8 +34,9 @@ def deploy_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command("deploy")
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Only show what would change.")
+@click.option("--no-code", is_flag=True, help="Without the project's code: nodes use what is installed there.")
 @deploy_options
-def command(paths: tuple[Path, ...], dry_run: bool, as_json: bool, **asked: Any) -> int:
+def command(paths: tuple[Path, ...], dry_run: bool, no_code: bool, as_json: bool, **asked: Any) -> int:
     """Compile the project, and deploy it: its flows, triggers, pools and limits, in one step.
 
     PATHS: its sources, where there is no flow.toml. Runs that have begun go on with the plan that they began with.
@@ -46,6 +47,6 @@ def command(paths: tuple[Path, ...], dry_run: bool, as_json: bool, **asked: Any)
     def work() -> int:
         from .deploying import Asked, deploy  # start-up time: it imports the compiler and the runtime
 
-        return deploy(Asked(paths=paths, as_json=as_json, **asked), dry_run)
+        return deploy(Asked(paths=paths, code=not no_code, as_json=as_json, **asked), dry_run)
 
     return run_command(work, as_json)

@@ -14,6 +14,7 @@ from flowc.pipeline import Compilation
 from flowc.plan import LimitDef, PoolDef
 from flowc.project import Project, find_project
 from flowrun.client.world import user_name
+from flowrun.code.packing import pack_code
 from flowrun.deployments import committing
 from flowrun.deployments.building import Built, build
 from flowrun.deployments.changes import Change, changes_between, nothing_of
@@ -23,6 +24,7 @@ from flowrun.deployments.objections import objections
 from flowrun.deployments.reading import Histories, read_history, read_manifest
 from flowrun.deployments.signing import KeyProblem, SigningKey
 from flowrun.errors import StoreError
+from flowrun.lineage import datasets_of
 from flowrun.manifest import Deployment, Manifest
 from flowrun.transport import Transport
 
@@ -48,6 +50,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     by: str = ""
     #: file of a private key; None: that of the environment, if it has one
     key: Path | None = None
+    #: the project's code travels with it
+    code: bool = True
     #: not asked back
     yes: bool = False
     as_json: bool = False
@@ -69,7 +73,7 @@ class _Project(msgspec.Struct, frozen=True):
 def deploy(asked: Asked, dry_run: bool) -> int:
     """Gives the exit code. Raises InputError, FindingsError, FlowError."""
     here = _project_of(asked)
-    built = _built(here.project, asked.paths)
+    built = _built(here.project, asked)
     key = _key_of(asked, here.profile)
 
     async def work(transport: Transport) -> int:
@@ -157,9 +161,9 @@ def _project_of(asked: Asked) -> _Project:
     return _Project(project, profile, server_of(asked.url, asked.env, project.root))
 
 
-def _built(project: Project, paths: Sequence[Path]) -> Built:
-    """Compiles the project. Raises FindingsError, InputError."""
-    compilation = compile_project(project, paths)
+def _built(project: Project, asked: Asked) -> Built:
+    """Compiles the project, and packs its code. Raises FindingsError, InputError, FlowError."""
+    compilation = compile_project(project, asked.paths)
     outcome = findings_of(compilation)
     if outcome.has_errors:
         raise FindingsError(outcome.text(), outcome.as_json())
@@ -167,6 +171,7 @@ def _built(project: Project, paths: Sequence[Path]) -> Built:
     _check_names(project, compilation)
     program = compilation.program
     assert program is not None
+    code = pack_code(project.root, project.python) if asked.code else None
     return build(
         project.name,
         (flow.plan for flow in compilation.plans),
@@ -175,6 +180,9 @@ def _built(project: Project, paths: Sequence[Path]) -> Built:
             LimitDef(name=limit.name, rate=limit.rate, per_ms=limit.per_ms, burst=limit.burst)
             for limit in program.limits.values()
         ],
+        code=code.digest if code else "",
+        code_blobs={code.digest: code.data} if code else {},
+        datasets=datasets_of,
     )
 
 

@@ -45,8 +45,9 @@ def command(
 ) -> int:
     """Hand a flow to the nodes of an environment (`flowc node`), and print its run's id.
 
-    FILE is a .flow file or a compiled .flowplan; without one, the project's main flow. Exit codes: 0 the server has it
-    (with --wait: success), 1 the run failed, 2 the input is wrong or the server does not answer.
+    FILE is a .flow file, a compiled .flowplan, or the name of a flow that is deployed there; without one, the main flow
+    of the project as it is here. Exit codes: 0 the server has it (with --wait: success), 1 the run failed, 2 the input
+    is wrong or the server does not answer.
     """
 
     def work() -> int:

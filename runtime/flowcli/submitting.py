@@ -34,6 +34,7 @@ _TICK_SECONDS = 0.06
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
     """What was asked for on the command line."""
 
+    #: a file, or the name of a deployed flow
     file: Path | None
     flow: str | None
     #: "name=value" each
@@ -49,13 +50,15 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
 def submit(submission: Submission) -> int:
     """Gives the exit code. Raises InputError."""
     file = submission.file
-    if file is not None and not file.exists():
+    name = _deployed_name(submission)
+    if file is not None and not name and not file.exists():
         raise InputError("there is no such file", place=str(file))
-    root = find_root(file)
+    root = find_root(None if name else file)
     server = server_of(submission.url, submission.env, root)
     texts = argument_texts(submission.params)
-    plan = load_target(file, submission.flow, root).plan
-    given = argument_values(plan, texts)
+    local = None if name else load_target(file, submission.flow, root).plan
+    if local is not None:
+        argument_values(local, texts)  # what is wrong with them is told without a server
     options = dict(submission.options)
     if "at" in options:
         options["at"] = _moment(options["at"])
@@ -63,6 +66,9 @@ def submit(submission: Submission) -> int:
         options["run"] = new_run_id()
 
     async def work(client: Client) -> int:
+        plan = local or await client.deployed(name)
+        given = argument_values(plan, texts)
+
         async def start() -> Run:
             return await client.submit(plan, given, **options)
 
@@ -73,6 +79,16 @@ def submit(submission: Submission) -> int:
         return EXIT_OK
 
     return with_client(server, work)
+
+
+def _deployed_name(submission: Submission) -> str:
+    """The name of a deployed flow, where that is meant and no file; else ""."""
+    file = submission.file
+    if file is None or file.suffix in (".flow", ".flowplan") or len(file.parts) != 1 or file.exists():
+        return ""
+    if submission.flow is not None:
+        raise InputError("there is no such file", place=str(file), help="--flow chooses a flow of a file")
+    return file.name
 
 
 def _moment(text: str) -> dt.datetime:

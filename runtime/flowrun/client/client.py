@@ -44,6 +44,7 @@ from flowrun.where import server_url
 
 from .by_hand import ByHand, StepEnd, mark_of
 from .clock import Clock
+from .deployed import DeployedFlows, FoundPlan
 from .errors import Refused, UnknownRun
 from .events import RunEvents, run_lines
 from .mailbox import Mailbox
@@ -69,6 +70,7 @@ __all__ = ["Client", "TaskCall", "read_plan"]
 
 T = TypeVar("T")
 
+_PLAN_FILE = ".flowplan"
 #: plans of flows, and functions, whose encoded form is kept
 _MOST_KEPT = 1_000
 #: submissions of `submit_many` that are made before the first of them are waited for
@@ -101,6 +103,7 @@ class Client:
         self._requests = Requests(self._outbox, self._mailbox.id)
         self._world = World(self._outbox, self._requests, count, partition)
         self._by_hand = ByHand(self._requests, count, partition)
+        self._deployed = DeployedFlows(transport, settings.env)
         #: what was submitted lately: the tasks by function, the plans by identity
         self._specs: dict[Any, TaskSpec] = {}
         self._plans: dict[int, tuple[Plan, str, bytes]] = {}
@@ -147,13 +150,34 @@ class Client:
     def submit(
         self, flow: Plan | str | Path | Canvas, args: Mapping[str, object] | None = None, /, **options: Any
     ) -> asyncio.Future[Run]:
-        """Starts a run of a flow: of a plan, a `.flowplan` file, or a canvas. Options are those of `Options`.
+        """Starts a run of a flow: of a plan, a `.flowplan` file, a canvas, or a deployed flow by its name. Options are
+        those of `Options`.
 
-        Raises ArgumentError at once, and Busy; the future raises what refuses the submission.
+        Raises ArgumentError at once, and Busy; the future raises what refuses the submission. Of a deployed flow the
+        future raises all of it.
         """
         if not isinstance(flow, Plan | str | Path):
             return self._submit_canvas(flow, options).accepted()
+        if isinstance(flow, str) and not flow.endswith(_PLAN_FILE):
+            known = self._deployed.known(flow)
+            if known is None:
+                return asyncio.ensure_future(self._submit_deployed(flow, args or {}, options))
+            flow = self._keep_plan(known)
         return self._submit_flow(flow, args or {}, _read_options(options)).accepted()
+
+    async def _submit_deployed(self, flow: str, args: Mapping[str, object], options: Mapping[str, Any]) -> Run:
+        plan = await self.deployed(flow)
+        return await self._submit_flow(plan, args, _read_options(options)).accepted()
+
+    async def deployed(self, flow: str) -> Plan:
+        """The plan of a flow that is deployed in the environment. Raises ArgumentError if none of that name is."""
+        return self._keep_plan(await self._deployed.find(flow))
+
+    def _keep_plan(self, found: FoundPlan) -> Plan:
+        """It is submitted as it was deployed, byte for byte."""
+        if id(found.plan) not in self._plans:
+            _keep(self._plans, id(found.plan), (found.plan, found.digest, found.data))
+        return found.plan
 
     def _submit_canvas(self, canvas: Canvas, options: Mapping[str, Any]) -> Run:
         made = canvas.__flow_submission__()
@@ -193,7 +217,9 @@ class Client:
         self, work: Callable[..., Any] | str | TaskCall | Plan | Path, calls: Iterable[Any], **options: Any
     ) -> list[Run]:
         """Many runs of one task or flow; returns when the server has all. Of a flow, each call is a mapping; of a task
-        it is a tuple of arguments, a mapping of named ones, or the only argument."""
+        it is a tuple of arguments, a mapping of named ones, or the only argument. A text is a `.flowplan` file, a
+        "module:function", or the name of a deployed flow."""
+        work = await self.deployed(name) if (name := _flow_name(work)) else work
         submit = self._submitter(work, options)
         runs: list[Run] = []
         for call in calls:
@@ -207,7 +233,7 @@ class Client:
         self, work: Callable[..., Any] | str | TaskCall | Plan | Path, options: Mapping[str, Any]
     ) -> Callable[[Any], Run]:
         """What makes a run of each call of `submit_many`."""
-        if isinstance(work, Plan | Path) or (isinstance(work, str) and work.endswith(".flowplan")):
+        if isinstance(work, Plan | Path) or (isinstance(work, str) and work.endswith(_PLAN_FILE)):
             flow = self._plan(work)[0]  # a file is read once
             read = _read_options(options)
             return lambda call: self._submit_flow(flow, call, read)
@@ -621,7 +647,7 @@ class Connecting(Awaitable[Client]):
 
 def read_plan(file: str | Path) -> Plan:
     """The plan in a `.flowplan` file. Raises ArgumentError."""
-    if isinstance(file, str) and not file.endswith(".flowplan"):
+    if isinstance(file, str) and not file.endswith(_PLAN_FILE):
         raise ArgumentError(f"`{file}` is no plan: compile the flow (`flowc compile`) and give its .flowplan file")
     try:
         return plans.read_file_bytes(Path(file).read_bytes())
@@ -629,6 +655,11 @@ def read_plan(file: str | Path) -> Plan:
         raise ArgumentError(f"the plan {file} cannot be read: {(error.strerror or str(error)).lower()}") from error
     except plans.PlanError as error:
         raise ArgumentError(f"{file}: {error}") from error
+
+
+def _flow_name(work: object) -> str:
+    """Of a deployed flow, where a text is neither a plan's file nor a function; else ""."""
+    return work if isinstance(work, str) and ":" not in work and not work.endswith(_PLAN_FILE) else ""
 
 
 def _id(run: Run | str) -> str:

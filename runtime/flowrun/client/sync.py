@@ -73,7 +73,8 @@ class SyncClient:
     def submit(
         self, flow: Plan | str | Path | Canvas, args: Mapping[str, object] | None = None, /, **options: Any
     ) -> SyncRun:
-        """Starts a run of a flow, or of a canvas; returns when the submission cannot be lost."""
+        """Starts a run of a flow (a deployed one by its name), or of a canvas; returns when the submission cannot be
+        lost."""
         return self._run(lambda client: client.submit(flow, args, **options))
 
     def submit_task(self, task: Callable[..., Any] | str, /, *args: Any, **kwargs: Any) -> SyncRun:
@@ -180,6 +181,10 @@ class SyncClient:
 
     def backfills(self, limit: int = 100) -> tuple[BackfillState, ...]:
         return self._now().call(lambda client: client.backfills(limit))
+
+    def deployed(self, flow: str) -> Plan:
+        """The plan of a flow that is deployed in the environment."""
+        return self._now().call(lambda client: client.deployed(flow))
 
     def plan_of(self, run: str) -> Plan:
         return self._now().call(lambda client: client.plan_of(run))

@@ -19,6 +19,7 @@ from flowc.plan import (
     encode,
 )
 
+from flowrun.lineage import datasets_of
 from flowrun.manifest import DatasetUse, DeployedFlow, Manifest, Variable, encode_manifest
 
 __all__ = ["Built", "build"]
@@ -49,7 +50,7 @@ def build(
     connections: Iterable[ConnectionDef] = (),
     code: str = "",
     code_blobs: Mapping[str, bytes] | None = None,
-    datasets: Callable[[Plan], tuple[DatasetUse, ...]] = lambda plan: (),
+    datasets: Callable[[Plan], tuple[DatasetUse, ...]] = datasets_of,
 ) -> Built:
     """The manifest of plans, whose flows have different names. `pools` and the like: those that the sources declare,
     besides those that the plans use. `code`: content hash of the code of their tasks, which `code_blobs` has."""

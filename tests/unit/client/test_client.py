@@ -139,8 +139,8 @@ async def test_a_flow_by_plan_and_by_file(world: World) -> None:
         client.submit(PLAN, {"x": 1})
     with pytest.raises(ArgumentError, match="cannot be read: no such file"):
         client.submit("gone.flowplan")
-    with pytest.raises(ArgumentError, match="is no plan"):
-        client.submit("nightly")
+    with pytest.raises(ArgumentError, match="no flow `nightly` is deployed"):
+        await client.submit("nightly")
 
 
 async def test_a_plan_file(tmp_path: Path) -> None:
