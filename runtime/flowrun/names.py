@@ -7,12 +7,13 @@ own. A *lane* is a queue and the kind of executor that its work needs.
 from __future__ import annotations
 
 import re
+from hashlib import blake2b
 
 __all__ = [
     "blob_stream", "blob_subject", "delayed_filter", "delayed_subject", "entry_subject", "fence_subject",
-    "inbox_stream", "inbox_subject", "lane", "log_stream", "log_subject", "meta_stream", "note_subject",
-    "result_stream", "result_subject", "subjects", "token", "work_consumer", "work_filter", "work_stream",
-    "work_subject",
+    "heard_consumer", "heard_stream", "inbox_stream", "inbox_subject", "lane", "log_stream", "log_subject",
+    "meta_stream", "note_subject", "result_stream", "result_subject", "subjects", "token", "work_consumer",
+    "work_filter", "work_stream", "work_subject",
 ]  # fmt: skip
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
@@ -123,3 +124,18 @@ def log_subject(env: str, run: str) -> str:
 def note_subject(env: str, topic: str, key: str) -> str:
     """Live notes over core NATS. `key` may be "*"."""
     return f"flow.{token(env)}.note.{topic}.{key if key == '*' else token(key)}"
+
+
+# ---- messages of other systems
+
+
+def heard_stream() -> str:
+    """Keeps what others publish on subjects that triggers wait for. All environments share it: two streams of one
+    account cannot have the same subject."""
+    return "FLOW_HEARD"
+
+
+def heard_consumer(env: str, name: str, subject: str) -> str:
+    """Of a trigger's source; another one if the subject changes."""
+    mark = blake2b(subject.encode(), digest_size=4).hexdigest()
+    return f"flow=={token(env)}=={token(name)}=={mark}"

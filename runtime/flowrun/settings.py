@@ -61,6 +61,10 @@ class Settings:
     ack_wait: float = 6.0
     #: bundles of one queue and partition that are handed out at the same time
     max_ack_pending: int = 10_000
+    #: a message of another system whose reader is silent for this long is read again
+    heard_wait: float = 10.0
+    #: … and is kept for this long while nobody reads it
+    keep_heard: float = 7 * 24 * 3600.0
     #: blobs travel in pieces of this size; a server's default limit for a message is 1 MiB
     blob_chunk: int = 512 * 1024
 

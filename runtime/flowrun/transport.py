@@ -5,12 +5,12 @@ Time is the event loop's: the in-memory twin runs on a loop whose clock jumps to
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
-__all__ = ["Delayed", "Delivery", "Entry", "Inbox", "Record", "Transport", "WorkSource"]
+__all__ = ["Delayed", "Delivery", "Entry", "Heard", "Hearing", "Inbox", "Record", "Transport", "WorkSource"]
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -74,6 +74,42 @@ class Delivery(Protocol):
 
     async def progress(self) -> None:
         """It is still being worked on: extends the lease; returns when the server has done so."""
+
+
+class Heard(Protocol):
+    """A message that another system published."""
+
+    @property
+    def subject(self) -> str: ...
+
+    @property
+    def data(self) -> bytes: ...
+
+    @property
+    def kind(self) -> str:
+        """What its sender calls the form of its data ("application/json"); "": nothing."""
+
+    @property
+    def id(self) -> str:
+        """The same when it comes again: what its sender calls it (`Nats-Msg-Id`), else its place in its stream."""
+
+    @property
+    def time_ms(self) -> int:
+        """The server's time stamp, milliseconds since 1970."""
+
+    async def ack(self) -> None:
+        """It is dealt with, and does not come again."""
+
+
+class Hearing(Protocol):
+    """Reads what others publish, for one name (see `Transport.hear`). Several may read for one name: each message comes
+    to one of them, and to another one if that is silent for too long."""
+
+    async def receive(self, most: int) -> list[Heard]:
+        """Waits for at least one message, and gives at most `most`."""
+
+    async def close(self) -> None:
+        """What came and was not acknowledged comes to others at once."""
 
 
 class WorkSource(Protocol):
@@ -146,6 +182,17 @@ class Transport(Protocol):
 
     async def work(self, group: str, lanes: tuple[str, ...]) -> WorkSource:
         """Bundles of these lanes for this group, of all partitions."""
+
+    # ---- messages of other systems
+
+    async def keep_heard(self, wanted: Mapping[str, str]) -> dict[str, str]:
+        """What others publish on these subjects (by name; they may have wildcards) is kept from now on, for each name
+        until it is acknowledged there. Where a stream of somebody else holds a subject it is read there. Names that
+        were wanted through this connection before, and no longer are, are forgotten. Gives what is wrong, by name: such
+        a one is not heard, or not on the whole of its subject."""
+
+    async def hear(self, name: str, subject: str) -> Hearing:
+        """Reads for a name. Raises StoreError if it is not kept (yet)."""
 
     # ---- entries
 

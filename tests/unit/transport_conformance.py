@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 import pytest
 from flowrun.errors import Conflict, Fenced, StoreError
+from flowrun.memory import MemoryTransport
+from flowrun.nats.protocol import encode_headers, publication
+from flowrun.nats.transport import NatsTransport
 from flowrun.settings import Settings
-from flowrun.transport import Record, Transport, WorkSource
+from flowrun.transport import Heard, Hearing, Record, Transport, WorkSource
 
 Connect = Callable[[], Awaitable[Transport]]
 Check = Callable[[Connect], Awaitable[None]]
 T = TypeVar("T")
 
 #: of these checks
-SETTINGS = Settings(ack_wait=0.6, blob_renewal=0.1)
+SETTINGS = Settings(ack_wait=0.6, blob_renewal=0.1, heard_wait=0.6)
 ACK_WAIT = SETTINGS.ack_wait
 
 
@@ -644,6 +648,112 @@ async def notes_reach_who_listens(connect: Connect) -> None:
         await notes.aclose()  # type: ignore[attr-defined]
 
 
+# ---- messages of other systems ---------------------------------------------------------------------------------------
+
+
+async def publish(t: Transport, subject: str, data: bytes, id: str = "", kind: str = "") -> None:
+    """What any client of the server may do."""
+    if isinstance(t, MemoryTransport):
+        t.server.outside.publish(subject, data, id, kind)
+        return
+    assert isinstance(t, NatsTransport)
+    given = {name: text for name, text in (("Nats-Msg-Id", id), ("Content-Type", kind)) if text}
+    t._connection.write(publication(subject, data, headers=encode_headers(given) if given else b""))
+    await t._connection.flush()
+
+
+async def hear(source: Hearing, count: int) -> list[Heard]:
+    """The next so many messages."""
+    found: list[Heard] = []
+    async with asyncio.timeout(10):
+        while len(found) < count:
+            found += await source.receive(count - len(found))
+    return found
+
+
+async def what_others_publish_is_heard(connect: Connect) -> None:
+    t, other = await connect(), await connect()
+    root = f"h{secrets.token_hex(4)}"
+    for _ in range(2):
+        assert await t.keep_heard({"a": f"{root}.placed", "b": f"{root}.>"}) == {}
+    await publish(other, f"{root}.placed", b"1", "one", "application/json")
+    await publish(other, f"{root}.paid.late", b"2")
+    a, b = await t.hear("a", f"{root}.placed"), await other.hear("b", f"{root}.>")
+    [message] = await hear(a, 1)
+    assert (message.subject, message.data, message.id) == (f"{root}.placed", b"1", "one")
+    assert (message.kind, message.time_ms > 1_600_000_000_000) == ("application/json", True)
+    both = await hear(b, 2)
+    assert [(m.subject, m.data, m.kind) for m in both] == [
+        (f"{root}.placed", b"1", "application/json"),
+        (f"{root}.paid.late", b"2", ""),
+    ]
+    for done in (message, *both):
+        await done.ack()
+    await publish(other, f"{root}.placed", b"3")
+    assert [m.data for m in await hear(a, 1)] == [b"3"]
+    assert [m.data for m in await hear(b, 1)] == [b"3"]
+    await a.close()
+    await b.close()
+
+
+async def what_is_not_acknowledged_is_heard_again(connect: Connect) -> None:
+    t, other = await connect(), await connect()
+    subject = f"h{secrets.token_hex(4)}.x"
+    await t.keep_heard({"a": subject})
+    for i in range(3):
+        await publish(other, subject, str(i).encode())
+    one = await t.hear("a", subject)
+    messages = await hear(one, 3)
+    await messages[0].ack()
+    again = await hear(one, 2)
+    assert sorted((m.data, m.id) for m in again) == sorted((m.data, m.id) for m in messages[1:])
+    for message in again:
+        await message.ack()
+    await nothing_comes(one.receive(1), 2 * SETTINGS.heard_wait)
+    await one.close()
+
+
+async def what_was_not_taken_is_heard_by_others(connect: Connect) -> None:
+    t, other = await connect(), await connect()
+    subject = f"h{secrets.token_hex(4)}.x"
+    await t.keep_heard({"a": subject})
+    for i in range(20):
+        await publish(other, subject, str(i).encode())
+    one = await t.hear("a", subject)
+    for message in await hear(one, 5):
+        await message.ack()
+    await one.close()
+    two = await other.hear("a", subject)
+    start = time.monotonic()
+    assert {m.data for m in await hear(two, 15)} == {str(i).encode() for i in range(5, 20)}
+    assert time.monotonic() - start < SETTINGS.heard_wait, "at once"
+    await two.close()
+
+
+async def what_nobody_wants_is_not_kept(connect: Connect) -> None:
+    t, other = await connect(), await connect()
+    subject = f"h{secrets.token_hex(4)}.x"
+    with pytest.raises(StoreError):
+        await t.hear("a", subject)
+    await publish(other, subject, b"too early")
+    await t.keep_heard({"a": subject})
+    await publish(other, subject, b"in time")
+    source = await t.hear("a", subject)
+    [message] = await hear(source, 1)
+    assert message.data == b"in time"
+    await message.ack()
+    await source.close()
+    await t.keep_heard({"b": subject})
+    await publish(other, subject, b"too late")
+    with pytest.raises(StoreError):
+        await t.hear("a", subject)
+    await t.keep_heard({"a": subject})
+    await publish(other, subject, b"again")
+    source = await t.hear("a", subject)
+    assert [m.data for m in await hear(source, 1)] == [b"again"]
+    await source.close()
+
+
 CHECKS: list[Check] = [
     appends_are_read_in_order,
     a_reader_sees_what_comes_later,
@@ -675,4 +785,8 @@ CHECKS: list[Check] = [
     many_results_are_all_there,
     a_log_is_read_and_followed,
     notes_reach_who_listens,
+    what_others_publish_is_heard,
+    what_is_not_acknowledged_is_heard_again,
+    what_was_not_taken_is_heard_by_others,
+    what_nobody_wants_is_not_kept,
 ]

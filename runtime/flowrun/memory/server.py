@@ -15,6 +15,7 @@ from .faults import Faults
 from .inbox import MemoryInbox
 from .journal import Journal
 from .notes import Notes
+from .outside import Outside
 from .work import Work, WorkStream
 
 __all__ = ["EPOCH_MS", "Effect", "MemoryServer"]
@@ -69,6 +70,7 @@ class MemoryServer:
         self.results: dict[str, tuple[bytes, float]] = {}
         self.entries: dict[str, Entry] = {}
         self.logs: dict[str, list[bytes]] = {}
+        self.outside = Outside(self.now, self.now_ms, self.settings.heard_wait)
         #: the last change of any entry
         self.revision = 0
         #: of blobs and results, and of entries

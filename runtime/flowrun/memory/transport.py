@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -11,6 +11,7 @@ from flowrun.errors import StoreError, TransportError
 from flowrun.transport import Delayed, Delivery, Entry, Inbox, Record
 
 from .connection import Connection
+from .hearing import MemoryHearing
 from .inbox import MemoryInbox
 from .notes import Listener
 from .server import Effect, MemoryServer
@@ -125,6 +126,8 @@ class MemoryTransport:
     def __init__(self, server: MemoryServer, name: str = "") -> None:
         self.server, self.name = server, name
         self.connection = Connection(server, name)
+        #: what others publish and this connection wanted last
+        self._wanted: dict[str, str] = {}
 
     def _did(self, what: str, where: str, data: bytes = b"", number: int = 0) -> None:
         self.server.did(Effect(self.name, what, where, data, number))
@@ -249,6 +252,18 @@ class MemoryTransport:
     async def work(self, group: str, lanes: tuple[str, ...]) -> _MemoryWork:
         await self.connection.request(lambda: None)
         return _MemoryWork(self.connection, group, lanes)
+
+    # ---- messages of other systems
+
+    async def keep_heard(self, wanted: Mapping[str, str]) -> dict[str, str]:
+        before, self._wanted = self._wanted, dict(wanted)
+        await self.connection.request(lambda: self.server.outside.keep(wanted, before))
+        return {}
+
+    async def hear(self, name: str, subject: str) -> MemoryHearing:
+        if await self.connection.request(lambda: self.server.outside.wanted.get(name)) != subject:
+            raise StoreError(f"nothing keeps `{subject}` for {name}")
+        return MemoryHearing(self.connection, name)
 
     # ---- entries
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from flowrun import names
@@ -18,6 +18,8 @@ from .connection import Connection
 from .delayed import DelayedEvents
 from .dispatching import Dispatching
 from .entries import Entries
+from .hearing import NatsHearing
+from .keeping import Keeping
 from .line import Subscription
 from .protocol import publication
 from .publisher import Publisher, key_headers
@@ -42,6 +44,7 @@ class NatsTransport:
         self._env = connection.settings.env
         self._blobs = Blobs(connection, publisher)
         self._entries = Entries(connection, publisher)
+        self._keeping = Keeping(connection)
         self._delayed = DelayedEvents(connection, publisher)
         self._results = Results(connection, publisher)
         self._dispatching = Dispatching(connection, publisher)
@@ -117,6 +120,14 @@ class NatsTransport:
 
     async def work(self, group: str, lanes: tuple[str, ...]) -> WorkSource:
         return await WorkLanes.open(self._connection, self._settings, group, lanes)
+
+    # ---- messages of other systems
+
+    async def keep_heard(self, wanted: Mapping[str, str]) -> dict[str, str]:
+        return await self._keeping.keep(wanted)
+
+    async def hear(self, name: str, subject: str) -> NatsHearing:
+        return await NatsHearing.open(self._connection, name, subject)
 
     # ---- entries
 
