@@ -36,6 +36,8 @@ _COMMANDS = {
     "resume": "Let a paused run or flow go on.",
     "mark": "End a step of a run by hand.",
     "rerun": "Go on with an ended run, from what failed or from a step.",
+    "backfill": "Run a deployed flow for the windows of its past.",
+    "lineage": "Show which steps read and update which datasets.",
     "nodes": "Show who works for an environment.",
     "deploy": "Deploy the project to an environment.",
     "plan": "Show what a deployment would change.",
