@@ -17,12 +17,14 @@ queues = ["default"]
 slots = "2..8"             # items at the same time: a number, or bounds between which it is scaled
 http = "127.0.0.1:8080"    # webhooks are taken there
 trusted = ["ed25519:…"]    # whose deployments it accepts; without it, all
+key_file = "/etc/flow/key" # keys that secrets are sealed with, relative to this file
 
 [env.production]           # what `--env production` stands for; it wins over [node]
 nats = "nats://host:4222"
 env = "production"         # by default the table's name
 trusted = ["ed25519:…"]
 key = "deploy.pem"         # a private key that deployments are signed with, relative to this file
+key_file = "/etc/flow/key"
 confirm = true             # `flowc deploy` and the like ask before they change it
 """
 
@@ -48,10 +50,10 @@ _NODE_KEYS: dict[str, tuple[type, ...]] = {
     "nats": (str,), "env": (str,), "name": (str,), "roles": (list,), "queues": (list,), "slots": (int, str),
     "async_slots": (int,), "thread_slots": (int,), "grace": (int,), "log": (str,), "log_level": (str,),
     "http": (str,),
-    "trusted": (list,),
+    "trusted": (list,), "key_file": (str,),
 }  # fmt: skip
 _ENV_KEYS: dict[str, tuple[type, ...]] = {
-    "nats": (str,), "env": (str,), "trusted": (list,), "key": (str,), "confirm": (bool,),
+    "nats": (str,), "env": (str,), "trusted": (list,), "key": (str,), "confirm": (bool,), "key_file": (str,),
 }  # fmt: skip
 _TABLES = ("project", "defaults", "node", "env")
 _KINDS: dict[type, str] = {str: "a string", list: "a list of strings", int: "a number", bool: "a boolean"}

@@ -95,7 +95,7 @@ def _serve(given: dict[str, Any]) -> int:
         thread_slots=known.get("thread_slots", 16), root=str(root), python=python_folders(root),
         grace=known.get("grace", 30), log=known.get("log", "text"), log_level=known.get("log_level", "info"),
         replicas=int(known.get("replicas", 1)), durable=known["durable"],
-        partitions=known.get("partitions") or (8 if url else 1),
+        partitions=known.get("partitions") or (8 if url else 1), key_file=profile.key_file,
     )  # fmt: skip
     if config.log not in ("text", "json"):
         raise InputError(f"`log` is {config.log!r}", place="flow.toml", help='write log = "text" or log = "json"')

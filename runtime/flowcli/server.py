@@ -37,6 +37,8 @@ class Profile(NamedTuple):
     key: Path | None = None
     #: who changes it is asked before
     confirm: bool = False
+    #: file of the keys that secrets are sealed with; "": it says nothing of one
+    key_file: str = ""
 
 
 def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -66,13 +68,14 @@ def profile_of(url: str | None, env: str | None, root: Path) -> Profile:
         help = f"{known}flow.toml has {', '.join(f'`[env.{name}]`' for name in sorted(environments))}"
         raise InputError(f"flow.toml has no environment `{env}`", place=str(root / "flow.toml"), help=help)
     table = table or {}
-    key = table.get("key")
+    key, key_file = table.get("key"), table.get("key_file") or node.get("key_file")
     return Profile(
         url=url or table.get("nats") or node.get("nats"),
         env=table.get("env") or named or _DEFAULT_ENV,
         trusted=tuple(table.get("trusted") or node.get("trusted") or ()),
         key=None if key is None else root / key,
         confirm=bool(table.get("confirm")),
+        key_file="" if key_file is None else str(root / key_file),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from array import array
 from collections.abc import Awaitable
@@ -23,6 +24,7 @@ from flowrun.worker.batch import Batch, run_batch
 from flowrun.worker.ended import Blobs, Ended
 from flowrun.worker.execute import Executions, Prepared, run
 from flowrun.worker.failures import unpack_failure
+from flowrun.worker.frames import Given
 from flowrun.worker.shared import FAILED, REPLACED, SUCCESS
 
 from .outside import Expected, agreed, brought
@@ -31,6 +33,12 @@ __all__ = ["Direct", "run_one"]
 
 _START = 1_700_000_000_000
 _STATES: dict[int, Any] = {0: "success", 1: "failed", 2: "skipped", REPLACED: "replaced"}
+
+
+def _secrets() -> dict[str, str]:
+    """Those of the environment, as the keys that tests use have them."""
+    prefix = "FLOW_SECRET_"
+    return {name.removeprefix(prefix).lower(): value for name, value in os.environ.items() if name.startswith(prefix)}
 
 
 class Direct:
@@ -46,6 +54,7 @@ class Direct:
         self._engine = Engine()
         self._renewed = renewed
         self._executions = Executions(root, self)
+        self._executions.told.take(Given(secrets=_secrets()))
         self._plans: dict[str, Plan] = {}
         self._add_plan(self._plan, encode(plan))
         self._expected = expected or Expected()

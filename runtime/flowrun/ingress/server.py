@@ -111,7 +111,7 @@ async def _serve(config: NodeConfig) -> None:
             transport,
             settings,
             config.http,
-            Resolver.over(transport),
+            Resolver.over(transport, config.key_file),
             Trust(config.trusted),
             Limits(grace=config.grace),
         )

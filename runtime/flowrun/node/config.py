@@ -48,6 +48,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     trusted: tuple[str, ...] = ()
     #: where webhooks are taken: "127.0.0.1:8080"
     http: str = "127.0.0.1:8080"
+    #: file of the keys that secrets are sealed with, where the environment names none
+    key_file: str = ""
 
     def to_json(self) -> bytes:
         return msgspec.json.encode(self)

@@ -83,6 +83,7 @@ def _worker_config(config: NodeConfig) -> WorkerConfig:
         async_slots=config.async_slots, thread_slots=config.thread_slots, root=config.root, python=config.python,
         name=f"{config.name}/worker", node=config.name, grace=config.grace, log=config.log, log_level=config.log_level,
         durable=config.durable, replicas=config.replicas, trusted=config.trusted,
+        key_file=config.key_file,
     )  # fmt: skip
 
 

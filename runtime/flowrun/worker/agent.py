@@ -4,6 +4,9 @@ A bundle is acknowledged after its results are in the inbox. One that was handed
 worker may have died of it or may still run: it is reported as lost. While a bundle is executed its lease is kept
 alive, and what has finished is written soon, so that a crash repeats little. A slot that is busy with something short
 has its next bundle behind it already.
+
+Work of a deployed code that is not ready on this node waits for it, with its lease, beside the slots: these go on with
+other work meanwhile.
 """
 
 from __future__ import annotations
@@ -18,8 +21,9 @@ from typing import Any
 
 from flowc import plan as plans
 
+from flowrun.connections import ConnectionSettings
 from flowrun.deployments.trusted_plans import TrustedPlans, UntrustedPlan
-from flowrun.errors import StoreError
+from flowrun.errors import FlowError, StoreError, TransportError
 from flowrun.messages import (
     Bundle,
     Cancel,
@@ -33,9 +37,15 @@ from flowrun.messages import (
     pack,
     unpack,
 )
+from flowrun.secrets import Resolver
+from flowrun.secrets.sources import Environment
 from flowrun.transport import Delivery, Transport
 
 from .cached_values import keep_value, stored_value
+from .codes import Code, Codes
+from .failures import MAX_MESSAGE, cut
+from .frames import Given
+from .giver import Giver, Needs
 from .job import Job
 from .leases import Lease, Leases
 from .outbox import Outbox
@@ -52,15 +62,20 @@ log = logging.getLogger("flow.worker")
 WARM_AFTER = 0.5
 #: plans that are kept
 PLANS = 64
+#: bundles of one pool that wait for their codes, and take no slot's place while they do
+WAITING = 16
 #: log notes that wait to be sent; more are dropped, for they are for looking on only
 NOTES = 1000
+#: plans of a bundle, by digest, and their bytes
+_Known = Mapping[str, tuple[plans.Plan, bytes]]
 
 
 class Agent:
     """One worker process. `run` works until `stop` is called; an error of the transport ends it.
 
     `worker` is unique for ever: two lives of a worker have different names. `trusted`: the plans that it executes;
-    None: all."""
+    None: all. `codes`: those that it has ready; None: all work is of the worker's own project. `giver`: gets secrets;
+    None: from the environment only. Both as in tests."""
 
     def __init__(
         self,
@@ -72,7 +87,11 @@ class Agent:
         queues: tuple[str, ...],
         ack_wait: float = 10.0,
         trusted: TrustedPlans | None = None,
+        codes: Codes | None = None,
+        giver: Giver | None = None,
     ) -> None:
+        self._codes = codes
+        self._giver = giver or Giver(Resolver([Environment()]), ConnectionSettings(transport))
         self._transport, self._worker, self._trusted = transport, worker, trusted
         self.pools = [
             Pool(transport, group, queues, kind, [slot for slot in slots if slot.kind == kind], self._deliver)
@@ -151,6 +170,8 @@ class Agent:
         """Ends the executors, whatever they do."""
         for slot in self._slots:
             await slot.close()
+        if self._codes is not None:
+            await self._codes.close()
 
     # ---- services for slots
 
@@ -255,7 +276,7 @@ class Agent:
         lease = self._leases.hold(delivery, bundle)
         known = {digest: self._plans[digest] for digest in bundle.plans if digest in self._plans}
         if len(known) == len(bundle.plans):
-            self._execute(lease, known, pool)
+            self._with_code(lease, known, pool)
         else:
             pool.reserved += 1
             self.spawn(self._fetch(lease, pool))
@@ -277,7 +298,7 @@ class Agent:
             pool.reserved -= 1
             pool.has_room()
         if not lease.lost:
-            self._execute(lease, known, pool)
+            self._with_code(lease, known, pool)
 
     async def _plan(self, digest: str) -> tuple[plans.Plan, bytes]:
         if digest not in self._plans:
@@ -290,12 +311,79 @@ class Agent:
         self._plans.move_to_end(digest)
         return self._plans[digest]
 
-    def _execute(self, lease: Lease, known: Mapping[str, tuple[plans.Plan, bytes]], pool: Pool) -> None:
-        slot = pool.slot()
+    def _with_code(self, lease: Lease, known: _Known, pool: Pool) -> None:
+        digest = next(iter(known.values()))[0].code
+        if not digest or self._codes is None:
+            self._execute(lease, known, pool, None)
+        elif (code := self._codes.ready(digest)) is not None:
+            self._execute(lease, known, pool, code)
+        else:
+            self.spawn(self._prepare(lease, known, pool, self._codes, digest))
+
+    async def _prepare(self, lease: Lease, known: _Known, pool: Pool, codes: Codes, digest: str) -> None:
+        """The slots go on with other work, unless very much waits here."""
+        takes_place = pool.waiting >= WAITING
+        pool.waiting += 1
+        pool.reserved += takes_place
+        try:
+            code = await self._code(codes, digest)
+        except TransportError:
+            raise
+        except FlowError as error:
+            self._refuse(lease, Failure("CodeUnusable", cut(str(error), MAX_MESSAGE)))
+            return
+        finally:
+            pool.waiting -= 1
+            pool.reserved -= takes_place
+            pool.has_room()
+        if not lease.lost:
+            self._execute(lease, known, pool, code, back=code is None)
+
+    async def _code(self, codes: Codes, digest: str) -> Code | None:
+        """Waits for it; None: the worker ends before it is there."""
+        getting, finishing = asyncio.create_task(codes.get(digest)), asyncio.create_task(self._finishing.wait())
+        try:
+            await asyncio.wait([getting, finishing], return_when=asyncio.FIRST_COMPLETED)
+            return getting.result() if getting.done() else None
+        finally:
+            getting.cancel()
+            finishing.cancel()
+
+    def _execute(self, lease: Lease, known: _Known, pool: Pool, code: Code | None, *, back: bool = False) -> None:
+        """`back`: none of it begins here, all goes to another worker."""
+        needs = None if back else self._giver.needs(lease.bundle, {digest: plan for digest, (plan, _) in known.items()})
+        if needs is None:
+            self._start(lease, known, pool, code, None, back=back)
+        else:
+            pool.reserved += 1
+            self.spawn(self._give(lease, known, pool, code, needs))
+
+    async def _give(self, lease: Lease, known: _Known, pool: Pool, code: Code | None, needs: Needs) -> None:
+        """Gets what its tasks need beside it."""
+        try:
+            given = await self._giver.get(needs)
+        finally:
+            pool.reserved -= 1
+            pool.has_room()
+        if not lease.lost:
+            self._start(lease, known, pool, code, given)
+
+    def _start(
+        self, lease: Lease, known: _Known, pool: Pool, code: Code | None, given: Given | None, *, back: bool = False
+    ) -> None:
+        slot = pool.slot("" if code is None else code.digest)
         parsed = {digest: plan for digest, (plan, _) in known.items()}
-        job = slot.make_job(partial(Job, lease.bundle, parsed, data=lease.delivery.data, changed=self._changed))
+        make = partial(Job, lease.bundle, parsed, data=lease.delivery.data, changed=self._changed, code=code)
+        job = slot.make_job(make)
+        job.given = given
         self._jobs[job] = (lease, slot)
-        slot.begin(job, {digest: data for digest, (_, data) in known.items()}, self._pace.expected(job))
+        if back:
+            job.hand_back([*job.pending])
+            return
+        if len(parsed) > 1 and self._codes is not None:
+            job.hand_back(job.of_other_codes())
+        if job.pending:
+            slot.begin(job, {digest: data for digest, (_, data) in known.items()}, self._pace.expected(job))
 
     def _changed(self, job: Job) -> None:
         held = self._jobs.get(job)

@@ -15,8 +15,8 @@ from flowc.types import Type
 
 from flowrun import expr, values
 
-from .connections import secret
 from .failures import TaskFailed, mismatch
+from .given import Told
 from .plain_values import reader
 
 __all__ = ["Getter", "Inputs", "PassedInput", "argument_getters", "passed_inputs"]
@@ -51,15 +51,16 @@ class Inputs(Sequence[Any]):
 Getter = Callable[[Inputs], Any]
 
 
-def argument_getters(plan: Plan, node: TaskNode, producers: Sequence[str]) -> list[tuple[str, Getter]]:
-    """How each argument of a call is made. `producers` are the names of the steps that give the inputs."""
+def argument_getters(plan: Plan, node: TaskNode, producers: Sequence[str], told: Told) -> list[tuple[str, Getter]]:
+    """How each argument of a call is made. `producers` are the names of the steps that give the inputs; `told` has the
+    secrets."""
     kinds = {param.name: plan.types[param.type] for param in plan.tasks[node.task].params}
-    return [(name, _getter(name, value, kinds[name], producers)) for name, value in node.args]
+    return [(name, _getter(name, value, kinds[name], producers, told)) for name, value in node.args]
 
 
-def _getter(name: str, value: Expr, kind: Type, producers: Sequence[str]) -> Getter:
+def _getter(name: str, value: Expr, kind: Type, producers: Sequence[str], told: Told) -> Getter:
     if value[0] == "secret":
-        return lambda inputs: secret(value[1])
+        return lambda inputs: told.secret(value[1])
     if value[0] == "in":
         return _input_getter(PassedInput(name, value[1], reader(kind), producers[value[1]]))
     if value[0] == "lit":

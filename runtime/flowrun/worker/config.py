@@ -48,6 +48,8 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     #: lines of its log; None: plain messages, for who started it
     log: Literal["text", "json"] | None = None
     log_level: str = "info"
+    #: file of the keys that secrets are sealed with, where the environment names none
+    key_file: str = ""
 
     def to_json(self) -> bytes:
         return msgspec.json.encode(self)

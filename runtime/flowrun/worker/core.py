@@ -23,6 +23,7 @@ from .frames import (
     Drop,
     GetBlob,
     GetCached,
+    Given,
     Interrupt,
     JobFrame,
     Log,
@@ -101,6 +102,8 @@ class Core:
             self._shift = time.time() - time.monotonic()
         elif isinstance(frame, BlobReply):
             self.on_reply.pop(frame.request)(frame)
+        elif isinstance(frame, Given):
+            self.executions.told.take(frame)
         elif isinstance(frame, Drop):
             self.dropped.update(frame.tokens)
         elif isinstance(frame, Interrupt):

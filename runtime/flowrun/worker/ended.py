@@ -10,7 +10,7 @@ from flowrun import wire
 from flowrun.operator import Skip
 
 from .failures import from_exception, pack_failure
-from .logs import Mask
+from .mask import process_mask
 from .shared import EXPIRED, FAILED, SKIPPED, SUCCESS
 
 __all__ = ["HAS_EXPIRED", "NOTHING_RETURNED", "Blobs", "Ended", "ended_by", "stored", "success"]
@@ -62,6 +62,6 @@ def ended_by(error: BaseException) -> Ended:
     """The end of a unit that raised."""
     if isinstance(error, Skip):
         return Ended(SKIPPED, wire.NULL)
-    failure, mask = from_exception(error), Mask()
+    failure, mask = from_exception(error), process_mask()
     failure = msgspec.structs.replace(failure, message=mask(failure.message), detail=mask(failure.detail))
     return Ended(FAILED, pack_failure(failure))

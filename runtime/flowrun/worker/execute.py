@@ -25,6 +25,7 @@ from .arguments import Inputs
 from .cache import Cached, note_hit
 from .ended import NOTHING_RETURNED, Blobs, Ended, ended_by, stored, success
 from .functions import Functions
+from .given import Told
 from .quick_call import QuickCall
 from .ranges import item_parts, source_items
 from .shared import SUCCESS
@@ -116,6 +117,8 @@ class Executions:
         self._root = root
         self.blobs = blobs
         self._plans: dict[str, _PlanInUse] = {}
+        #: secrets, and what the environment sets of connections
+        self.told = Told()
 
     def add(self, digest: str, data: bytes) -> None:
         """Makes a plan known, from its canonical bytes. Raises PlanError."""
@@ -175,7 +178,7 @@ class Executions:
     def _task(self, found: _PlanInUse, plan: plans.Plan, flow: str, block: int, node: int) -> TaskStep:
         key = (flow, block, node)
         if key not in found.tasks:
-            found.tasks[key] = task_step(plan, block, node, self._functions, self._root)
+            found.tasks[key] = task_step(plan, block, node, self._functions, self._root, self.told)
         return found.tasks[key]
 
 

@@ -25,7 +25,8 @@ from flowrun.where import tell
 from .core import Core
 from .frames import Ready, Setup
 from .link import Link
-from .logs import LogWriter, Mask
+from .logs import LogWriter
+from .mask import process_mask
 from .shared import SharedMemory
 
 __all__ = ["main"]
@@ -45,7 +46,7 @@ def main() -> None:
     os.chdir(setup.root)
     root = Path.cwd()
     sys.path[:0] = [str(root), *(str(root / folder) for folder in setup.python)]
-    tell(setup.url, setup.env)
+    tell(setup.url, setup.env, setup.code)
     core = Core(link, tokens, SharedMemory(memory), root)
     _capture(core)
     link.send(Ready())
@@ -78,7 +79,7 @@ def _die_with(parent: int) -> None:
 
 def _capture(core: Core) -> None:
     """Output of Python code goes to the agent as frames; that of its children through the descriptors 1 and 2."""
-    mask = Mask()
+    mask = process_mask()
     out, err, log = (
         LogWriter(fd, mask, partial(core.log, stream), core.speaker)
         for fd, stream in ((1, "out"), (2, "err"), (2, "log"))

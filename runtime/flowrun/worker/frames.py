@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from typing import Literal
 
 import msgspec
+from flowc.plan import Expr
 
-__all__ = ["Bell", "BlobReply", "Drop", "ExecutorKind", "FrameBuffer", "FromExecutor", "GetBlob", "GetCached",
+__all__ = ["Bell", "BlobReply", "Drop", "ExecutorKind", "FrameBuffer", "FromExecutor", "GetBlob", "GetCached", "Given",
            "Interrupt", "JobFrame", "Log", "PlanFrame", "PutBlob", "PutCached", "Ready", "Request", "Setup",
            "ToExecutor", "pack_frame"]  # fmt: skip
 
@@ -40,6 +41,8 @@ class Setup(_Frame, frozen=True, tag="setup"):
     #: the server, and the environment on it, for tasks that submit others; "": they must know it themselves
     url: str = ""
     env: str = ""
+    #: content hash of the code that is at `root`; "": it is the worker's own project
+    code: str = ""
 
 
 class PlanFrame(_Frame, frozen=True, tag="plan"):
@@ -56,6 +59,21 @@ class JobFrame(_Frame, frozen=True, tag="job"):
     base: int
     #: a packed Bundle
     bundle: bytes
+
+
+class Given(_Frame, frozen=True, tag="given"):
+    """What jobs need that follow, beside themselves. Of each name the last one counts."""
+
+    secrets: dict[str, str] = {}
+    #: those that cannot be had: why, and whether another attempt may have them
+    missing: dict[str, tuple[str, bool]] = {}
+    #: of connections, the fields that are other than the plan has them: expressions
+    fields: dict[str, dict[str, Expr]] = {}
+    #: connections of which that cannot be told, as `missing`
+    broken: dict[str, tuple[str, bool]] = {}
+
+    def __repr__(self) -> str:
+        return f"Given({sorted(self.secrets)})"  # whatever it is shown in: no value
 
 
 class BlobReply(_Frame, frozen=True, tag="blob"):
@@ -126,7 +144,7 @@ class PutCached(_Frame, frozen=True, tag="cache"):
 
 #: what is answered by a BlobReply
 Request = GetBlob | PutBlob | GetCached | PutCached
-ToExecutor = Setup | PlanFrame | JobFrame | BlobReply | Interrupt | Drop
+ToExecutor = Setup | PlanFrame | JobFrame | BlobReply | Interrupt | Drop | Given
 FromExecutor = Ready | Bell | Log | Request
 
 _encoder = msgspec.msgpack.Encoder()

@@ -48,6 +48,9 @@ class InlineSlot:
         #: those whose units run together
         self._batches: dict[Job, asyncio.Task[list[Ended]]] = {}
 
+    def knows(self, code: str) -> bool:
+        return True  # all that this process can import
+
     def make_job(self, make: Callable[[int], Job]) -> Job:
         job = make(self._next_token)
         self._next_token = job.end
@@ -70,6 +73,8 @@ class InlineSlot:
 
     def begin(self, job: Job, plan_data: Mapping[str, bytes], expected: float | None) -> None:
         self.jobs.append(job)
+        if job.given is not None:
+            self._executions.told.take(job.given)
         for digest, data in plan_data.items():
             self._executions.add(digest, data)
         self._services.spawn(self._run(job))

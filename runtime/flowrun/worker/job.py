@@ -17,7 +17,9 @@ from flowc.plan import Plan, StepSettings
 
 from flowrun.messages import Bundle, Failure, Outcome, WorkItem
 
+from .codes import Code
 from .failures import unpack_failure
+from .frames import Given
 from .shared import EXPIRED, NOT_RUN, REPLACED, SKIPPED, SUCCESS, UnitResult
 from .steps import StepKey, step_key, step_of
 from .units import Units, follower
@@ -64,8 +66,13 @@ class Job:
         base: int = 0,
         data: bytes = b"",
         changed: Callable[[Job], None] = lambda job: None,
+        code: Code | None = None,
     ) -> None:
         self.bundle = bundle
+        #: what its tasks are in; None: the worker's own project
+        self.code = code
+        #: what its tasks need beside it; None: nothing
+        self.given: Given | None = None
         #: the bundle as it came
         self.data = data
         self.units = Units(bundle, base)
@@ -256,6 +263,13 @@ class Job:
             return []
         heads = set(self.heads())
         return [t for t in self.pending if t not in heads and t - 1 not in self.pending]
+
+    def of_other_codes(self) -> list[int]:
+        """Pending tokens whose plans have another code than the first plan: a process sees only one."""
+        plans = self._plans
+        if all(plan.code == plans[0].code for plan in plans):
+            return []
+        return [token for token in self.pending if plans[self.units.find(token)[0].plan].code != plans[0].code]
 
     def unwanted(self, unwanted: Unwanted, tokens: Iterable[int]) -> list[int]:
         """Those of the tokens whose units are unwanted."""

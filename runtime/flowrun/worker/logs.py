@@ -1,18 +1,19 @@
 """What tasks write: bounded, masked, and attributed to the attempt that wrote it.
 
 `LogLimit` lets an attempt's output through up to a rate; of what is beyond, it keeps the end and says how much was
-left out, so that a task that prints a megabyte neither blocks nor floods. `Mask` hides the values of secrets.
+left out, so that a task that prints a megabyte neither blocks nor floods. A `Mask` hides the values of secrets.
 """
 
 from __future__ import annotations
 
 import io
-import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
-__all__ = ["LogLimit", "LogWriter", "Mask"]
+from .mask import Mask
+
+__all__ = ["LogLimit", "LogWriter"]
 
 #: characters that pass at once, and then per second
 BURST, RATE = 64 * 1024, 16 * 1024
@@ -20,19 +21,6 @@ BURST, RATE = 64 * 1024, 16 * 1024
 CHUNK_BURST, CHUNK_RATE = 500.0, 100.0
 #: of what was left out, the last characters are shown
 TAIL = 4 * 1024
-
-
-class Mask:
-    """Replaces the values of secrets, which come from variables FLOW_SECRET_…, by asterisks."""
-
-    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
-        found = {value for key, value in environment.items() if key.startswith("FLOW_SECRET_") and len(value) >= 4}
-        self._values = sorted(found, key=len, reverse=True)
-
-    def __call__(self, text: str) -> str:
-        for value in self._values:
-            text = text.replace(value, "***")
-        return text
 
 
 class LogLimit:

@@ -12,7 +12,8 @@ from typing import Literal
 from flowrun.messages import LogNote
 
 from .job import Job, Unit
-from .logs import LogLimit, Mask
+from .logs import LogLimit
+from .mask import process_mask
 from .process import ExecutorProcess
 
 __all__ = ["Output"]
@@ -28,7 +29,7 @@ class Output:
 
     def __init__(self, emit: Callable[[LogNote], None]) -> None:
         self._emit = emit
-        self._mask = Mask()
+        self._mask = process_mask()
         self._limits: dict[tuple[int, str], LogLimit] = {}
         self._past: deque[Job] = deque(maxlen=_REMEMBERED)
         #: what processes said before they were ready

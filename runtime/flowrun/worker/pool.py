@@ -38,6 +38,8 @@ class Pool:
         self.active = len(slots)
         #: bundles that came, and whose plans are still fetched
         self.reserved = 0
+        #: bundles that wait for their codes
+        self.waiting = 0
         self._task: asyncio.Task[None] | None = None
         #: bundles that are asked for now; 0: none are
         self._asked = 0
@@ -55,10 +57,15 @@ class Pool:
         """Bundles that would be taken now."""
         return max(0, sum(slot.room() for slot in self.slots[: self.active]) - self.reserved)
 
-    def slot(self) -> Slot:
-        """The slot for the next bundle. Of those that are idle, the one that was used last is warm; they are used in
-        their order."""
-        return max(self.slots[: self.active], key=lambda slot: (not slot.jobs, slot.room() > 0, -len(slot.jobs)))
+    def slot(self, code: str = "") -> Slot:
+        """The slot for the next bundle, of that code. Of those that are idle, the one that was used last is warm; they
+        are used in their order."""
+
+        def fitness(slot: Slot) -> tuple[bool, bool, bool, int]:
+            waiting = len(slot.jobs)
+            return not waiting, slot.room() > 0, slot.knows(code), -waiting
+
+        return max(self.slots[: self.active], key=fitness)
 
     def has_room(self) -> None:
         """A job has ended."""

@@ -60,13 +60,13 @@ MOST_FAILED_STARTS = 3
 
 
 class ProcessSlot:
-    """A slot with a process of its own. `spawned`: a process that was started already."""
+    """A slot with a process of its own. `spawned`: a process that was started already; `start` starts others."""
 
-    def __init__(self, setup: Setup, spawned: Spawned | None = None) -> None:
+    def __init__(self, setup: Setup, spawned: Spawned | None = None, start: Callable[[], Spawned] = spawn) -> None:
         self.kind, self.width = setup.kind, setup.width
         self.jobs: list[Job] = []
         self._setup = setup
-        self._spawned = spawned
+        self._spawned, self._start_process = spawned, start
         self._process: ExecutorProcess | None = None
         #: one that takes over when the process has had its `max_tasks_per_process`
         self._spare: ExecutorProcess | None = None
@@ -94,6 +94,9 @@ class ProcessSlot:
         self._judge = Judge(self.kind, unwanted)
         self._blame = Blame()
 
+    def knows(self, code: str) -> bool:
+        return code == self._setup.code
+
     def make_job(self, make: Callable[[int], Job]) -> Job:
         job = make(self._next_token)
         self._next_token = job.end
@@ -118,7 +121,7 @@ class ProcessSlot:
 
     async def _new(self) -> ExecutorProcess:
         try:
-            spawned, self._spawned = self._spawned or spawn(), None
+            spawned, self._spawned = self._spawned or self._start_process(), None
         except OSError as error:
             raise ExecutorBroken(f"an executor process cannot be started: {error}") from error
         process = ExecutorProcess(spawned, self._setup, self._frame, self._raw, self._gone)
@@ -245,6 +248,8 @@ class ProcessSlot:
                     process.plans.clear()
                 process.plans.add(digest)
                 process.send(PlanFrame(digest, self._plan_data[digest]))
+        if job.given is not None:
+            process.send(job.given)
         process.send(JobFrame(job.base, job.data))
         process.most_units = min(process.most_units, self._judge.most_units(job))
         self._waiting.extend(job.heads())

@@ -13,22 +13,27 @@ import os
 import signal
 import sys
 from collections.abc import Coroutine, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from flowrun.connections import ConnectionSettings
 from flowrun.deployments.trust import Trust
 from flowrun.deployments.trusted_plans import TrustedPlans
 from flowrun.errors import FlowError, StoreError
 from flowrun.nats.transport import NatsTransport
+from flowrun.secrets import Resolver
 from flowrun.settings import Settings
 
 from .agent import Agent
+from .code_slot import CodeSlot
+from .codes import Codes
 from .config import WorkerConfig
 from .frames import ExecutorKind, Setup
+from .giver import Giver
 from .launch import BAD_CONFIG, STORE_FAILED
 from .presence import Herald
-from .process_slot import ProcessSlot
 from .scale import Processors, scale
 from .spawn import Spawned
 
@@ -94,18 +99,23 @@ def _run(main: Coroutine[Any, Any, None]) -> None:
         uvloop.run(main)
 
 
-def _slots(config: WorkerConfig, first: Spawned) -> list[ProcessSlot]:
+def _slots(config: WorkerConfig, first: Spawned) -> list[CodeSlot]:
     url = "" if "@" in config.url else config.url  # a password is not for tasks
 
     def setup(kind: ExecutorKind, width: int) -> Setup:
         return Setup(config.root, config.python, kind, width, url, config.env)
 
-    slots = [ProcessSlot(setup("process", 1), first if i == 0 else None) for i in range(config.slots)]
+    slots = [CodeSlot(setup("process", 1), first if i == 0 else None) for i in range(config.slots)]
     if config.async_slots:
-        slots.append(ProcessSlot(setup("async", config.async_slots), None if slots else first))
+        slots.append(CodeSlot(setup("async", config.async_slots), None if slots else first))
     if config.thread_slots:
-        slots.append(ProcessSlot(setup("thread", config.thread_slots), None if slots else first))
+        slots.append(CodeSlot(setup("thread", config.thread_slots), None if slots else first))
     return slots
+
+
+def _cache(config: WorkerConfig) -> Path:
+    """Where the node keeps codes and their environments."""
+    return Path(os.environ.get("FLOW_CACHE") or Path(config.root) / ".flow" / "cache").absolute()
 
 
 class _Service:
@@ -129,7 +139,8 @@ class _Service:
         trusted = TrustedPlans(transport, config.env, Trust(config.trusted)) if config.trusted else None
         agent = Agent(
             transport, slots, worker=name, group=config.group, queues=config.queues, ack_wait=config.ack_wait,
-            trusted=trusted,
+            trusted=trusted, codes=Codes(_cache(config), transport.get_blob, os.environ),
+            giver=Giver(Resolver.over(transport, config.key_file), ConnectionSettings(transport)),
         )  # fmt: skip
         herald = Herald(transport, config.node or config.name, config.group, settings.presence, agent.pools)
         helpers = [asyncio.create_task(herald.run())]

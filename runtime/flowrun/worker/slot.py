@@ -1,6 +1,7 @@
 """A slot of a worker: runs jobs. What the agent needs of one, and what it needs of the agent.
 
-`process_slot` has the one with an executor process, `inline` one without, for tests.
+`process_slot` has the one with an executor process, `code_slot` one with a process per code, `inline` one without, for
+tests.
 """
 
 from __future__ import annotations
@@ -50,8 +51,13 @@ class Slot(Protocol):
     kind: ExecutorKind
     #: units at the same time
     width: int
-    #: jobs that have not ended
-    jobs: list[Job]
+
+    @property
+    def jobs(self) -> list[Job]:
+        """Those that have not ended."""
+
+    def knows(self, code: str) -> bool:
+        """It may have a process for work of this code."""
 
     def start(self, services: Services, unwanted: Unwanted) -> None:
         """Before all else."""

@@ -21,6 +21,7 @@ from .connections import connect_all
 from .ended import Blobs, Ended
 from .failures import MAX_MESSAGE, TaskFailed, cut, mismatch
 from .functions import Functions
+from .given import Told
 from .operators import Operate, operator_of, plain_function
 from .plain_values import writer
 from .quick_call import QuickCall
@@ -54,6 +55,8 @@ class TaskStep(msgspec.Struct, frozen=True, kw_only=True):
     cached_as: Callable[[Inputs], Cached] | None
     #: those that this process has imported
     functions: Functions
+    #: secrets, and what the environment sets of connections
+    told: Told
 
     def call(self, inputs: Inputs, item: WorkItem, index: int) -> Any:
         """Runs one unit (its position in a range, or -1). Raises whatever the task does."""
@@ -94,12 +97,12 @@ class TaskStep(msgspec.Struct, frozen=True, kw_only=True):
             index=item.index_of(index),
             attempt=item.attempt,
             attempt_id=item.id if index < 0 else f"{item.id}/{index}",
-            connections=connect_all(self.connections),
+            connections=connect_all(self.connections, self.told),
             idempotency_key=key,
         )
 
 
-def task_step(plan: Plan, block: int, at: int, functions: Functions, root: Path) -> TaskStep:
+def task_step(plan: Plan, block: int, at: int, functions: Functions, root: Path, told: Told) -> TaskStep:
     """The task node at a place of a plan. Raises TaskFailed when the task's function cannot be had."""
     nodes = plan.blocks[block].nodes
     node = nodes[at]
@@ -108,7 +111,7 @@ def task_step(plan: Plan, block: int, at: int, functions: Functions, root: Path)
     returns = None if task.returns is None else plan.types[task.returns]
     operate, blocks = operator_of(task, returns, functions, root)
     settings = plan.settings[node.settings]
-    arguments = argument_getters(plan, node, [nodes[i.node].name for i in node.inputs])
+    arguments = argument_getters(plan, node, [nodes[i.node].name for i in node.inputs], told)
     return TaskStep(
         flow=plan.flow,
         name=node.name or task.name,
@@ -121,6 +124,7 @@ def task_step(plan: Plan, block: int, at: int, functions: Functions, root: Path)
         soft=settings.soft_timeout_ms is not None,
         write=writer(JSON if returns is None else returns),
         functions=functions,
+        told=told,
         idempotency_key=None if settings.idempotency_key is None else _evaluated(settings.idempotency_key),
         cached_as=None if settings.cache is None else cached_as(settings.cache, task, returns, arguments),
     )

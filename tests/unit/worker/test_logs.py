@@ -10,7 +10,8 @@ import pytest
 from flowc import plan as plans
 from flowc.types import ANY, INT
 from flowrun.messages import WorkItem
-from flowrun.worker.logs import BURST, TAIL, LogLimit, LogWriter, Mask
+from flowrun.worker.logs import BURST, TAIL, LogLimit, LogWriter
+from flowrun.worker.mask import Mask
 
 from tests.unit.worker.harness import Worker, call, each_of, template, worker
 
