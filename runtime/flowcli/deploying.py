@@ -4,33 +4,29 @@ from __future__ import annotations
 
 import re
 import sys
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import click
 import msgspec
-from flowc.pipeline import Compilation
-from flowc.plan import LimitDef, PoolDef
 from flowc.project import Project, find_project
 from flowrun.client.world import user_name
-from flowrun.code.packing import pack_code
 from flowrun.deployments import committing
-from flowrun.deployments.building import Built, build
+from flowrun.deployments.building import Built
 from flowrun.deployments.changes import Change, changes_between, nothing_of
 from flowrun.deployments.committing import DeploymentRefused, commit, put_blobs
+from flowrun.deployments.flow_changes import with_differences
 from flowrun.deployments.keeping import blobs_of
 from flowrun.deployments.objections import objections
 from flowrun.deployments.reading import Histories, read_history, read_manifest
 from flowrun.deployments.signing import KeyProblem, SigningKey
 from flowrun.errors import StoreError
-from flowrun.lineage import datasets_of
 from flowrun.manifest import Deployment, Manifest
 from flowrun.transport import Transport
 
-from .building import compile_project, findings_of
+from .deploy_sources import build_project
 from .deployment_answers import changed, planned
-from .errors import EXIT_OK, FindingsError, InputError
+from .errors import EXIT_OK, InputError
 from .files import read_file
 from .output import say
 from .remote import with_transport
@@ -73,12 +69,12 @@ class _Project(msgspec.Struct, frozen=True):
 def deploy(asked: Asked, dry_run: bool) -> int:
     """Gives the exit code. Raises InputError, FindingsError, FlowError."""
     here = _project_of(asked)
-    built = _built(here.project, asked)
+    built = build_project(here.project, asked.paths, asked.code)
     key = _key_of(asked, here.profile)
 
     async def work(transport: Transport) -> int:
         read = await read_history(transport, here.project.name)
-        changes = await _changes(transport, read, built.manifest, asked.paths)
+        changes = await _changes(transport, read, built.manifest, built.blobs, asked.paths)
         against = await objections(transport, built.manifest)
         if against:
             raise InputError("\n".join(against), place=here.project.name, help="nothing was changed")
@@ -118,7 +114,7 @@ def rollback(asked: Asked, number: int | None) -> int:
             raise InputError(
                 f"deployment {target.number} cannot be had any more: {error}", place=here.project.name, help=help
             ) from error
-        changes = await _changes(transport, read, manifest)
+        changes = await _changes(transport, read, manifest, blobs)
         _confirm(asked, here, changes)
         await put_blobs(transport, blobs)
         order = _order(asked, here, "rollback", target.manifest, key)
@@ -138,7 +134,7 @@ def undeploy(asked: Asked) -> int:
         if read.history.current is None or not read.history.current.manifest:
             raise InputError(f"project `{here.project.name}` is not deployed in `{here.server.env}`")
         manifest = nothing_of(here.project.name)
-        changes = await _changes(transport, read, manifest)
+        changes = await _changes(transport, read, manifest, {})
         _confirm(asked, here, changes)
         made = await _committed(transport, read, _order(asked, here, "undeploy", "", key), manifest)
         return _show(changed(here.project.name, here.server.env, "undeploy", made, changes), asked)
@@ -161,41 +157,6 @@ def _project_of(asked: Asked) -> _Project:
     return _Project(project, profile, server_of(asked.url, asked.env, project.root))
 
 
-def _built(project: Project, asked: Asked) -> Built:
-    """Compiles the project, and packs its code. Raises FindingsError, InputError, FlowError."""
-    compilation = compile_project(project, asked.paths)
-    outcome = findings_of(compilation)
-    if outcome.has_errors:
-        raise FindingsError(outcome.text(), outcome.as_json())
-    outcome.show_findings()
-    _check_names(project, compilation)
-    program = compilation.program
-    assert program is not None
-    code = pack_code(project.root, project.python) if asked.code else None
-    return build(
-        project.name,
-        (flow.plan for flow in compilation.plans),
-        pools=[PoolDef(name=pool.name, slots=pool.slots) for pool in program.pools.values()],
-        limits=[
-            LimitDef(name=limit.name, rate=limit.rate, per_ms=limit.per_ms, burst=limit.burst)
-            for limit in program.limits.values()
-        ],
-        code=code.digest if code else "",
-        code_blobs={code.digest: code.data} if code else {},
-        datasets=datasets_of,
-    )
-
-
-def _check_names(project: Project, compilation: Compilation) -> None:
-    """A deployed flow is found by its name."""
-    if not compilation.plans:
-        raise InputError("there is no flow to deploy", place=str(project.root), help="declare one: flow main() { … }")
-    for name, count in Counter(flow.flow for flow in compilation.plans).items():
-        if count > 1:
-            files = ", ".join(flow.file for flow in compilation.plans if flow.flow == name)
-            raise InputError(f"{count} files have a flow `{name}`", place=files, help="rename all but one of them")
-
-
 def _key_of(asked: Asked, profile: Profile) -> SigningKey | None:
     path = asked.key or profile.key
     if path is None:
@@ -209,7 +170,9 @@ def _key_of(asked: Asked, profile: Profile) -> SigningKey | None:
 # ---- the history ----------------------------------------------------------------------------------------------------
 
 
-async def _changes(transport: Transport, read: Histories, new: Manifest, paths: Iterable[Path] = ()) -> list[Change]:
+async def _changes(
+    transport: Transport, read: Histories, new: Manifest, blobs: Mapping[str, bytes], paths: Iterable[Path] = ()
+) -> list[Change]:
     """Against what is deployed. Raises InputError where only some files are to be deployed, and others are."""
     current = read.history.current
     if current is None or not current.manifest:
@@ -221,7 +184,7 @@ async def _changes(transport: Transport, read: Histories, new: Manifest, paths: 
         some = ", ".join(f"`{flow.name}` ({flow.file})" for flow in left_out[:5])
         help = "a deployment is the whole project: deploy it without naming files"
         raise InputError(f"flows of other files are deployed: {some}", place=read.project, help=help)
-    return changes_between(old, new)
+    return await with_differences(transport, changes_between(old, new), old, new, blobs)
 
 
 def _is_done(current: Deployment, built: Built, key: SigningKey | None) -> bool:

@@ -24,6 +24,13 @@ from flowcli.answers import (
     Signalled,
     Submitted,
 )
+from flowcli.deployment_answers import (
+    DeploymentChanged,
+    DeploymentHistory,
+    DeploymentPlanned,
+    Deployments,
+    SigningKeyInfo,
+)
 from flowcli.results import ErrorReport, RunReport
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -34,7 +41,7 @@ def schemas() -> dict[str, dict[str, Any]]:
     ir = Program.model_json_schema()
     answers = [
         Submitted, Runs, RunState, LogLine, Cancelled, Nodes, Signalled, Emitted, Decided, Approvals, Paused, Marked,
-        Rerunning, ErrorReport,
+        Rerunning, DeploymentChanged, DeploymentPlanned, DeploymentHistory, Deployments, SigningKeyInfo, ErrorReport,
     ]  # fmt: skip
     return {
         "answers.schema.json": _any_of(answers, "What the commands print that speak to nodes"),

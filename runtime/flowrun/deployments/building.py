@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 import msgspec
@@ -20,7 +20,7 @@ from flowc.plan import (
 )
 
 from flowrun.lineage import datasets_of
-from flowrun.manifest import DatasetUse, DeployedFlow, Manifest, Variable, encode_manifest
+from flowrun.manifest import DeployedFlow, Manifest, Variable, encode_manifest
 
 __all__ = ["Built", "build"]
 
@@ -50,7 +50,6 @@ def build(
     connections: Iterable[ConnectionDef] = (),
     code: str = "",
     code_blobs: Mapping[str, bytes] | None = None,
-    datasets: Callable[[Plan], tuple[DatasetUse, ...]] = datasets_of,
 ) -> Built:
     """The manifest of plans, whose flows have different names. `pools` and the like: those that the sources declare,
     besides those that the plans use. `code`: content hash of the code of their tasks, which `code_blobs` has."""
@@ -61,7 +60,7 @@ def build(
     manifest = Manifest(
         project=project,
         flows=tuple(
-            _flow(plans[name], digest(data), digest(encode(plain[name])) if code else "", datasets(plans[name]))
+            _flow(plans[name], digest(data), digest(encode(plain[name])) if code else "")
             for name, data in encoded.items()
         ),
         pools=_by_name([*pools, *(pool for plan in every for pool in plan.pools)]),
@@ -82,7 +81,7 @@ def build(
     return Built(manifest=manifest, digest=digest(data), blobs=blobs, plans=plans)
 
 
-def _flow(plan: Plan, name: str, logic: str, datasets: tuple[DatasetUse, ...]) -> DeployedFlow:
+def _flow(plan: Plan, name: str, logic: str) -> DeployedFlow:
     return DeployedFlow(
         name=plan.flow,
         plan=name,
@@ -91,7 +90,7 @@ def _flow(plan: Plan, name: str, logic: str, datasets: tuple[DatasetUse, ...]) -
         types=plan.types if plan.triggers else (),
         catchup=plan.catchup,
         depends_on_past=plan.depends_on_past,
-        datasets=datasets,
+        datasets=datasets_of(plan),
         calls=tuple(sorted({child.flow for child in plan.children.values()})),
         logic=logic or name,
     )
