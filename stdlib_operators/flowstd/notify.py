@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import smtplib
 import ssl
+from datetime import timedelta
 from email.message import EmailMessage
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from flowrun.operator import Context, Fail
 
-__all__ = ["email", "log", "slack"]
+__all__ = ["email", "log", "slack", "webhook"]
 
 #: a server that does not answer is given up after this time, in seconds
 _PATIENCE = 30.0
@@ -29,6 +30,13 @@ def slack(channel: str, message: str) -> None:
     if answer.status_code >= 400:
         kind = Fail if answer.status_code < 500 and answer.status_code != 429 else ConnectionError
         raise kind(f"Slack refused the message for {channel}: {answer.status_code} {answer.text[:200]}")
+
+
+def webhook(url: str, value: Any, headers: dict[str, str], token: str | None, context: Context) -> None:
+    """Sends a value as JSON."""
+    from .http import post  # slow to import, as above
+
+    post(url, value, headers, token, timedelta(seconds=_PATIENCE), context)
 
 
 def email(to: str, subject: str, body: str) -> None:

@@ -89,6 +89,34 @@ def test_slack(monkeypatch: pytest.MonkeyPatch) -> None:
         notify.slack("#data", "x")
 
 
+def test_webhook() -> None:
+    got: list[Any] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            got.append((body, self.headers["Idempotency-Key"], self.headers["Authorization"], self.headers["X-From"]))
+            self.send_response(int(body["answer"]))
+            self.end_headers()
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    url = f"http://127.0.0.1:{server.server_port}/late"
+    context = Context(
+        run="r", flow="f", step="s", index=None, attempt=1, attempt_id="i", connections={}, idempotency_key="r/s"
+    )
+    with serving(server):
+        notify.webhook(url, {"answer": 204}, {"X-From": "flow"}, "token", context)
+        with pytest.raises(Fail, match="answered 400"):
+            notify.webhook(url, {"answer": 400}, {}, None, context)
+        with pytest.raises(Exception, match="answered 500"):
+            notify.webhook(url, {"answer": 500}, {}, None, context)
+    assert got[0] == ({"answer": 204}, "r/s", "Bearer token", "flow")
+    assert got[1][1:3] == ("r/s", None)
+
+
 def test_email(monkeypatch: pytest.MonkeyPatch) -> None:
     got: list[str] = []
 
