@@ -23,13 +23,16 @@ import msgspec
 
 from .layout import GENERATED, CodeError
 
-__all__ = ["Dependencies", "find_dependencies"]
+__all__ = ["Dependencies", "find_dependencies", "without_us"]
 
 _REQUIREMENTS, _LOCK, _PROJECT = "requirements.txt", "uv.lock", "pyproject.toml"
 #: `uv export` reads a file; it takes no network
 _EXPORT = ("export", "--frozen", "--no-dev", "--no-emit-project", "--no-header", "--no-annotate", "--quiet")
 _EXPORT_TIME = 60.0
-_OWN = re.compile(r"flowc\s*(?:\[[^]]*])?\s*(?:[<>=!~;@ ].*)?$", re.IGNORECASE)
+#: a line that asks for ourselves, with the lines that it goes on with
+_OWN = re.compile(
+    r"^[ \t]*flowc[ \t]*(?:\[[^]\n]*])?[ \t]*(?:[<>=!~;@#\\](?:[^\n]*\\\n)*[^\n]*)?(?:\n|\Z)", re.I | re.M
+)
 _EDITABLE = re.compile(r"\s*(?:-e|--editable)\b")
 
 #: by name: content, and whether it may be executed
@@ -71,11 +74,16 @@ def _decoded(files: _Files, name: str) -> str:
         raise CodeError(f"{name} is not UTF-8 text (byte {error.start})") from None
 
 
+def without_us(text: str) -> str:
+    """Requirements without flowc: a node has its own version, which its executors must have, too."""
+    return _OWN.sub("", text)
+
+
 def _lines(text: str) -> Iterator[str]:
-    """What it asks for, but for ourselves: a node has its own version, which its executors must have, too."""
-    for line in text.replace("\\\n", " ").splitlines():
+    """What it asks for."""
+    for line in without_us(text).replace("\\\n", " ").splitlines():
         line = re.sub(r"(^|\s)#.*$", "", line).strip()
-        if line and not _OWN.match(line):
+        if line:
             yield line
 
 

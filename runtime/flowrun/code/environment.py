@@ -21,6 +21,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from .dependencies import without_us
 from .layout import CodeError
 
 __all__ = ["interpreter", "make_environment", "python_tag"]
@@ -31,7 +32,6 @@ MOST_SECONDS = 900.0
 _LAST = 1_500
 #: what executors import of others
 _OURS = ("msgspec", "uvloop", "nats-py", "zstandard", "pydantic", "structlog")
-_OWN = re.compile(r"\s*flowc\s*(?:\[[^]]*])?\s*(?:[<>=!~;@# ].*)?$", re.IGNORECASE)
 
 
 def python_tag() -> str:
@@ -86,15 +86,14 @@ def _constraints() -> list[str]:
 def _without_us(requirements: Path) -> Iterator[Path]:
     """A file without the lines that ask for flowc, beside the one given: it may name others by their places."""
     text = requirements.read_text("utf-8-sig")
-    lines = text.splitlines()
-    kept = [line for line in lines if not _OWN.match(line)]
-    if len(kept) == len(lines):
+    kept = without_us(text)
+    if kept == text:
         yield requirements
         return
     fd, name = tempfile.mkstemp(prefix=".requirements-", suffix=".txt", dir=requirements.parent)
     try:
         with os.fdopen(fd, "w", encoding="utf-8") as file:
-            file.write("\n".join(kept) + "\n")
+            file.write(kept)
         yield Path(name)
     finally:
         Path(name).unlink(missing_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from flowrun.code.dependencies import without_us
 from flowrun.code.layout import GENERATED, CodeError
 from flowrun.code.packing import pack_code
 
@@ -37,6 +38,22 @@ def test_requirements_come_first(tmp_path: Path) -> None:
 )
 def test_what_a_node_has_anyway_needs_no_environment(tmp_path: Path, files: dict[str, str]) -> None:
     assert environment(write(tmp_path, **files)) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("a==1\nflowc\nb", "a==1\nb"),
+        ("flowc==0.1.0 \\\n    --hash=sha256:1 \\\n    --hash=sha256:2\nb==1 \\\n    --hash=sha256:3\n",
+         "b==1 \\\n    --hash=sha256:3\n"),
+        ("  Flowc[duckdb]>=0.1 ; python_version > '3'  # us\n", ""),
+        ("flowc @ file:./x.whl\n", ""),
+        ("flowc-extra==1\nflowcharts\nmy-flowc\n", "flowc-extra==1\nflowcharts\nmy-flowc\n"),
+        ("# flowc\na # flowc\n", "# flowc\na # flowc\n"),
+    ],
+)  # fmt: skip
+def test_lines_that_ask_for_flowc_are_left_out(text: str, left: str) -> None:
+    assert without_us(text) == left
 
 
 def test_equal_dependencies_have_an_equal_hash_whatever_the_code(tmp_path: Path) -> None:
