@@ -1,8 +1,8 @@
 """What the compiler says, beside the line that causes it.
 
-In the `.flow` files of this folder `# E: name` marks a line with an error, `# W: name` one with a warning;
-`# E: name "text"` wants the text in the message, the help or a label too. Every finding must be expected, and every
-expectation found. A file without marks compiles without findings.
+In the `.flow` files of this folder `# E: name` marks a line with an error, `# W: name` one with a warning, `# I: name`
+one with advice; `# E: name "text"` wants the text in the message, the help or a label too. Every finding must be
+expected, and every expectation found. A file without marks compiles without findings.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from flowc.project import find_project
 
 HERE = Path(__file__).parent
 FILES = sorted(path for path in HERE.rglob("*.flow") if "lib" not in path.parent.parts)
-_MARK = re.compile(r'# ([EW]): ([a-z-]+)(?: "([^"]*)")?')
+_MARK = re.compile(r'# ([EWI]): ([a-z-]+)(?: "([^"]*)")?')
 _LETTERS = {"error": "E", "warning": "W", "info": "I"}
 
 

@@ -7,7 +7,8 @@ It goes over the program once, declaration by declaration:
     tasks        how they run, their settings, the Python function behind them (`tasks`)
     composites   each by itself; where they are called, they are inlined (`composites`)
     flows        elaborated statement by statement into steps (`flows`, `blocks` and what they use)
-    the whole    calls in a circle (`cycles`), pools that wait for each other (`pools`), what nothing uses (`usage`)
+    the whole    calls in a circle (`cycles`), pools that wait for each other (`pools`), flows that start each other
+                 (`trigger_loops`), times that cannot be kept (`timing`), what nothing uses (`usage`)
 
 Elaborating and checking are one pass: an expression gives its form in the IR and its type together, and a place that
 takes a value says what it takes. What was reported has the type `error`, which fits everywhere, so that one cause gives
@@ -38,6 +39,8 @@ from .setting_values import Reader, from_plain
 from .settings import read_row
 from .signatures import Signatures
 from .tasks import read_task
+from .timing import report_times
+from .trigger_loops import report_loops
 from .undos import note_undos
 from .usage import report_unused
 
@@ -45,12 +48,12 @@ __all__ = ["check"]
 
 
 def check(
-    modules: list[Module], project: Project, findings: Findings, read: Callable[[Path], bytes | None] = lambda _: None
+    modules: list[Module], project: Project, findings: Findings, load: Callable[[Path], bytes | None] = lambda _: None
 ) -> ir.Program:
-    """Checks all modules. The program is complete and sound only if `findings` has no errors afterwards. `read` gives
+    """Checks all modules. The program is complete and sound only if `findings` has no errors afterwards. `load` gives
     the bytes of a file, or None."""
     shared = Shared(findings, ELABORATORS, block)
-    shared.read = lambda module, path: read((project.root / module.path).parent / path)
+    shared.read = lambda module, path: load((project.root / module.path).parent / path)
     shared.signatures = Signatures(shared)
     shared.constants = Lets(shared)
     resources = read_resources(shared, modules)
@@ -68,12 +71,13 @@ def check(
         if symbol.kind == "composite":
             check_composite(shared, shared.signatures.of(symbol))
     row = _project_row(shared, modules, project)
-    flows = {
-        symbol.key: read_flow(shared, shared.signatures.of(symbol), row) for symbol in symbols if symbol.kind == "flow"
-    }
+    read = {symbol: read_flow(shared, shared.signatures.of(symbol), row) for symbol in symbols if symbol.kind == "flow"}
+    flows = {symbol.key: flow for symbol, flow in read.items()}
     bounded = {symbol for symbol in symbols if symbol.kind == "flow" and flows[symbol.key].max_depth is not None}
     report_circles(shared.calls, bounded, findings)
     report_deadlocks(shared, flows)
+    report_loops(shared, read)
+    report_times(shared, read)
     note_undos(shared, flows)
     report_unused(shared, modules)
     return ir.Program(

@@ -24,6 +24,7 @@ from .report import accept
 from .settings import check_slots, is_limited, names_at, refuse_passed
 from .signatures import Param, Signature
 from .targets import RULES, callee_name, symbol_of
+from .timing import check_attempts
 from .types import assignable, shown
 from .waits import check_wait, is_signal, signal_name
 
@@ -295,6 +296,7 @@ def _settings(cx: Context, node: syntax.Expression, rows: tuple[Row | None, ...]
     if is_new:
         check_slots(cx, node, found)
         check_executor(cx, node, found)
+        check_attempts(cx, node, found)
     return found
 
 

@@ -78,20 +78,29 @@ def watch(cx: Context, node: syntax.Modified, on: syntax.On, value: Value) -> Va
     kept = cx.keep(node.value, value)
     if kept.step is None:
         return value
-    if on.event.text in _MEANWHILE and not _is_call(cx, kept.step):
+    if on.event.text in _MEANWHILE and _call(cx, kept.step) is None:
         where = "behind a call of a task or a flow, which it watches while it runs"
         cx.report("misplaced-construct", on.event, what=f"`on {on.event.text}`", where=where)
         return kept
+    if on.event.text == "sla_miss":
+        _check_level(cx, on, kept.step)
     _emit(cx, cx.scope, on, kept.step, value)
     return kept
 
 
-def _is_call(cx: Context, step: int) -> bool:
-    """It is work, or a child run: what waits has no attempts."""
+def _call(cx: Context, step: int) -> ir.CallStep | ir.ChildStep | None:
+    """The call that a step is: work, or a child run. What waits has no attempts."""
     found = next((made for made in reversed(cx.out or ()) if made.id == step), None)
     if isinstance(found, ir.CallStep):
-        return all(found.task != task.key for task in cx.shared.waits)
-    return isinstance(found, ir.ChildStep)
+        return found if all(found.task != task.key for task in cx.shared.waits) else None
+    return found if isinstance(found, ir.ChildStep) else None
+
+
+def _check_level(cx: Context, on: syntax.On, step: int) -> None:
+    """Reports a handler of a call without a service level; one inside of a composite may get it from outside."""
+    call = _call(cx, step)
+    if call is not None and call.settings.sla is None and not cx.inlining:
+        cx.report("sla-miss-never-comes", on.event, where=f"`{call.name}`")
 
 
 def _emit(cx: Context, scope: Scope, on: syntax.On | syntax.Handler, step: int, value: Value) -> None:

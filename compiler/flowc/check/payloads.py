@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from flowc import ir, syntax
 from flowc.resolve import Symbol
 from flowc.types import (
     DATASET_UPDATE,
+    DATE,
     ERROR,
     FILE_CHANGE,
     JSON,
@@ -25,7 +26,7 @@ from .report import accept
 from .setting_values import Reader
 from .signatures import Param, Signature
 from .sources import GRIDS, Part
-from .types import assignable, join, optional, shown
+from .types import assignable, join, optional, required, shown
 
 __all__ = ["Bodies", "Payload", "bodies_of"]
 
@@ -102,8 +103,8 @@ def _end_of(place: Context, leaf: Part) -> Type:
     symbol = flow_of(place, node) if node is not None else None
     result: Type = JSON if symbol is None else place.shared.signatures.of(symbol).returns
     on = leaf.args.get("on")
-    is_success = on is None or (isinstance(on, syntax.Literal) and on.value == "success")
-    return flow_end(result if is_success else optional(result))
+    may_fail = isinstance(on, syntax.Literal) and on.value in ("failure", "done")
+    return flow_end(optional(result) if may_fail else result)
 
 
 def flow_of(place: Context, node: syntax.Expression) -> Symbol | None:
@@ -126,16 +127,20 @@ class Payload:
 
     def arguments(self, node: syntax.TriggerStmt, written: syntax.Expression | None) -> dict[str, ir.Expr]:
         """The values of the parameters, as ir.Trigger has them."""
+        if written is not None and not isinstance(written, syntax.RecordExpr):
+            hint = "write `args: { parameter: event.body }`"
+            Reader(self.cx).wrong(written, "args", "a record", self.cx.source_text(written), hint)
+            return {param.name: BROKEN.expr for param in self._signature.params}
         entries = self._entries(written) if written is not None else {}
-        required = [param for param in self._signature.params if not param.is_optional and param.name not in entries]
-        implicit = required[0] if written is None and len(required) == 1 and not self._bodies.is_empty else None
+        open_params = [param for param in self._signature.open if param.name not in entries]
+        implicit = open_params[0] if written is None and len(open_params) == 1 and not self._bodies.is_empty else None
         self.open = self._open_type(entries, implicit)
         body = self._bodies.type(self.open)
         args: dict[str, ir.Expr] = {}
         if implicit is not None:
             args[implicit.name] = self._taken(node, implicit, body)
-        elif required:
-            self._missing(node, required, is_written=written is not None)
+        elif open_params:
+            self._missing(node, open_params, is_written=written is not None)
         for name, entry in entries.items():
             args[name] = self._given(name, entry, body)
         return args
@@ -149,13 +154,9 @@ class Payload:
 
     # -- `args` -------------------------------------------------------------------------------------------------------
 
-    def _entries(self, node: syntax.Expression) -> dict[str, syntax.Expression]:
+    def _entries(self, node: syntax.RecordExpr) -> dict[str, syntax.Expression]:
         """The written values of known parameters."""
         flow = self._signature.symbol.name
-        if not isinstance(node, syntax.RecordExpr):
-            hint = "write `args: { parameter: event.body }`"
-            Reader(self.cx).wrong(node, "args", "a record", self.cx.source_text(node), hint)
-            return {param.name: node for param in self._signature.params if not param.is_optional}
         found: dict[str, syntax.Expression] = {}
         for entry in node.entries:
             if isinstance(entry, syntax.Spread):
@@ -173,8 +174,6 @@ class Payload:
 
     def _given(self, name: str, node: syntax.Expression, body: Type) -> ir.Expr:
         """One written value."""
-        if isinstance(node, syntax.RecordExpr) and self.cx.shared.findings.has_error_at(self.cx.span(node)):
-            return BROKEN.expr
         if self._bodies.is_empty and "event" in names_in(node):
             what = "a time brings no event"
             self.cx.report("trigger-payload", node, what=what, hint="use `run.date`, `run.window` or a constant")
@@ -182,31 +181,32 @@ class Payload:
         place = self.cx if self._bodies.is_empty else self.event(body)
         return self._accepted(place, self._signature.by_name[name], node, place.value(node))
 
-    def _accepted(self, place: Context, param: Param, node: syntax.Node, value: Value) -> ir.Expr:
+    def _accepted(self, place: Context, param: Param, node: syntax.Node, value: Value, producer: str = "") -> ir.Expr:
         consumer = f"`{param.name}` of `{self._signature.symbol.name}`"
         labels = () if param.node is None else (place.label(param.node, f"`{param.name}` is {shown(param.type)}"),)
-        return fold(accept(place, node, value, param.type, consumer, labels, "trigger-payload-mismatch"))
+        return fold(accept(place, node, value, param.type, consumer, labels, "trigger-payload-mismatch", producer))
 
     # -- without `args` -----------------------------------------------------------------------------------------------
 
     def _taken(self, node: syntax.TriggerStmt, param: Param, body: Type) -> ir.Expr:
         """The one parameter that must be given takes the body; or its path, its result, if these fit."""
         event: ir.Expr = ["attr", ["ref", self._event_id], "body"]
+        producer = "what the trigger brings"
         if not assignable(body, param.type) and isinstance(body, Record):
             for name, kind in body.fields:
-                if name in _PARTS and assignable(kind, param.type):
-                    return ["attr", event, name]
-        value = Value(event, body)
-        consumer = f"`{param.name}` of `{self._signature.symbol.name}`"
-        labels = () if param.node is None else (self.cx.label(param.node, f"`{param.name}` is {shown(param.type)}"),)
-        return accept(self.cx, node.value, value, param.type, consumer, labels, "trigger-payload-mismatch",
-                      producer="what the trigger brings")  # fmt: skip
+                if name in _PARTS and assignable(required(kind), param.type):
+                    event, body, producer = ["attr", event, name], kind, f"`event.body.{name}`"
+                    break
+        return self._accepted(self.cx, param, node.value, Value(event, body), producer)
 
-    def _missing(self, node: syntax.TriggerStmt, params: Iterable[Param], *, is_written: bool) -> None:
+    def _missing(self, node: syntax.TriggerStmt, params: Sequence[Param], *, is_written: bool) -> None:
         names = [param.name for param in params]
         listed = ", ".join(f"`{name}`" for name in names)
-        value = "run.date" if self._bodies.is_empty else "event.body"
-        example = ", ".join(f"{name}: {value if i == 0 else '…'}" for i, name in enumerate(names))
+        value = "…" if self._bodies.is_empty else "event.body"
+        example = ", ".join(
+            f"{param.name}: {'run.date' if param.type == DATE else value if i == 0 else '…'}"
+            for i, param in enumerate(params)
+        )
         hint = f"give it a default, or add `args: {{ {example} }}`"
         if len(names) > 1:
             hint = f"give them defaults, or add `args: {{ {example} }}`"

@@ -10,6 +10,7 @@ from flowc import ir, syntax
 from flowc.suggest import did_you_mean
 from flowc.types import ERROR, JSON, Literals, Secret, Type
 
+from .clocks import check_clock, check_interval, check_named_zone
 from .constants import fold
 from .context import Context, Scope
 from .datasets import dataset_name
@@ -39,6 +40,17 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "dataset": ("name",),
     "any_of": (),
     "all_of": (),
+}
+_USAGE = {
+    "cron": 'cron("15 4 * * *", tz: "Europe/Berlin")',
+    "interval": "interval(10m)",
+    "at": "at(2026-12-31T23:00)",
+    "custom": 'custom("schedules:Quarters")',
+    "event": 'event("orders.placed")',
+    "webhook": 'webhook("/orders", auth: hmac(secret("hook_key")))',
+    "file": 'file("in/*.csv")',
+    "after_flow": "after_flow(other)",
+    "dataset": 'dataset("s3://lake/sales")',
 }
 SOURCES = tuple(ARGUMENTS)
 #: sources that are times, and bring nothing
@@ -91,8 +103,10 @@ def read_source(reader: Reader, payload: Payload, part: Part) -> ir.TriggerSourc
         return ir.AnyOf(sources=sources) if part.name == "any_of" else ir.AllOf(sources=sources)
     first = ARGUMENTS[part.name][0]
     if first not in part.args:
-        reader.place.report("missing-argument", part.node.func, callee=part.name, names=f"`{first}`", plural="",
-                            example="…")  # fmt: skip
+        help = f"it is called as `{_USAGE[part.name]}`"
+        reader.place.report(
+            "missing-argument", part.node.func, help=help, callee=part.name, names=f"`{first}`", plural="", example=""
+        )
         return None
     return _READ[part.name](reader, payload, part)
 
@@ -135,8 +149,12 @@ def _cron(reader: Reader, payload: Payload, part: Part) -> ir.TriggerSource | No
     )
     if expression is None or zone is None:
         return None
-    source = ir.Cron(expression=" ".join(expression.split()), tz=zone, **fields)
-    return checked_grid(reader, part.args["expression"], source)
+    node = part.args["expression"]
+    source = checked_grid(reader, node, ir.Cron(expression=" ".join(expression.split()), tz=zone, **fields))
+    if source is not None:
+        check_named_zone(reader, node, source.expression, part.args.get("tz"))
+        check_clock(reader, node, source, set(part.args))
+    return source
 
 
 def _interval(reader: Reader, payload: Payload, part: Part) -> ir.TriggerSource | None:
@@ -148,6 +166,7 @@ def _interval(reader: Reader, payload: Payload, part: Part) -> ir.TriggerSource 
         fields["holidays"] = holidays_of(reader, part.args["holidays"])
     if every is None or zone is None or None in fields.values():
         return None
+    check_interval(reader, part.args["every"], every)
     return ir.Interval(every_ms=every, tz=zone, **fields)
 
 
@@ -234,6 +253,8 @@ def _reads_run(expr: ir.Expr) -> bool:
 def _event(reader: Reader, payload: Payload, part: Part) -> ir.TriggerSource | None:
     subject = _text(reader, part.args["subject"], "event", 'a subject, as "orders.placed" or "orders.*"', _SUBJECT)
     fields = _arriving(reader, payload, part)
+    if "dedupe" not in part.args:
+        reader.place.report("event-without-dedupe", part.node)
     return None if subject is None else ir.Event(subject=subject, **fields)
 
 
@@ -256,9 +277,8 @@ def _webhook(reader: Reader, payload: Payload, part: Part) -> ir.TriggerSource |
     kind, secret = auth
     for key in ("scheme", "header", "tolerance"):
         if key in part.args and kind != "hmac":
-            hint = f'`{key}` belongs to `auth: hmac(secret("…"))`: remove it'
-            reader.place.report("unknown-argument", part.args[key], callee=f"webhook with `auth: {kind}`", name=key,
-                                hint=hint)  # fmt: skip
+            hint = f"`{key}` is for signatures, and this webhook has none (`auth: {kind}`): remove it"
+            reader.place.report("unknown-argument", part.args[key], callee=part.name, name=key, hint=hint)
     if fields.get("scheme", "standard") != "standard" and "header" not in fields:
         hint = 'add `header: "X-Hub-Signature-256"`, the header with the signature'
         reader.place.report("missing-setting", part.args["scheme"], name="header", where="this scheme", hint=hint)

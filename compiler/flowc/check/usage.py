@@ -54,11 +54,16 @@ _RESOURCES = ("pool", "limit", "queue", "connection", "signal", "sla")
 
 
 def _report_resources(shared: Shared, modules: list[Module]) -> None:
-    """Pools, limits, queues and connections that nothing names."""
+    """Pools, limits, queues, connections and variables that nothing names."""
     for module in modules:
         place = Context(shared, module)
         for node in module.file.declarations:
             if isinstance(node, syntax.Resource) and node.kind.text in _RESOURCES:
-                symbol = module.names.get(node.name.text)
-                if symbol is not None and symbol.node is node and symbol.key not in shared.used:
-                    place.report("unused-resource", node.name, kind=node.kind.text, name=node.name.text)
+                kind = node.kind.text
+            elif isinstance(node, syntax.Var):
+                kind = "variable"
+            else:
+                continue
+            symbol = module.names.get(node.name.text)
+            if symbol is not None and symbol.node is node and symbol.key not in shared.used:
+                place.report("unused-resource", node.name, kind=kind, name=node.name.text)
