@@ -20,11 +20,13 @@ _MOST = 1_000
 
 
 class Alarms:
-    """`prefix`: in the keys of what this coordinator writes; no other has it."""
+    """`clock`: the server's; `prefix`: in the keys of what this coordinator writes; no other has it."""
 
-    def __init__(self, transport: Transport, partition: str, prefix: str, background: Background) -> None:
+    def __init__(
+        self, transport: Transport, partition: str, prefix: str, background: Background, clock: ServerClock
+    ) -> None:
         self._transport, self._partition, self._prefix, self._background = transport, partition, prefix, background
-        self._clock = ServerClock()
+        self._clock = clock
         self._timers = Timers(self._clock, self._fire)
         self.clear_run = self._timers.clear_run
         #: (run, timer) -> loop time at which its event was sent

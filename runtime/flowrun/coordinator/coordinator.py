@@ -30,9 +30,11 @@ from flowrun.dispatch import Dispatcher
 from flowrun.dispatched import HandedBack
 from flowrun.engine.commands import (
     Answer,
+    Arm,
     Changed,
     ClearTimer,
     Command,
+    Disarm,
     EndRun,
     Pause,
     PutBlob,
@@ -44,9 +46,24 @@ from flowrun.engine.commands import (
 )
 from flowrun.errors import StoreError, TransportError
 from flowrun.lease import Lease, this_process
-from flowrun.messages import Event, Lost, Results, Submit, TimerFired, pack_events
+from flowrun.manifest import Deployment
+from flowrun.messages import (
+    Arrived,
+    Backfill,
+    Control,
+    Deployed,
+    Event,
+    Lost,
+    Raised,
+    Results,
+    Submit,
+    Tick,
+    TimerFired,
+    pack_events,
+)
 from flowrun.settings import Settings
 from flowrun.snapshots import Snapshots
+from flowrun.timers import ServerClock
 from flowrun.transport import Record, Transport
 from flowrun.watchers import Watchers
 
@@ -57,12 +74,15 @@ from .collecting import collect
 from .ends import Ends
 from .events import Complaints, events_of, weight_of
 from .fold import Fold
+from .following import Following, Refuses
 from .leftovers import stop_leftovers
+from .lineages import Lineages
 from .notices import Notices
 from .saving import Saving
 from .sends import Sends
 from .standing import adopt, missing, note_handed_back
 from .takeover import Start, announce, take_over
+from .ticking import Ticking
 
 __all__ = ["Coordinator"]
 
@@ -76,12 +96,18 @@ _STORES = 64
 _IDLE_SECONDS = 0.1
 #: a server that does not answer is not waited for longer to give a lease back, in seconds
 _RELEASE_SECONDS = 0.5
+#: events that may start runs by themselves
+_STARTING = frozenset({Arrived, Backfill, Control, Deployed, Raised, Tick})
+
+
+def _refuses_none(project: str, deployment: Deployment) -> str | None:
+    return None
 
 
 class Coordinator:
     """Of one partition. `group`: whose workers do its work; `capacity`: what these have; `partitions`: how many share
     the environment; `node`: who leads, in logs and leases; `fresh_workers`: those of an earlier leader ended with it,
-    so what they held is dispatched anew at once.
+    so what they held is dispatched anew at once; `refuses`: why a deployment is not accepted.
 
     `run` leads until it is cancelled (as if it were killed: nothing is tidied up) or `stop` is called. `ready` is set
     once the take-over is done.
@@ -98,6 +124,7 @@ class Coordinator:
         partitions: int = 1,
         node: str = "",
         fresh_workers: bool = False,
+        refuses: Refuses = _refuses_none,
     ) -> None:
         settings = settings or Settings()
         self._transport, self._partition, self._settings = transport, partition, settings
@@ -117,10 +144,14 @@ class Coordinator:
         )
         self._bundles = Bundles(transport, group, background, self._dispatcher.stands)
         self._audit = Audit(transport, partition, prefix, self._dispatcher, self._complaints, settings, self._redo)
-        self._alarms = Alarms(transport, partition, prefix, background)
+        self._clock = ServerClock()
+        self._alarms = Alarms(transport, partition, prefix, background, self._clock)
+        self._ticking = Ticking(transport, partition, prefix, background, self._clock)
+        self._following = Following(transport, partition, self._engine, self._complaints, refuses)
         self._notices = Notices(transport, self._dispatcher, capacity, background, self._complaints, settings)
         self._watchers = Watchers(self._engine, partition, settings.note_interval, self._notices.tell)
-        self._ends = Ends(transport, self._fold, background, settings)
+        self._lineages = Lineages(transport, partition, prefix.rpartition("-")[2], settings)
+        self._ends = Ends(transport, self._fold, background, settings, self._lineages)
         self._sends = Sends(transport, background)
         self._snapshots = Snapshots(transport, partition, settings.sync_lag)
         self._saving = Saving(self._snapshots, self._fold, self._sends, self._dispatcher, background, settings)
@@ -153,6 +184,8 @@ class Coordinator:
             Answer: self._notices.answer,
             Pause: self._pause,
             Resume: self._resume,
+            Arm: self._ticking.arm,
+            Disarm: self._ticking.disarm,
         }
 
     # ---- its life
@@ -173,6 +206,7 @@ class Coordinator:
         finally:
             self._look_again(inf)
             self._alarms.stop()
+            self._ticking.stop()
             self._watchers.stop()
             await self._background.stop()
 
@@ -196,6 +230,7 @@ class Coordinator:
             fresh_workers=self._fresh_workers,
         )  # fmt: skip
         await self._restore(start)
+        self._clock.saw(start.now_ms)
         reading, stopping = asyncio.create_task(self._read(start, lease)), asyncio.create_task(self._stopping.wait())
         try:
             await asyncio.wait([reading, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -267,12 +302,18 @@ class Coordinator:
         self._handed_back.clear()
         for timer in self._engine.timers():
             self._alarms.set(timer)
+        for arm in self._engine.armed():
+            self._ticking.arm(arm)
+        self._background.start(self._ticking.run())
+        self._following.start(self._background)
         for run in self._ended_before:
             self._end_again(run)
         self._ended_before.clear()
         self._flush()
         if self._partition == "0" or self._alone:  # one collects for all
             self._background.start(collect(self._transport, self._settings))
+        if self._lineages.is_on:
+            self._background.start(self._lineages.run())
         self._background.start(self._audit.run())
         self._background.start(self._rest())
         self._notices.start(self._watchers)
@@ -297,6 +338,8 @@ class Coordinator:
             for event in events:
                 if type(event) is Results and event.plans:
                     await self._fold.load(self._engine.needs_also(event))
+                if type(event) in _STARTING:
+                    await self._prepare(event)
                 if type(event) is Submit:
                     needed = self._engine.needs(event)
                     if needed is not None:
@@ -325,6 +368,13 @@ class Coordinator:
         if self._live and self._saving.is_due():
             self._saving.take()
 
+    async def _prepare(self, event: Event) -> None:
+        """Has all at hand that is needed to decide an event that may start runs by itself."""
+        if type(event) is Deployed and (manifest := self._engine.needs_manifest(event)):
+            await self._fold.load_manifest(manifest)
+        if plans := self._engine.needs_plans(event):
+            await self._fold.load(plans)
+
     def _observe(self, event: Event, record: Record) -> None:
         """What the shell itself learns from an event."""
         kind = type(event)
@@ -334,6 +384,8 @@ class Coordinator:
             self._dispatcher.gone(event.bundle)  # type: ignore[union-attr]
         elif kind is TimerFired:
             self._alarms.came(event, record)  # type: ignore[arg-type]
+        elif kind is Tick:
+            self._ticking.came(event, record)  # type: ignore[arg-type]
 
     async def _rest(self) -> None:
         """What is done when nothing comes: runs that wait are packed, and a snapshot is taken of what changed."""

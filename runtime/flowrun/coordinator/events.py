@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from flowrun.messages import Event, Lost, MessageError, Results, unpack_known_events
+from flowrun.messages import Event, Lost, MessageError, Results, Tick, unpack_known_events
 from flowrun.transport import Record
 
 __all__ = ["Complaints", "events_of", "weight_of"]
@@ -53,4 +53,6 @@ def weight_of(event: Event) -> int:
         return len(event.outcomes) or 1  # type: ignore[union-attr]
     if kind is Lost:
         return len(event.items) or 1  # type: ignore[union-attr]
+    if kind is Tick:
+        return 10 * len(event.times) or 1  # type: ignore[union-attr]
     return 1

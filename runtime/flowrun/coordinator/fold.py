@@ -15,10 +15,13 @@ from flowc import plan as plans
 from flowc.plan import BatchDef, EachNode, Plan, TaskNode
 
 from flowrun.backlog import Task
+from flowrun.deployments.reading import read_manifest
 from flowrun.durations import EXPRESSION
 from flowrun.engine import Engine
 from flowrun.engine.commands import Command, EndRun, Ready
 from flowrun.errors import StoreError
+from flowrun.lineage import datasets_of_run
+from flowrun.manifest import DatasetUse, ManifestError
 from flowrun.messages import Event, Failure, RunRecord
 from flowrun.snapshots import Snapshot
 from flowrun.transport import Transport
@@ -50,6 +53,8 @@ class Fold:
         self._functions: dict[Task, str] = {}
         #: what `batch_of` says
         self._batches: dict[Task, BatchDef | None] = {}
+        #: what `uses_of` says, by plan
+        self._uses: dict[str, tuple[DatasetUse, ...]] = {}
         #: run that the engine failed on -> its record; until that is stored
         self.broken: dict[str, RunRecord] = {}
         #: run that the engine failed on -> who is told of its end
@@ -69,6 +74,7 @@ class Fold:
             used = self.engine.forget_plans()
             self._plans = {digest: plan for digest, plan in self._plans.items() if digest in used}
             self._most_plans = max(_MOST_PLANS, 2 * len(self._plans))
+            self._uses.clear()
 
     async def load_image(self, digest: str) -> None:
         """Makes what is left of an earlier run known to the engine, if it can be had. Raises TransportError."""
@@ -76,6 +82,13 @@ class Fold:
             self.engine.add_image(digest, await self._transport.get_blob(digest))
         except StoreError as error:
             log.warning("the image %s of a run cannot be had: %s", digest, error)
+
+    async def load_manifest(self, digest: str) -> None:
+        """Makes what is deployed of a project known to the engine, if it can be had. Raises TransportError."""
+        try:
+            self.engine.add_manifest(digest, await read_manifest(self._transport, digest))
+        except (StoreError, ManifestError) as error:
+            log.warning("the manifest %s of a deployment cannot be had: %s", digest, error)
 
     async def _load(self, digest: str) -> None:
         try:
@@ -192,6 +205,18 @@ class Fold:
     def image(self, run: str) -> bytes:
         """What is left of a run that ended, encoded; b"": nothing of use."""
         return b"" if run in self.broken else self.engine.image(run)
+
+    def uses_of(self, run: str) -> tuple[DatasetUse, ...]:
+        """The datasets that the steps of a run read and update."""
+        lone = self.engine.singles.get(run)
+        known = self.engine.peek(run) if lone is None and run not in self.broken else None
+        tables = lone.tables if lone is not None else known.tables if known is not None else None
+        if tables is None:
+            return ()
+        found = self._uses.get(tables.digest)
+        if found is None:
+            found = self._uses[tables.digest] = datasets_of_run(tables.plan)
+        return found
 
     def client_of(self, run: str) -> str:
         """Who submitted it and is to be told; "": nobody."""

@@ -48,6 +48,8 @@ class Start(msgspec.Struct, frozen=True):
     since_ms: int
     #: with this message, it leads
     until: int
+    #: the server's clock then, milliseconds since 1970
+    now_ms: int
 
 
 async def take_over(
@@ -76,7 +78,7 @@ async def take_over(
     after, since_ms = await _place(transport, partition, inbox, snapshot, snapshots)
     return Start(
         fence=fence, standing=standing, snapshot=snapshot, created=inbox.created, after=after, since_ms=since_ms,
-        until=until,
+        until=until, now_ms=inbox.now_ms,
     )  # fmt: skip
 
 
