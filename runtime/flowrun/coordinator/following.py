@@ -1,0 +1,105 @@
+"""Follows what is deployed: the entries of the projects' histories. What is new there is put into the inbox.
+
+Every leader does so for its partition: when it takes over, when an entry changes, and every few seconds. A deployment
+holds as soon as its entry is written; here it only becomes known. One that is not trusted, or whose manifest cannot be
+had, is told in the log, and what was deployed before goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from flowrun.background import Background
+from flowrun.deployments.reading import read_manifest
+from flowrun.engine import Engine
+from flowrun.errors import FlowError
+from flowrun.manifest import KEY, Deployment, ManifestError, decode_history, project_of
+from flowrun.messages import Deployed, pack_events
+from flowrun.transport import Transport
+
+from .events import Complaints
+
+__all__ = ["Following", "Refuses"]
+
+log = logging.getLogger("flow.coordinator")
+
+#: between two looks, in seconds; what was put into the inbox and is not known after so long is put there again
+_LOOK_SECONDS, _AGAIN_SECONDS = 5.0, 30.0
+
+#: why a deployment of a project is not accepted here; None: it is
+Refuses = Callable[[str, Deployment], str | None]
+
+
+class Following:
+    """Of one partition."""
+
+    def __init__(
+        self, transport: Transport, partition: str, engine: Engine, complaints: Complaints, refuses: Refuses
+    ) -> None:
+        self._transport, self._partition, self._engine = transport, partition, engine
+        self._complaints, self._refuses = complaints, refuses
+        self._changed = asyncio.Event()
+        #: project -> number that was put into the inbox, and when
+        self._put: dict[str, tuple[int, float]] = {}
+
+    def start(self, background: Background) -> None:
+        """From now on, until the background is stopped."""
+        background.start(self._listen())
+        background.start(self._run())
+
+    async def _listen(self) -> None:
+        async for _ in await self._transport.listen_entries(KEY):
+            self._changed.set()
+
+    async def _run(self) -> None:
+        while True:
+            self._changed.clear()
+            await self.look()
+            try:
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    async def look(self) -> None:
+        """Puts what is new into the inbox."""
+        for entry in await self._transport.entries(KEY):
+            project = project_of(entry.key)
+            try:
+                current = decode_history(entry.data).current
+                if current is not None and self._is_new(project, current):
+                    await self._deploy(project, current)
+            except ManifestError as error:
+                self._complaints.say("project %s: %s", project, error)
+
+    def _is_new(self, project: str, deployment: Deployment) -> bool:
+        known = self._engine.triggers.projects.get(project)
+        if known is not None and deployment.number <= known.number:
+            return False
+        number, at = self._put.get(project, (0, 0.0))
+        return deployment.number > number or asyncio.get_running_loop().time() - at > _AGAIN_SECONDS
+
+    async def _deploy(self, project: str, deployment: Deployment) -> None:
+        problem = self._refuses(project, deployment) or await self._problem(project, deployment)
+        now = asyncio.get_running_loop().time()
+        if problem is not None:
+            self._complaints.say("%s; what was deployed of project %s before goes on", problem, project)
+        else:
+            event = Deployed(project, deployment.number, deployment.manifest, deployment.at_ms)
+            key = f"deployed/{self._partition}/{project}/{deployment.number}/{int(now)}"
+            await self._transport.append(self._partition, pack_events([event]), key)
+        self._put[project] = deployment.number, now
+
+    async def _problem(self, project: str, deployment: Deployment) -> str | None:
+        """Why its manifest cannot be used."""
+        if not deployment.manifest:
+            return None
+        try:
+            manifest = await read_manifest(self._transport, deployment.manifest)
+        except FlowError as error:
+            return f"the manifest of deployment {deployment.number} of project {project} cannot be had: {error}"
+        if manifest.project != project:
+            return f"the manifest of deployment {deployment.number} of project {project} is of {manifest.project!r}"
+        return None
