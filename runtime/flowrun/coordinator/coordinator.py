@@ -46,7 +46,6 @@ from flowrun.engine.commands import (
 )
 from flowrun.errors import StoreError, TransportError
 from flowrun.lease import Lease, this_process
-from flowrun.manifest import Deployment
 from flowrun.messages import (
     Arrived,
     Backfill,
@@ -74,7 +73,7 @@ from .collecting import collect
 from .ends import Ends
 from .events import Complaints, events_of, weight_of
 from .fold import Fold
-from .following import Following, Refuses
+from .following import Following
 from .leftovers import stop_leftovers
 from .lineages import Lineages
 from .notices import Notices
@@ -100,14 +99,10 @@ _RELEASE_SECONDS = 0.5
 _STARTING = frozenset({Arrived, Backfill, Control, Deployed, Raised, Tick})
 
 
-def _refuses_none(project: str, deployment: Deployment) -> str | None:
-    return None
-
-
 class Coordinator:
     """Of one partition. `group`: whose workers do its work; `capacity`: what these have; `partitions`: how many share
     the environment; `node`: who leads, in logs and leases; `fresh_workers`: those of an earlier leader ended with it,
-    so what they held is dispatched anew at once; `refuses`: why a deployment is not accepted.
+    so what they held is dispatched anew at once.
 
     `run` leads until it is cancelled (as if it were killed: nothing is tidied up) or `stop` is called. `ready` is set
     once the take-over is done.
@@ -124,7 +119,6 @@ class Coordinator:
         partitions: int = 1,
         node: str = "",
         fresh_workers: bool = False,
-        refuses: Refuses = _refuses_none,
     ) -> None:
         settings = settings or Settings()
         self._transport, self._partition, self._settings = transport, partition, settings
@@ -140,14 +134,20 @@ class Coordinator:
         #: runs of which nothing is dispatched
         self._paused = self._engine.pauses.runs
         self._dispatcher = Dispatcher(
-            partition, prefix, capacity, settings, self._fold.function_of, self._fold.batch_of
+            partition,
+            prefix,
+            capacity,
+            settings,
+            self._fold.function_of,
+            self._fold.batch_of,
+            self._fold.code_of,
         )
         self._bundles = Bundles(transport, group, background, self._dispatcher.stands)
         self._audit = Audit(transport, partition, prefix, self._dispatcher, self._complaints, settings, self._redo)
         self._clock = ServerClock()
         self._alarms = Alarms(transport, partition, prefix, background, self._clock)
         self._ticking = Ticking(transport, partition, prefix, background, self._clock)
-        self._following = Following(transport, partition, self._engine, self._complaints, refuses)
+        self._following = Following(transport, partition, self._engine, self._complaints, settings)
         self._notices = Notices(transport, self._dispatcher, capacity, background, self._complaints, settings)
         self._watchers = Watchers(self._engine, partition, settings.note_interval, self._notices.tell)
         self._lineages = Lineages(transport, partition, prefix.rpartition("-")[2], settings)

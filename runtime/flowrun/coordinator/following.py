@@ -9,37 +9,35 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 
 from flowrun.background import Background
 from flowrun.deployments.reading import read_manifest
+from flowrun.deployments.trust import Trust
 from flowrun.engine import Engine
 from flowrun.errors import FlowError
 from flowrun.manifest import KEY, Deployment, ManifestError, decode_history, project_of
 from flowrun.messages import Deployed, pack_events
+from flowrun.settings import Settings
 from flowrun.transport import Transport
 
 from .events import Complaints
 
-__all__ = ["Following", "Refuses"]
+__all__ = ["Following"]
 
 log = logging.getLogger("flow.coordinator")
 
 #: between two looks, in seconds; what was put into the inbox and is not known after so long is put there again
 _LOOK_SECONDS, _AGAIN_SECONDS = 5.0, 30.0
 
-#: why a deployment of a project is not accepted here; None: it is
-Refuses = Callable[[str, Deployment], str | None]
-
 
 class Following:
     """Of one partition."""
 
     def __init__(
-        self, transport: Transport, partition: str, engine: Engine, complaints: Complaints, refuses: Refuses
+        self, transport: Transport, partition: str, engine: Engine, complaints: Complaints, settings: Settings
     ) -> None:
-        self._transport, self._partition, self._engine = transport, partition, engine
-        self._complaints, self._refuses = complaints, refuses
+        self._transport, self._partition, self._engine, self._complaints = transport, partition, engine, complaints
+        self._env, self._trust = settings.env, Trust(settings.trusted)
         self._changed = asyncio.Event()
         #: project -> number that was put into the inbox, and when
         self._put: dict[str, tuple[int, float]] = {}
@@ -82,7 +80,7 @@ class Following:
         return deployment.number > number or asyncio.get_running_loop().time() - at > _AGAIN_SECONDS
 
     async def _deploy(self, project: str, deployment: Deployment) -> None:
-        problem = self._refuses(project, deployment) or await self._problem(project, deployment)
+        problem = self._trust.refuses(self._env, project, deployment) or await self._problem(project, deployment)
         now = asyncio.get_running_loop().time()
         if problem is not None:
             self._complaints.say("%s; what was deployed of project %s before goes on", problem, project)
