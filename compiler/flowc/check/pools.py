@@ -105,18 +105,20 @@ def _uses_of(flow: ir.Flow | None) -> _Uses:
     return found
 
 
-def calls_in(blocks: Iterable[ir.Block]) -> Iterator[ir.CallStep | ir.ChildStep]:
-    """The calls in these blocks, at every depth."""
+def calls_in(blocks: Iterable[ir.Block], *, handlers: bool = True) -> Iterator[ir.CallStep | ir.ChildStep]:
+    """The calls in these blocks, at every depth; `handlers`: also those behind `on …`."""
     for block in blocks:
         for step in block.steps:
             match step:
                 case ir.CallStep() | ir.ChildStep():
                     yield step
                 case ir.BranchStep(arms=arms):
-                    yield from calls_in(arms)
-                case ir.EachStep(body=body) | ir.RepeatStep(body=body) | ir.WatchStep(body=body):
+                    yield from calls_in(arms, handlers=handlers)
+                case ir.EachStep(body=body) | ir.RepeatStep(body=body):
+                    yield from calls_in((body,), handlers=handlers)
+                case ir.WatchStep(body=body) if handlers:
                     yield from calls_in((body,))
                 case ir.CatchStep(body=body, handler=handler):
-                    yield from calls_in((body, handler))
+                    yield from calls_in((body, handler), handlers=handlers)
                 case ir.UsingStep(setup=setup, body=body, cleanup=cleanup):
-                    yield from calls_in((setup, body, cleanup))
+                    yield from calls_in((setup, body, cleanup), handlers=handlers)

@@ -59,6 +59,8 @@ GRIDS = ("cron", "interval", "at", "custom")
 #: types that tell events apart
 _KEYS = frozenset({"string", "int", "bool", "date", "datetime", "json"})
 _SUBJECT = re.compile(r"(?:[^\s.*>]+|\*)(?:\.(?:[^\s.*>]+|\*))*(?:\.>)?|>")
+#: first tokens that cannot be heard
+_RESERVED = re.compile(r"\*|>|flow(?:\.|$)|\$|_")
 _PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 #: of webhooks: fields of ir.Webhook
@@ -251,7 +253,12 @@ def _reads_run(expr: ir.Expr) -> bool:
 
 
 def _event(reader: Reader, payload: Payload, part: Part) -> ir.TriggerSource | None:
-    subject = _text(reader, part.args["subject"], "event", 'a subject, as "orders.placed" or "orders.*"', _SUBJECT)
+    wanted = 'a subject, as "orders.placed" or "orders.*"'
+    subject = _text(reader, part.args["subject"], "event", wanted, _SUBJECT)
+    if subject is not None and _RESERVED.match(subject):
+        hint = "begin with a word of your own: what begins with a wildcard, `flow`, `$` or `_` belongs to the server"
+        reader.wrong(part.args["subject"], "event", wanted, f'"{subject}"', hint)
+        subject = None
     fields = _arriving(reader, payload, part)
     if "dedupe" not in part.args:
         reader.place.report("event-without-dedupe", part.node)

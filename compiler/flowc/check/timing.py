@@ -5,8 +5,8 @@ Two lengths of a flow are worked out over the graph of its steps, as what is dec
     what it can take     each attempt takes as long as its `timeout` lets it, and the first one succeeds
     what it surely takes the waits alone: `sleep` for a constant time, and `delay`
 
-Steps without limits count as nothing, and so do loops but for one round, so both are never too long. A call of a flow
-counts with what stands in it. Of each finding only the first is told per flow: the others have the same cause.
+Steps without limits count as nothing, and so do loops but for one round, so both are never too long. Handlers run beside
+the flow, and do not count. A call of a flow counts with what stands in it. Of each finding only the first is told per flow: the others have the same cause.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class _Times:
 
     def _attempts(self, name: str, limit: int | None, finding: str) -> None:
         """A step whose attempts alone can take longer than the whole flow has."""
-        for step in calls_in((self._flow.body,)) if limit is not None else ():
+        for step in calls_in((self._flow.body,), handlers=False) if limit is not None else ():
             longest = attempts_ms(step.settings)
             has_retries = step.settings.retry is not None and step.settings.retry.max
             deadline = step.settings.deadline_ms
@@ -104,7 +104,7 @@ class _Times:
 
     def _children(self) -> None:
         limit = self._flow.timeout_ms
-        for step in calls_in((self._flow.body,)) if limit is not None else ():
+        for step in calls_in((self._flow.body,), handlers=False) if limit is not None else ():
             child = self._flows.get(step.flow) if isinstance(step, ir.ChildStep) and not step.detached else None
             if child is None or child.timeout_ms is None or limit is None or child.timeout_ms <= limit:
                 continue
@@ -231,7 +231,7 @@ class _Path:
                 return self._arms(step, arms, begin)
             case ir.CatchStep(body=body):
                 return self._block(body, begin)
-            case ir.EachStep(body=body) | ir.RepeatStep(body=body) | ir.WatchStep(body=body):
+            case ir.EachStep(body=body) | ir.RepeatStep(body=body):
                 return self._block(body, begin)
             case ir.UsingStep(setup=setup, body=body, cleanup=cleanup):
                 begun = self._ends[step.value_id] = self._block(setup, begin)
@@ -272,8 +272,6 @@ def _reads(step: ir.Step) -> Iterable[int]:
             yield from _ids(expr)
         case ir.JoinStep(members=members):
             yield from members
-        case ir.WatchStep(step=watched):
-            yield watched
 
 
 def _ids(expr: ir.Expr) -> Iterable[int]:
