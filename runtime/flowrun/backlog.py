@@ -31,8 +31,10 @@ __all__ = ["Backlog", "Entry", "Lane", "Task"]
 #: a plan's node: (plan, flow, block, node); tasks are timed by it
 Task = tuple[str, str, int, int]
 
-#: between the name of a lane and what tells a batch of it from others
-_OF_BATCH = "\0"
+#: between the name of a lane and what tells a part of it from others: a batch, or the work of a code
+_PART = "\0"
+#: with so many lanes, those of which nothing waits and nothing is out are forgotten
+_MOST_LANES = 64
 #: bytes of an item beside its inputs
 _ITEM_BYTES = 80
 
@@ -48,7 +50,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):
     last: int
     #: how many are left; 0: it was revoked or is all cut. An item with followers is one
     items: int
-    #: where it waits: its lane, or that of a batch
+    #: where it waits: its lane, or that of a batch or of a code
     lane: str
 
     @classmethod
@@ -65,7 +67,7 @@ _Place = tuple[float, int, int, Entry]
 
 class Lane:
     """What waits for one kind of worker, and how many bundles are out. What may kill workers waits apart, and so do the
-    calls of each function that are executed together."""
+    calls of each function that are executed together, and the work of each deployed code."""
 
     __slots__ = ("_heap", "_line", "_numbers", "batch", "items", "name", "out", "since", "suspects")
 
@@ -131,12 +133,19 @@ class Backlog:
     def lane(self, name: str, suspects: bool = False) -> Lane:
         found = self.lanes.get((name, suspects))
         if found is None:
-            found = self.lanes[name, suspects] = Lane(name.partition(_OF_BATCH)[0], suspects)
+            found = self.lanes[name, suspects] = Lane(name.partition(_PART)[0], suspects)
         return found
+
+    def code_lane(self, entry: Entry, code: str) -> None:
+        """Where the work of a code waits, so that no bundle has work of two: a process sees one only. Each has a window
+        of its own: what a node must prepare first does not hold up the others."""
+        entry.lane = f"{entry.ready.lane}{_PART}{code}"
+        if len(self.lanes) > _MOST_LANES and (entry.lane, entry.ready.suspect) not in self.lanes:
+            self.lanes = {key: lane for key, lane in self.lanes.items() if lane.items or lane.out}
 
     def batch_lane(self, entry: Entry, function: str, batch: BatchDef) -> Lane:
         """Where calls of a function wait for others; the entry is to be added there."""
-        entry.lane = f"{entry.ready.lane}{_OF_BATCH}{function} {batch.max} {batch.within_ms}"
+        entry.lane = f"{entry.ready.lane}{_PART}{function} {batch.max} {batch.within_ms}"
         lane = self.lane(entry.lane, entry.ready.suspect)
         lane.batch = batch
         return lane

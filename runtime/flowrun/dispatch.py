@@ -11,7 +11,8 @@ for it may take an hour; when much of it waits, the bundles of it grow from one 
 Of what workers died of more than once, one item is out at a time: so it is found which one it was.
 
 Calls of a function with `batch` stand in a line of their own: they wait for each other, up to a time, and go as one
-bundle, for the worker executes them together.
+bundle, for the worker executes them together. The work of each deployed code has a line of its own, too: a process
+sees one code only.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Cut:
 
 class Dispatcher:
     """Work of one partition. `prefix` makes the ids of its bundles unlike those of any other coordinator; `function_of`
-    as `Durations` has it. Times are seconds of a steady clock."""
+    as `Durations` has it; `code_of` gives the code of a plan, by its digest. Times are seconds of a steady clock."""
 
     def __init__(
         self,
@@ -66,10 +67,11 @@ class Dispatcher:
         settings: Settings,
         function_of: Callable[[Task], str] = lambda task: "",
         batch_of: Callable[[Task], BatchDef | None] = lambda task: None,
+        code_of: Callable[[str], str] = lambda plan: "",
     ) -> None:
         self._partition, self._prefix, self._capacity, self._settings = partition, prefix, capacity, settings
         self._backlog = Backlog(settings.aging)
-        self._batch_of = batch_of
+        self._batch_of, self._code_of = batch_of, code_of
         self._dispatched = Dispatched()
         #: how long work takes, learned from results
         self.durations = Durations(function_of)
@@ -96,6 +98,8 @@ class Dispatcher:
         batch = self._batch_of(entry.task)
         if batch is not None:
             self._backlog.batch_lane(entry, self.durations.function_of(entry.task), batch)
+        elif code := self._code_of(ready.plan):
+            self._backlog.code_lane(entry, code)
         self._backlog.add(entry, now, seconds / self._capacity.slots(ready.lane))
 
     def revoke(self, revoke: Revoke, now: float) -> bool:

@@ -284,3 +284,45 @@ def test_every_item_goes_exactly_once(operations: list[tuple[Any, ...]], slots: 
         pass
     assert got == expected
     assert d.waiting == 0
+
+
+def coded(slots: int = 2) -> Dispatcher:
+    """Plans are named after their codes: "a1" has the code "a", "1" none."""
+    given = Settings()
+    return Dispatcher(
+        "part", "x", Capacity("nodes", given, fixed=slots), given, code_of=lambda plan: plan.rstrip("0123456789")
+    )
+
+
+@given(st.lists(st.sampled_from(["1", "2", "a1", "a2", "b1"]), min_size=1, max_size=60), st.booleans())
+def test_no_bundle_has_work_of_two_codes(plans: list[str], known: bool) -> None:
+    d = coded()
+    for number, plan in enumerate(plans):
+        add(d, ready(run=f"r{number}", plan=plan, order=number), 0.0, 0.0001 if known else None)
+    cuts = drain(d)
+    assert sorted(item.run for cut in cuts for item in cut.bundle.items) == sorted(f"r{n}" for n in range(len(plans)))
+    for cut in cuts:
+        assert len({plan.rstrip("0123456789") for plan in cut.bundle.plans}) == 1
+        assert cut.bundle.lane == "default"
+
+
+def test_work_of_one_code_does_not_hold_up_another() -> None:
+    d = coded(slots=1)
+    for number in range(50):
+        add(d, ready(run=f"a{number}", plan="a1", order=number), 0.0, None)
+    out = list(d.cut())
+    assert list(d.cut()) == []  # the window of this code is full
+    add(d, ready(run="other", plan="1", order=100), 1.0, None)
+    assert [item.run for cut in d.cut() for item in cut.bundle.items] == ["other"]
+    assert len(out) == 2
+
+
+def test_codes_that_nothing_is_left_of_are_forgotten() -> None:
+    d = coded()
+    for number in range(300):
+        add(d, ready(run=f"r{number}", plan=f"code{chr(97 + number % 26)}{chr(97 + number // 26)}1"), 0.0, 0.001)
+        drain(d)
+    assert len(d._backlog.lanes) <= 70
+    add(d, ready(run="last", plan="codeaa1"), 0.0, 0.001)
+    d.end_run("last")
+    assert list(d.cut()) == []

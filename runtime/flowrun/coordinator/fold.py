@@ -121,6 +121,11 @@ class Fold:
                 self._batches[task] = found
             return found
 
+    def code_of(self, digest: str) -> str:
+        """The code that the tasks of a plan are in; "": that of the workers' own projects, or the plan is not known."""
+        plan = self._plans.get(digest)
+        return "" if plan is None else plan.code
+
     def runs_once(self, ready: Ready) -> bool:
         """It is not to be begun again when it may have begun."""
         node, plan = self._task_node(ready.plan, ready.flow, ready.block, ready.node)
@@ -133,7 +138,7 @@ class Fold:
         if node is None:
             return EXPRESSION
         called = plan.tasks[node.task]
-        return f"{called.operator} {called.target or f'{digest} {flow} {called.name}'}"
+        return f"{called.operator} {called.target or f'{digest} {flow} {called.name}'}{self.code_of(digest)}"
 
     def _task_node(self, digest: str, flow: str, block: int, number: int) -> tuple[TaskNode | None, Plan | None]:
         """The call that a task is, and its plan; of what is no call only the plan; nothing of a plan that is not
