@@ -14,12 +14,14 @@ from collections.abc import Iterable
 from flowrun.background import Background
 from flowrun.engine.image import plan_of
 from flowrun.errors import StoreError, ValueTooLarge
+from flowrun.lineage_reports import RunReport, report_of
 from flowrun.messages import Ended, RunRecord, pack
 from flowrun.records import image_key, joined_form, renew_blobs, renew_result, stored_form, stored_image
 from flowrun.settings import Settings
 from flowrun.transport import Transport
 
 from .fold import Fold
+from .lineages import Lineages
 
 __all__ = ["Ends"]
 
@@ -51,13 +53,17 @@ class _Batch:
         #: client -> what it is told at once, and of which runs it is told that their records can be read
         self.told: dict[str, list[RunRecord]] = {}
         self.named: dict[str, list[str]] = {}
+        #: what is told of the lineage of those that have one
+        self.reports: list[RunReport] = []
 
 
 class Ends:
     """Of one partition."""
 
-    def __init__(self, transport: Transport, fold: Fold, background: Background, settings: Settings) -> None:
-        self._transport, self._fold = transport, fold
+    def __init__(
+        self, transport: Transport, fold: Fold, background: Background, settings: Settings, lineages: Lineages
+    ) -> None:
+        self._transport, self._fold, self._lineages = transport, fold, lineages
         self._background, self._settings = background, settings
         self._old_ms = settings.blob_renewal * 1000
         self._stores = asyncio.Semaphore(_STORES)
@@ -78,6 +84,8 @@ class Ends:
             batch.small[-1] = (run, joined_form(batch.small[-1][1], image))
         elif image:
             batch.images.append((record, image))
+        if self._lineages.is_on and (uses := self._fold.uses_of(run)):
+            batch.reports.append(report_of(record, uses))
         for client in clients:
             if small:
                 batch.told.setdefault(client, []).append(record)
@@ -103,8 +111,12 @@ class Ends:
     async def _store(self, batch: _Batch) -> None:
         """Until it is done: a run whose record is not stored is not over."""
         wait = _FIRST_WAIT
+        key = self._lineages.key(batch.reports) if batch.reports else ""
         while True:
             try:
+                if key:
+                    await self._lineages.keep(key, batch.reports)
+                    key = ""
                 large = await asyncio.gather(*(self._stored_form(record) for record in batch.slow))
                 images = await asyncio.gather(*(self._stored_image(*entry) for entry in batch.images))
                 for keep_seconds, records in self._by_time([*images, *batch.small, *large], batch.keep_ms).items():
