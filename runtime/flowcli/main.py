@@ -17,7 +17,7 @@ import click
 from .errors import EXIT_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_OK, InputError
 from .output import open_standard_files, say
 
-__all__ = ["cli", "main"]
+__all__ = ["cli", "main", "run"]
 
 #: the module of each command is `flowcli.<name>`; the line is what `flowc --help` says
 _COMMANDS = {
@@ -106,11 +106,12 @@ def main() -> None:
     takes it 40 ms, and nothing of it is ours."""
     open_standard_files()
     gc.disable()  # nothing of what is imported is garbage; a long run enables it again
-    code = _run(sys.argv[1:])
+    code = run(sys.argv[1:])
     os._exit(code)  # `say` leaves nothing in a buffer
 
 
-def _run(args: list[str]) -> int:
+def run(args: list[str]) -> int:
+    """Runs a command of this process; gives its exit code."""
     try:
         result = cli.main(args, prog_name="flowc", standalone_mode=False)
     except InputError as error:

@@ -16,10 +16,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
 from flowc import plan as plans
 from flowc.plan import Plan
 
-from flowrun import messages
+from flowrun import messages, where
 from flowrun.errors import FlowError
 from flowrun.messages import (
     Again,
@@ -44,7 +45,7 @@ from flowrun.where import server_url
 
 from .by_hand import ByHand, StepEnd, mark_of
 from .clock import Clock
-from .deployed import DeployedFlows, FoundPlan
+from .deployed import DeployedFlows
 from .errors import Refused, UnknownRun
 from .events import RunEvents, run_lines
 from .mailbox import Mailbox
@@ -159,10 +160,7 @@ class Client:
         if not isinstance(flow, Plan | str | Path):
             return self._submit_canvas(flow, options).accepted()
         if isinstance(flow, str) and not flow.endswith(_PLAN_FILE):
-            known = self._deployed.known(flow)
-            if known is None:
-                return asyncio.ensure_future(self._submit_deployed(flow, args or {}, options))
-            flow = self._keep_plan(known)
+            return asyncio.ensure_future(self._submit_deployed(flow, args or {}, options))
         return self._submit_flow(flow, args or {}, _read_options(options)).accepted()
 
     async def _submit_deployed(self, flow: str, args: Mapping[str, object], options: Mapping[str, Any]) -> Run:
@@ -171,11 +169,8 @@ class Client:
 
     async def deployed(self, flow: str) -> Plan:
         """The plan of a flow that is deployed in the environment. Raises ArgumentError if none of that name is."""
-        return self._keep_plan(await self._deployed.find(flow))
-
-    def _keep_plan(self, found: FoundPlan) -> Plan:
-        """It is submitted as it was deployed, byte for byte."""
-        if id(found.plan) not in self._plans:
+        found = await self._deployed.find(flow)
+        if id(found.plan) not in self._plans:  # it is submitted as it was deployed, byte for byte
             _keep(self._plans, id(found.plan), (found.plan, found.digest, found.data))
         return found.plan
 
@@ -285,7 +280,8 @@ class Client:
             flow = read_plan(flow)
         known = self._plans.get(id(flow))
         if known is None:
-            data = plans.encode(flow)
+            made = flow if flow.code else msgspec.structs.replace(flow, code=where.code())  # its tasks are found here
+            data = plans.encode(made)
             known = _keep(self._plans, id(flow), (flow, plans.digest(data), data))
         return known
 
