@@ -19,6 +19,8 @@ __all__ = ["LogLimit", "LogWriter"]
 BURST, RATE = 64 * 1024, 16 * 1024
 #: chunks that pass at once, and then per second
 CHUNK_BURST, CHUNK_RATE = 500.0, 100.0
+#: a line that ends with so many characters of a secret's beginning waits for the next one
+OPEN = 4
 #: of what was left out, the last characters are shown
 TAIL = 4 * 1024
 
@@ -76,6 +78,8 @@ class _Stream:
         self.limit = LogLimit(time.monotonic())
         #: unfinished lines, by thread: tasks may have several, and `print` writes a line in parts
         self.lines: dict[int, str] = {}
+        #: the end of what was written, which may be the beginning of a secret that is cut into lines
+        self.open = ""
 
 
 class LogWriter(io.TextIOBase):
@@ -126,7 +130,10 @@ class LogWriter(io.TextIOBase):
                 self._show(token, stream, lines + newline)
         return len(text)
 
-    def _show(self, token: int, stream: _Stream, text: str) -> None:
+    def _show(self, token: int, stream: _Stream, text: str, *, is_last: bool = False) -> None:
+        text = stream.open + text
+        held = 0 if is_last else self._mask.unfinished(text, OPEN)
+        text, stream.open = text[: len(text) - held], text[len(text) - held :]
         shown = stream.limit.feed(self._mask(text), time.monotonic())
         if shown:
             self._emit(token, shown)
@@ -141,6 +148,8 @@ class LogWriter(io.TextIOBase):
                 return
             for line in filter(None, stream.lines.values()):
                 self._show(token, stream, line)
+            if stream.open:
+                self._show(token, stream, "", is_last=True)
             rest = stream.limit.rest()
             if rest:
                 self._emit(token, rest)

@@ -55,23 +55,34 @@ class Mask:
                 text = self._cut[value].sub(_SHOWN, text)
         return text
 
-    def unfinished(self, text: str) -> int:
-        """How many characters at the end may be the beginning of something to be hidden: the rest may follow."""
-        most = 0
-        for form in self._forms:
-            at = text.find(form[0], max(0, len(text) - len(form) + 1))
-            while at >= 0 and len(text) - at > most:
-                if form.startswith(text[at:]):
-                    most = len(text) - at
-                    break
-                at = text.find(form[0], at + 1)
-        return most
+    def unfinished(self, text: str, least: int = 1) -> int:
+        """How many characters at the end may be the beginning of something to be hidden, if at least so many are: the
+        rest may follow. Line breaks do not count."""
+        whole = text.replace("\n", "").replace("\r", "") if self._forms else ""
+        most = max((_overlap(whole, form) for form in self._forms), default=0)
+        if most < max(least, 1):
+            return 0
+        at = len(text)
+        while most:
+            at -= 1
+            most -= text[at] not in "\r\n"
+        return len(text) - at
 
 
 @cache
 def process_mask() -> Mask:
     """What this process hides: one for all that it shows, for what one task was given another may show."""
     return Mask()
+
+
+def _overlap(text: str, form: str) -> int:
+    """The longest end of the text that a form begins with, and that is not all of it."""
+    at = text.find(form[0], max(0, len(text) - len(form) + 1))
+    while at >= 0:
+        if form.startswith(text[at:]):
+            return len(text) - at
+        at = text.find(form[0], at + 1)
+    return 0
 
 
 def _forms(value: str) -> set[str]:

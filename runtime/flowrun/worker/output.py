@@ -32,6 +32,8 @@ class Output:
         self._mask = process_mask()
         self._limits: dict[tuple[int, str], LogLimit] = {}
         self._past: deque[Job] = deque(maxlen=_REMEMBERED)
+        #: ends of what processes wrote that may be the beginning of a secret, by process id and stream
+        self._open: dict[tuple[int, str], str] = {}
         #: what processes said before they were ready
         self.last_words = ""
 
@@ -52,7 +54,23 @@ class Output:
 
     def raw(self, process: ExecutorProcess, jobs: list[Job], stream: Literal["out", "err"], data: bytes) -> None:
         """What children of the process wrote, and C code: belongs to the unit that runs, as far as one can say."""
-        text = self._mask(data.decode("utf-8", "replace"))
+        whole = (process.pid, stream)
+        text = self._open.pop(whole, "") + data.decode("utf-8", "replace")
+        held = self._mask.unfinished(text)
+        if held:
+            self._open[whole] = text[len(text) - held :]
+            asyncio.get_running_loop().call_later(_HELD, self._show_open, process, jobs, stream, self._open[whole])
+        self._show_raw(process, jobs, stream, self._mask(text[: len(text) - held]))
+
+    def _show_open(self, process: ExecutorProcess, jobs: list[Job], stream: Literal["out", "err"], held: str) -> None:
+        """Nothing followed: it was no secret."""
+        if self._open.get((process.pid, stream)) == held:
+            self._show_raw(process, jobs, stream, self._open.pop((process.pid, stream)))
+
+    def _show_raw(self, process: ExecutorProcess, jobs: list[Job], stream: Literal["out", "err"], text: str) -> None:
+        """Text that is masked."""
+        if not text:
+            return
         if not process.ready:
             self.last_words += text
             return

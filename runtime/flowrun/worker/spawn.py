@@ -12,6 +12,9 @@ from .memory_file import create_file
 
 __all__ = ["Spawned", "spawn"]
 
+#: beginnings of variables that tasks do not see: what opens secrets, and secrets that they did not ask for
+_NOT_FOR_TASKS = ("FLOW_KEY", "FLOW_SECRET_", "FLOW_VAULT_")
+
 
 class Spawned:
     """A started executor, and this side's ends of what connects to it."""
@@ -44,6 +47,7 @@ def spawn(python: str = "", paths: Sequence[str] = ()) -> Spawned:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         pass_fds=passed,
+        env={name: value for name, value in os.environ.items() if not name.startswith(_NOT_FOR_TASKS)},
         process_group=0,  # its own group, so that what it starts can be killed with it, and Ctrl-C does not reach it
     )
     theirs.close()
