@@ -1,8 +1,7 @@
-"""std.notify: messages to people. Where they go is in secrets, which are environment variables of the workers."""
+"""std.notify: messages to people. Where they go is in secrets."""
 
 from __future__ import annotations
 
-import os
 import smtplib
 import ssl
 from datetime import timedelta
@@ -18,13 +17,12 @@ __all__ = ["email", "log", "slack", "webhook"]
 _PATIENCE = 30.0
 
 
-def slack(channel: str, message: str) -> None:
-    """Writes a message to Slack."""
+def slack(channel: str, message: str, webhook: str) -> None:
+    """Writes a message to Slack; `webhook`: the URL of an incoming webhook."""
     import httpx  # slow to import, and a mail or a line in the log does not need it
 
-    url = _secret("slack_webhook", "the URL of an incoming webhook")
     try:
-        answer = httpx.post(url, json={"channel": channel, "text": message}, timeout=_PATIENCE)
+        answer = httpx.post(webhook, json={"channel": channel, "text": message}, timeout=_PATIENCE)
     except httpx.HTTPError as error:
         raise ConnectionError(f"Slack cannot be reached: {error}") from None
     if answer.status_code >= 400:
@@ -39,9 +37,9 @@ def webhook(url: str, value: Any, headers: dict[str, str], token: str | None, co
     post(url, value, headers, token, timedelta(seconds=_PATIENCE), context)
 
 
-def email(to: str, subject: str, body: str) -> None:
-    """Sends a mail."""
-    server = urlsplit(_secret("smtp_url", "smtps://user:password@host?from=flow@example.org"))
+def email(to: str, subject: str, body: str, smtp_url: str) -> None:
+    """Sends a mail, through the server smtps://user:password@host?from=flow@example.org."""
+    server = urlsplit(smtp_url)
     if server.scheme not in ("smtp", "smtps") or server.hostname is None:
         raise Fail("the secret `smtp_url` is no address of a mail server: smtps://user:password@host?from=…")
     mail = EmailMessage()
@@ -72,11 +70,3 @@ def _connect(server: SplitResult) -> smtplib.SMTP:
 def log(message: str, level: Literal["info", "warning", "error"], context: Context) -> None:
     """Writes a message to the log of the run."""
     getattr(context.log, level)("%s", message)
-
-
-def _secret(key: str, meaning: str) -> str:
-    variable = f"FLOW_SECRET_{key.upper()}"
-    value = os.environ.get(variable)
-    if value is None:
-        raise Fail(f"there is no secret `{key}` ({meaning}): set the environment variable {variable} for the workers")
-    return value

@@ -63,7 +63,7 @@ def serving(server: socketserver.BaseServer) -> Iterator[None]:
         server.server_close()
 
 
-def test_slack(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slack() -> None:
     got: list[Any] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -76,17 +76,14 @@ def test_slack(monkeypatch: pytest.MonkeyPatch) -> None:
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
-    monkeypatch.setenv("FLOW_SECRET_SLACK_WEBHOOK", f"http://127.0.0.1:{server.server_port}/hook")
+    hook = f"http://127.0.0.1:{server.server_port}/hook"
     with serving(server):
-        notify.slack("#data", "größer")
+        notify.slack("#data", "größer", hook)
         with pytest.raises(Fail, match="refused the message for #absent: 404"):
-            notify.slack("#absent", "x")
+            notify.slack("#absent", "x", hook)
     assert got[0] == {"channel": "#data", "text": "größer"}
     with pytest.raises(ConnectionError, match="cannot be reached"):
-        notify.slack("#data", "x")
-    monkeypatch.delenv("FLOW_SECRET_SLACK_WEBHOOK")
-    with pytest.raises(Fail, match="FLOW_SECRET_SLACK_WEBHOOK"):
-        notify.slack("#data", "x")
+        notify.slack("#data", "x", hook)
 
 
 def test_webhook() -> None:
@@ -117,7 +114,7 @@ def test_webhook() -> None:
     assert got[1][1:3] == ("r/s", None)
 
 
-def test_email(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_email() -> None:
     got: list[str] = []
 
     class Handler(socketserver.StreamRequestHandler):
@@ -135,13 +132,12 @@ def test_email(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with socketserver.TCPServer(("127.0.0.1", 0), Handler) as server, serving(server):
         port = server.server_address[1]
-        monkeypatch.setenv("FLOW_SECRET_SMTP_URL", f"smtp://127.0.0.1:{port}?from=flow@example.org")
-        notify.email("owner@example.org", "album\nready", "")
+        url = f"smtp://127.0.0.1:{port}?from=flow@example.org"
+        notify.email("owner@example.org", "album\nready", "", url)
     assert "mail FROM:<flow@example.org>" in {line.partition(" size")[0] for line in got}
     assert {"To: owner@example.org", "Subject: album ready", "album"} <= set(got)
-    monkeypatch.setenv("FLOW_SECRET_SMTP_URL", "example.org")
     with pytest.raises(Fail, match="no address of a mail server"):
-        notify.email("owner@example.org", "x", "")
+        notify.email("owner@example.org", "x", "", "example.org")
 
 
 #: what they declare waits, and runs nowhere
