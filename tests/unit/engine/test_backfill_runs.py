@@ -15,8 +15,8 @@ from flowrun.engine.starting import state_of
 from flowrun.manifest import DeployedFlow, Manifest
 from flowrun.messages import Backfill, BackfillState, Control, Deployed, RunRecord, Scheduled
 
-from .builders import flow, task
-from .driver import Driver, Fail
+from tests.unit.engine.builders import flow, task
+from tests.unit.engine.driver import Driver, Fail
 
 DAY_MS = 86_400_000
 FIRST_MS = int(dt.datetime(2013, 1, 1, tzinfo=dt.UTC).timestamp() * 1000)
