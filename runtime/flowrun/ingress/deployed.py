@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from flowrun.deployments.reading import Histories, read_histories, read_manifest
 from flowrun.deployments.trust import Trust
 from flowrun.errors import FlowError
-from flowrun.manifest import KEY, Manifest
+from flowrun.manifest import KEY, Manifest, ManifestError
 from flowrun.transport import Entry, Transport
 
 __all__ = ["Deployments"]
@@ -86,7 +86,10 @@ class Deployments:
         problem = self._trust.refuses(self._env, one.project, current)
         if problem is None and current.manifest:
             try:
-                self._manifests[one.project] = await read_manifest(self._transport, current.manifest)
+                manifest = await read_manifest(self._transport, current.manifest)
+                if manifest.project != one.project:
+                    raise ManifestError(f"its manifest is that of `{manifest.project}`")
+                self._manifests[one.project] = manifest
             except FlowError as error:
                 log.error("deployment %d of `%s` is not taken: %s", current.number, one.project, error)
                 return  # it may be there at the next look

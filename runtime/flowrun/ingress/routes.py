@@ -12,7 +12,7 @@ from flowc.types import JSON, Type
 from flowrun.manifest import Manifest
 from flowrun.sources import leaves
 
-__all__ = ["Route", "sources_of", "webhook_routes"]
+__all__ = ["Route", "event_routes", "sources_of", "webhook_routes"]
 
 log = logging.getLogger("flow.ingress")
 
@@ -63,3 +63,8 @@ def webhook_routes(manifests: Iterable[Manifest]) -> dict[str, Route]:
                 route.trigger,
             )
     return found
+
+
+def event_routes(manifests: Iterable[Manifest]) -> list[Route]:
+    """All sources that wait for messages of others."""
+    return [route for manifest in manifests for route in _routes(manifest) if isinstance(route.source, EventSource)]

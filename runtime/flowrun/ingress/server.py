@@ -8,12 +8,14 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterable
 
 import msgspec
 import uvloop
 
+from flowrun.background import Background
 from flowrun.deployments.trust import Trust
 from flowrun.errors import FlowError
 from flowrun.logs import configure_logs
@@ -53,6 +55,15 @@ class Ingress:
         """Raises BadAddress, TransportError, StoreError."""
         listener = listen(self._address)
         desk = await Desk.open(self._transport, self._settings)
+        background = Background()
+        try:
+            await background.watch(self._serve(listener, desk, background))
+        finally:
+            await background.stop()
+            await desk.close()
+            listener.close()
+
+    async def _serve(self, listener: socket.socket, desk: Desk, background: Background) -> None:
         webhooks = Webhooks(desk, self._secrets, self._limits)
         server = HttpServer(webhooks, listener, self._limits)
 
@@ -61,24 +72,17 @@ class Ingress:
             log.info("webhooks: %s", ", ".join(sorted(webhooks.routes)) or "none is deployed")
 
         deployments = Deployments(self._transport, self._settings.env, self._trust, changed)
-        webhooks.problem = lambda: "" if deployments.ready.is_set() else "what is deployed is not known yet"
-        tasks = [asyncio.create_task(server.run()), asyncio.create_task(deployments.run())]
+        background.start(deployments.run())
         await deployments.ready.wait()
         self.port = server.port
-        log.info("webhooks are taken on port %d of %s", server.port, self._address.rpartition(":")[0])
-        self.ready.set()
-        stopping = asyncio.create_task(self._stopping.wait())
+        serving = asyncio.create_task(server.run())
         try:
-            await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
-            server.stop()
-            await tasks[0]
-            if tasks[1].done():
-                tasks[1].result()
+            log.info("webhooks are taken on port %d of %s", server.port, self._address.rpartition(":")[0])
+            self.ready.set()
+            await self._stopping.wait()
         finally:
-            for task in (*tasks, stopping):
-                task.cancel()
-            await asyncio.gather(*tasks, stopping, return_exceptions=True)
-            await desk.close()
+            server.stop()
+            await serving
 
     def stop(self) -> None:
         self._stopping.set()
