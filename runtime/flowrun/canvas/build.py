@@ -20,6 +20,7 @@ from flowc import plan as plans
 from flowc.plan import Plan, StepSettings
 from flowc.types import INT, JSON, NULL, ListOf, Type, text
 
+from flowrun import where
 from flowrun.client.client import read_plan
 from flowrun.client.task_settings import TaskSettings
 from flowrun.client.tasks import TaskSpec
@@ -107,7 +108,7 @@ class _Builder:
 
     def build(self, signature: Signature) -> Shape:
         found, draft, name = self._value(signature, None, _Down()), self._draft, _name(signature)
-        plan = draft.plan(name, found.kind, found.expr)
+        plan = msgspec.structs.replace(draft.plan(name, found.kind, found.expr), code=where.code())
         data = plans.encode(plan)
         return Shape(
             flow=name, plan=plan, data=data, digest=plans.digest(data), arguments=tuple(draft.arguments),

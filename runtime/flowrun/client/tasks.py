@@ -20,7 +20,7 @@ from flowc import plan as plans
 from flowc.plan import Input, ParamDef, ParamNode, Plan, PlanBlock, StepSettings, TaskDef, TaskNode, TaskParamDef
 from flowc.types import JSON, RUN, ListOf, MapOf, Type
 
-from flowrun import values
+from flowrun import values, where
 from flowrun.operator import NAMED, POSITIONAL, Context, settings_of
 from flowrun.parameters import ArgumentError, encode_argument, join_arguments
 
@@ -173,7 +173,7 @@ class TaskSpec:
             flow=self.target, file=self.target, returns=1, types=types, settings=(step,), tasks=(task,),
             params=tuple(ParamDef(name=name, type=i) for i, name in enumerate(names, 2)),
             blocks=(PlanBlock(nodes=(*parameters, node), params=len(parameters), result=len(parameters)),),
-            pools=settings.pools, limits=settings.limits, version=plans.FORMAT,
+            pools=settings.pools, limits=settings.limits, version=plans.FORMAT, code=where.code(),
         )  # fmt: skip
 
     def _keyed(self, names: tuple[str, ...]) -> StepSettings:

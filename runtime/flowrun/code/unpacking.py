@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import stat
+import struct
 import zipfile
 from pathlib import Path, PurePosixPath
 
@@ -39,7 +40,7 @@ def unpack_code(data: bytes, digest: str, folder: Path) -> CodeInfo:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(archive.read(member))
                 path.chmod(0o755 if member.external_attr >> 16 & 0o100 else 0o644)
-    except (zipfile.BadZipFile, KeyError, NotImplementedError, EOFError, ValueError) as error:
+    except (zipfile.BadZipFile, KeyError, RuntimeError, EOFError, ValueError, struct.error) as error:
         raise CodeError(f"the code {digest} cannot be unpacked: {error}") from None
     return info
 
