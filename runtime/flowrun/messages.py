@@ -342,6 +342,8 @@ class Tick(_Wire, frozen=True, tag="tick"):
     place: int = 0
     #: times have come that are later than these: they follow in another message
     more: bool = False
+    #: the grid has no times but these after this moment and up to the last one: a message that was overtaken is noticed
+    after_ms: int = 0
 
 
 class Arrived(_Wire, frozen=True, tag="arrived"):

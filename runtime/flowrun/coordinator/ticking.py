@@ -44,15 +44,15 @@ _SLICE_SECONDS = 0.005
 class _Armed:
     """One grid that is waited for."""
 
-    __slots__ = ("arm", "before_ms", "due", "ended", "known_ms", "times")
+    __slots__ = ("arm", "before_ms", "due", "ended", "known_ms", "sent_ms", "times")
 
     def __init__(self, arm: Arm) -> None:
         self.arm = arm
         #: times that were worked out and not sent, and when they are due
         self.times: deque[int] = deque()
         self.due: deque[int] = deque()
-        #: up to here times were worked out
-        self.known_ms = arm.after_ms
+        #: up to here times were worked out, and sent
+        self.known_ms = self.sent_ms = arm.after_ms
         #: the time of the grid before the first of `times`; None: it is not known
         self.before_ms: int | None = None
         #: there are no more times
@@ -194,7 +194,8 @@ class Ticking:
             armed.before_ms = time
         self._sent[arm.trigger, arm.place] = asyncio.get_running_loop().time()
         more = more or (bool(armed.due) and armed.due[0] <= now)
-        return Tick(arm.trigger, arm.version, tuple(found), arm.place, more)
+        after_ms, armed.sent_ms = armed.sent_ms, found[-1].at_ms
+        return Tick(arm.trigger, arm.version, tuple(found), arm.place, more, after_ms)
 
     def _append(self, events: list[Tick]) -> None:
         self._messages += 1  # the key is new each time: what was early is sent again

@@ -186,6 +186,9 @@ def ticked(core: Core, event: Tick) -> None:
         core.ignore(f"times of trigger {event.trigger}, which does not wait for them (any more)")
         return
     last = trigger.last[event.place]
+    if event.after_ms > last:  # a message with earlier times was lost, or overtaken
+        core.commands.extend(arm for arm in _arms(trigger) if arm.place == event.place)
+        return
     jitter_ms = trigger.definition.jitter_ms
     times = [time for time in event.times if time.at_ms > last]
     due = [time for time in times if jittered(trigger.id, time.at_ms, jitter_ms) <= core.now]
