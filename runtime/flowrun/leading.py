@@ -24,6 +24,7 @@ import msgspec
 from .background import Background
 from .capacity import Capacity
 from .coordinator import Coordinator
+from .engine.triggered import Triggered
 from .errors import Fenced, FlowError
 from .lease import Lease, LeaseWatch, lease_key, this_process
 from .messages import MessageError, Presence, pack, unpack
@@ -96,6 +97,10 @@ class Leading:
     def leads(self) -> tuple[str, ...]:
         """The partitions that are led from here, their take-overs done."""
         return tuple(name for name, coordinator in self._coordinators.items() if coordinator.ready.is_set())
+
+    def triggers(self) -> dict[str, Mapping[str, Triggered]]:
+        """The triggers of the partitions that are led from here, by partition and id."""
+        return {name: found.triggers for name, found in self._coordinators.items() if found.ready.is_set()}
 
     async def run(self) -> None:
         """Raises TransportError, StoreError."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from math import inf
 from typing import Any
@@ -44,6 +44,7 @@ from flowrun.engine.commands import (
     Send,
     SetTimer,
 )
+from flowrun.engine.triggered import Triggered
 from flowrun.errors import StoreError, TransportError
 from flowrun.lease import Lease, this_process
 from flowrun.messages import (
@@ -213,6 +214,11 @@ class Coordinator:
     async def stop(self) -> None:
         """Lets `run` return, after a last snapshot; another one may lead at once. Removes nothing."""
         self._stopping.set()
+
+    @property
+    def triggers(self) -> Mapping[str, Triggered]:
+        """The triggers of this partition by their ids, as its engine has them; those that are gone, too."""
+        return self._engine.triggers.own
 
     async def idle(self) -> None:
         """Returns once no run lives here, and nothing that was sent is on its way: runs that others started, too."""

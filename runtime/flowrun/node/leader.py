@@ -8,11 +8,13 @@ import logging
 import os
 import signal
 import sys
+from pathlib import Path
 
 import msgspec
 import uvloop
 
 from flowrun.errors import FlowError
+from flowrun.ingress.intake import Intake
 from flowrun.leading import Leading
 from flowrun.logs import configure_logs
 from flowrun.nats.transport import NatsTransport
@@ -62,15 +64,17 @@ async def _lead(config: NodeConfig) -> None:
         loop.add_signal_handler(number, stop.set)
     loop.add_reader(0, _end_of_input, loop, stop)
     leading = Leading(transport, node=f"{config.name}/leader", settings=settings)
+    intake = Intake(transport, settings, leading, Path(config.root))
     work, told = asyncio.create_task(leading.run()), asyncio.create_task(stop.wait())
+    reading = asyncio.create_task(intake.run())
     try:
         await asyncio.wait([work, told], return_when=asyncio.FIRST_COMPLETED)
         await leading.stop()
         await work
     finally:
-        told.cancel()
-        work.cancel()
-        await asyncio.gather(work, return_exceptions=True)
+        for task in (told, work, reading):
+            task.cancel()
+        await asyncio.gather(work, reading, return_exceptions=True)
         await transport.close()
 
 
