@@ -110,7 +110,9 @@ def _judge(
         if event.client:
             raise _RefusedError(str(error), "error") from error
         core.past.add(mark, core.now, True)
-        _start(core, trigger, run, event)  # it fails for the same reason, where everybody sees it
+        kind = "TypeMismatch" if isinstance(error, values.TypeMismatch) else "ExpressionError"
+        message = f"what came to trigger `{trigger.id}` is not what it takes: {error}"
+        start(core, trigger, run, event.value, refusal=(kind, message))
         return "started", run, ""
     core.past.add(mark, core.now, True)
     known = _duplicate(core, trigger, source, key)

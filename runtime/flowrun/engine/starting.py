@@ -54,16 +54,14 @@ def start_window(
 
 def start(
     core: Core, trigger: Triggered, run: str, event: bytes, scheduled: Scheduled | None = None,
-    args: bytes = _NO_ARGS, plan: str = "", *, waits: bool = False,
+    args: bytes = _NO_ARGS, plan: str = "", *, waits: bool = False, refusal: tuple[str, str] | None = None,
 ) -> None:  # fmt: skip
-    """Starts a run of a trigger, for a time or for what came (NULL: nothing)."""
-    refusal = None
+    """Starts a run of a trigger, for a time or for what came (NULL: nothing). `refusal`: why it fails at once, kind and
+    message."""
     try:
-        args = _arguments(core, trigger, run, event, scheduled, args)
+        args = _arguments(core, trigger, run, event, scheduled, args) if refusal is None else args
     except ExpressionError as error:
         refusal = ("ExpressionError", f"the arguments of trigger `{trigger.id}`: {error}")
-    except values.TypeMismatch as error:
-        refusal = ("TypeMismatch", f"what came to trigger `{trigger.id}` is not what it takes: {error}")
     core.triggers.due.append(Start(run, trigger.id, plan or trigger.plan, args, scheduled, waits, refusal))
     trigger.started += 1
     if scheduled is None:

@@ -37,6 +37,7 @@ class Shop:
 
     def __init__(self, partition: str = "0", partitions: int = 1) -> None:
         self.engine = Engine(partition, partitions)
+        self.engine.watched = ()
         self.now, self.seq, self.number = START, 0, 0
         self.plans: dict[str, p.Plan] = {}
         self.manifests: dict[str, Manifest] = {}
@@ -177,6 +178,7 @@ class Shop:
         for digest in needed:
             engine.add_plan(digest, self.plans[digest])
         self.engine = engine
+        self.engine.watched = ()
         self.arms = {}
         for arm in engine.armed():
             self._do(arm)
