@@ -9,10 +9,11 @@ from .events import RunEvents, note_of
 from .run import Run
 from .status import Approval, ApprovalList, Rerun, RunList, RunStatus
 from .sync import SyncClient, SyncRun
+from .variables import VariableInfo
 
 __all__ = [
     "Client", "Run", "TaskCall",
     "SyncClient", "SyncRun",
-    "Approval", "ApprovalList", "Rerun", "RunEvents", "RunList", "RunStatus", "note_of",
+    "Approval", "ApprovalList", "Rerun", "RunEvents", "RunList", "RunStatus", "VariableInfo", "note_of",
     "Busy", "Refused", "RunFailed", "UnknownRun", "WaitTimeout",
 ]  # fmt: skip

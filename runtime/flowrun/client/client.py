@@ -22,6 +22,7 @@ from flowc.plan import Plan
 
 from flowrun import messages, where
 from flowrun.errors import FlowError
+from flowrun.manifest import Variable
 from flowrun.messages import (
     Again,
     BackfillState,
@@ -59,6 +60,7 @@ from .run import Run
 from .status import Approval, ApprovalList, Rerun, RunList, RunStatus
 from .stored import Blobs, Stored
 from .tasks import TaskSpec, spec_of
+from .variables import VariableInfo, Variables
 from .waits import Waits
 from .world import World, user_name
 
@@ -105,6 +107,7 @@ class Client:
         self._world = World(self._outbox, self._requests, count, partition)
         self._by_hand = ByHand(self._requests, count, partition)
         self._deployed = DeployedFlows(transport, settings.env)
+        self._variables = Variables(transport, self._outbox, count, partition)
         #: what was submitted lately: the tasks by function, the plans by identity
         self._specs: dict[Any, TaskSpec] = {}
         self._plans: dict[int, tuple[Plan, str, bytes]] = {}
@@ -577,6 +580,31 @@ class Client:
     async def list(self, flow: str = "", limit: int = 100) -> RunList:
         """Runs that have not ended, the newest first; only those of a flow, if it is given."""
         return await self._questions.runs(flow, limit)
+
+    async def service_levels(self, flow: str = "", since_ms: int = 0, misses: int = 100) -> SlaReport:
+        """How often service levels were met and missed (those of a flow) since the day of this time (milliseconds since
+        1970), and the last misses."""
+        return await self._questions.slas(flow, since_ms, misses)
+
+    async def set_var(
+        self, name: str, value: object, *, by: str = "", declared: Iterable[Variable] = ()
+    ) -> None:
+        """Sets a variable of the environment, for all runs that begin from now on. `declared`: declarations that count
+        besides those of what is deployed. Raises ArgumentError (nobody declares it, or with another type), Conflict."""
+        await self._variables.set(name, value, by, declared)
+
+    async def unset_var(self, name: str, *, by: str = "") -> None:
+        """From now on its default holds. Raises ArgumentError if it is not set, Conflict."""
+        await self._variables.unset(name, by)
+
+    async def get_var(self, name: str) -> Any:
+        """What runs that begin now see, as plain data; None if it has neither a value nor a default. Raises
+        ArgumentError for a name that nobody declares."""
+        return (await self._variables.get(name)).value
+
+    async def vars(self) -> tuple[VariableInfo, ...]:
+        """All variables that are declared or set, by name."""
+        return await self._variables.all()
 
     async def nodes(self) -> tuple[Presence, ...]:
         """The nodes that live. Takes a second or so: each says so once a second."""

@@ -27,6 +27,7 @@ from .client import Client, TaskCall
 from .prepared import Canvas
 from .run import Run
 from .status import ApprovalList, Rerun, RunList, RunStatus
+from .variables import VariableInfo
 
 if TYPE_CHECKING:
     from .backfills import Arguments, BackfillRun, PlannedWindow
@@ -194,6 +195,21 @@ class SyncClient:
 
     def list(self, flow: str = "", limit: int = 100) -> RunList:
         return self._now().call(lambda client: client.list(flow, limit))
+
+    def service_levels(self, flow: str = "", since_ms: int = 0, misses: int = 100) -> SlaReport:
+        return self._now().call(lambda client: client.service_levels(flow, since_ms, misses))
+
+    def set_var(self, name: str, value: object, *, by: str = "") -> None:
+        self._now().call(lambda client: client.set_var(name, value, by=by))
+
+    def unset_var(self, name: str, *, by: str = "") -> None:
+        self._now().call(lambda client: client.unset_var(name, by=by))
+
+    def get_var(self, name: str) -> Any:
+        return self._now().call(lambda client: client.get_var(name))
+
+    def vars(self) -> tuple[VariableInfo, ...]:
+        return self._now().call(lambda client: client.vars())
 
     def nodes(self) -> tuple[Presence, ...]:
         return self._now().call(lambda client: client.nodes())

@@ -83,6 +83,7 @@ from .sends import Sends
 from .standing import adopt, missing, note_handed_back
 from .takeover import Start, announce, take_over
 from .ticking import Ticking
+from .variables_following import VariablesFollowing
 
 __all__ = ["Coordinator"]
 
@@ -149,6 +150,7 @@ class Coordinator:
         self._alarms = Alarms(transport, partition, prefix, background, self._clock)
         self._ticking = Ticking(transport, partition, prefix, background, self._clock)
         self._following = Following(transport, partition, self._engine, self._complaints, settings)
+        self._variables = VariablesFollowing(transport, partition, self._engine, self._complaints)
         self._notices = Notices(transport, self._dispatcher, capacity, background, self._complaints, settings)
         self._watchers = Watchers(self._engine, partition, settings.note_interval, self._notices.tell)
         self._lineages = Lineages(transport, partition, prefix.rpartition("-")[2], settings)
@@ -312,6 +314,7 @@ class Coordinator:
             self._ticking.arm(arm)
         self._background.start(self._ticking.run())
         self._following.start(self._background)
+        self._variables.start(self._background)
         for run in self._ended_before:
             self._end_again(run)
         self._ended_before.clear()
