@@ -21,7 +21,7 @@ from flowrun.deployments.objections import objections
 from flowrun.deployments.reading import Histories, read_history, read_manifest
 from flowrun.deployments.signing import KeyProblem, SigningKey
 from flowrun.errors import StoreError
-from flowrun.manifest import Deployment, Manifest
+from flowrun.manifest import Deployment, Manifest, ManifestError
 from flowrun.transport import Transport
 
 from .deploy_sources import build_project
@@ -177,7 +177,11 @@ async def _changes(
     current = read.history.current
     if current is None or not current.manifest:
         return changes_between(nothing_of(read.project), new)
-    old = await read_manifest(transport, current.manifest)
+    try:
+        old = await read_manifest(transport, current.manifest)
+    except (StoreError, ManifestError) as error:
+        say(f"what is deployed cannot be read ({error}): all of it counts as new", err=True)
+        return changes_between(nothing_of(read.project), new)
     files = {flow.file for flow in new.flows}
     left_out = [flow for flow in old.flows if paths and flow.file not in files]
     if left_out:

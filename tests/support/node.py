@@ -17,6 +17,8 @@ from pathlib import Path
 from flowrun.capacity import Capacity
 from flowrun.client import Client
 from flowrun.coordinator import Coordinator
+from flowrun.deployments.trust import Trust
+from flowrun.deployments.trusted_plans import TrustedPlans
 from flowrun.memory import Faults, MemoryServer, MemoryTransport
 from flowrun.settings import Settings
 from flowrun.transport import Transport
@@ -102,8 +104,13 @@ class Node:
             group="nodes",
             queues=self._queues,
             ack_wait=self._settings.ack_wait,
+            trusted=self._trusted(),
         )
         self._working = asyncio.create_task(self.agent.run())
+
+    def _trusted(self) -> TrustedPlans | None:
+        keys = self._settings.trusted
+        return TrustedPlans(self._transports[1], self._settings.env, Trust(keys)) if keys else None
 
     def _slot(self) -> Slot:
         if self._processes:

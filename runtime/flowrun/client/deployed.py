@@ -15,6 +15,7 @@ from flowc.plan import Plan
 
 from flowrun.deployments.reading import Histories, read_histories, read_history, read_manifest
 from flowrun.errors import StoreError
+from flowrun.manifest import ManifestError
 from flowrun.parameters import ArgumentError
 from flowrun.transport import Transport
 
@@ -40,6 +41,8 @@ class _Current(NamedTuple):
     revision: int
     #: flow -> content hash of its plan
     flows: dict[str, str]
+    #: why that is not known; "": it is
+    problem: str = ""
 
 
 class DeployedFlows:
@@ -84,11 +87,14 @@ class DeployedFlows:
     async def _update(self, read: Histories) -> None:
         if self._projects[read.project].revision == read.revision:
             return
-        last, flows = read.history.current, {}
+        last, flows, problem = read.history.current, {}, ""
         if last is not None and last.manifest:
-            manifest = await read_manifest(self._transport, last.manifest)
-            flows = {flow.name: flow.plan for flow in manifest.flows}
-        self._projects[read.project] = _Current(read.revision, flows)
+            try:
+                manifest = await read_manifest(self._transport, last.manifest)
+                flows = {flow.name: flow.plan for flow in manifest.flows}
+            except (StoreError, ManifestError) as error:  # other projects have nothing to do with it
+                problem = f"what project `{read.project}` has deployed cannot be read ({error})"
+        self._projects[read.project] = _Current(read.revision, flows, problem)
 
     async def _load(self, digest: str) -> FoundPlan:
         data = await self._transport.get_blob(digest)
@@ -104,4 +110,5 @@ class DeployedFlows:
         known = [name for one in self._projects.values() for name in one.flows]
         close = get_close_matches(flow, known, 1)
         hint = f"did you mean `{close[0]}`?" if close else "`flowc deployments` shows what is"
+        hint = "; ".join([one.problem for one in self._projects.values() if one.problem] or [hint])
         return f"no flow `{flow}` is deployed in the environment `{self._env}`: {hint}"

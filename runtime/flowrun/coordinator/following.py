@@ -11,6 +11,7 @@ import asyncio
 import logging
 
 from flowrun.background import Background
+from flowrun.deployments.checking import problem_of
 from flowrun.deployments.reading import read_manifest
 from flowrun.deployments.trust import Trust
 from flowrun.engine import Engine
@@ -98,6 +99,5 @@ class Following:
             manifest = await read_manifest(self._transport, deployment.manifest)
         except FlowError as error:
             return f"the manifest of deployment {deployment.number} of project {project} cannot be had: {error}"
-        if manifest.project != project:
-            return f"the manifest of deployment {deployment.number} of project {project} is of {manifest.project!r}"
-        return None
+        problem = await problem_of(self._transport, project, manifest)
+        return None if problem is None else f"deployment {deployment.number} of project {project}: {problem}"

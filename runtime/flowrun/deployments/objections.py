@@ -9,16 +9,24 @@ from flowc.plan import AllSource, AnySource, LimitDef, PoolDef, TriggerSource, W
 from flowrun.manifest import Manifest
 from flowrun.transport import Transport
 
-from .reading import read_deployed
+from .reading import read_all
 
 __all__ = ["objections"]
 
 
 async def objections(transport: Transport, manifest: Manifest) -> list[str]:
-    """A sentence for each; none: it may be deployed. Raises TransportError, StoreError, ManifestError."""
-    deployed = await read_deployed(transport)
+    """A sentence for each; none: it may be deployed. Raises TransportError, ManifestError."""
+    if not manifest.flows:
+        return []
+    deployed, problems = await read_all(transport)
     others = {project: one.manifest for project, one in deployed.items() if project != manifest.project}
-    return [*_flows(manifest, others), *_quotas(manifest, others), *_paths(manifest, others)]
+    unknown = [
+        f"what project `{project}` has deployed cannot be read, and may have the same flows ({problem}): deploy it "
+        "again, or undeploy it"
+        for project, problem in problems.items()
+        if project != manifest.project
+    ]
+    return [*unknown, *_flows(manifest, others), *_quotas(manifest, others), *_paths(manifest, others)]
 
 
 def _flows(manifest: Manifest, others: Mapping[str, Manifest]) -> Iterable[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import msgspec
 from flowc.plan import digest
@@ -13,6 +14,7 @@ from flowrun.manifest import (
     Deployment,
     History,
     Manifest,
+    ManifestError,
     decode_history,
     decode_manifest,
     encode_manifest,
@@ -21,7 +23,12 @@ from flowrun.manifest import (
 )
 from flowrun.transport import Transport
 
-__all__ = ["Deployed", "Histories", "digest_of", "read_deployed", "read_histories", "read_history", "read_manifest"]
+__all__ = [
+    "Deployed", "Histories", "digest_of", "read_all", "read_deployed", "read_histories", "read_history",
+    "read_manifest",
+]  # fmt: skip
+
+log = logging.getLogger("flow.deployments")
 
 
 class Histories(msgspec.Struct, frozen=True):
@@ -66,18 +73,28 @@ async def read_manifest(transport: Transport, name: str) -> Manifest:
 
 
 async def read_deployed(transport: Transport) -> dict[str, Deployed]:
-    """What each project has deployed; those that were undeployed are left out. Raises as `read_manifest`."""
-    current = [
-        (one.project, one.history.current)
-        for one in await read_histories(transport)
-        if one.history.current is not None and one.history.current.manifest
-    ]
-    manifests = await asyncio.gather(*(read_manifest(transport, last.manifest) for _, last in current if last))
-    return {
-        project: Deployed(last, manifest)
-        for (project, last), manifest in zip(current, manifests, strict=True)
-        if last is not None
-    }
+    """What each project has deployed; those that were undeployed are left out, and so, with a word in the log, are
+    those whose manifest cannot be read. Raises TransportError, ManifestError for a damaged history."""
+    found, problems = await read_all(transport)
+    for project, problem in problems.items():
+        log.warning("what project %s has deployed cannot be read: %s", project, problem)
+    return found
+
+
+async def read_all(transport: Transport) -> tuple[dict[str, Deployed], dict[str, str]]:
+    """The same, and by project why a manifest cannot be read. Raises as `read_deployed`."""
+    found: dict[str, Deployed] = {}
+    problems: dict[str, str] = {}
+
+    async def read(project: str, last: Deployment) -> None:
+        try:
+            found[project] = Deployed(last, await read_manifest(transport, last.manifest))
+        except (StoreError, ManifestError) as error:
+            problems[project] = str(error)
+
+    current = [(one.project, one.history.current) for one in await read_histories(transport)]
+    await asyncio.gather(*(read(project, last) for project, last in current if last is not None and last.manifest))
+    return {project: found[project] for project in sorted(found)}, problems
 
 
 def digest_of(manifest: Manifest) -> str:
