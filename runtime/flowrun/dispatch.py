@@ -129,7 +129,7 @@ class Dispatcher:
             self._dispatched.outcomes(bundle, outcomes)
 
     def handed_back(self) -> dict[str, HandedBack]:
-        """Of bundles that are not done with: what workers handed back."""
+        """Of bundles that may stand in the work stream: what workers handed back."""
         return self._dispatched.handed_back()
 
     def gone(self, bundle: str) -> Bundle | None:

@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from math import inf
 
+import msgspec
+
 from .backlog import Lane
 from .engine.commands import Revoke
 from .messages import Bundle, Outcome, WorkItem
@@ -81,6 +83,9 @@ class Dispatched:
 
     def __init__(self) -> None:
         self._out: dict[str, _Out] = {}
+        #: those that are done with, of which workers handed something back: until it is known that they do not stand
+        #: any more, for to a successor they look as if that were in them
+        self._leftovers: dict[str, _Out] = {}
         #: run -> the bundles that hold work of it: few, for few are out at a time
         self.of_run: dict[str, tuple[str, ...]] = {}
 
@@ -134,12 +139,12 @@ class Dispatched:
                     behind = True
         if out.left:
             return True
-        self.gone(bundle.id)
+        self._done(bundle.id, out)
         return False
 
     def stands(self, bundle: str, now: float) -> None:
         """The work stream has it."""
-        out = self._out.get(bundle)
+        out = self._out.get(bundle) or self._leftovers.get(bundle)
         if out is not None:
             out.since = now
 
@@ -193,7 +198,8 @@ class Dispatched:
                 out.left.pop(behind, None)
 
     def gone(self, bundle: str) -> Bundle | None:
-        """It was lost, or is not in the work stream any more. Gives what it was, if it was known."""
+        """It was lost, or is not in the work stream any more. Gives what it was, if it was not done with."""
+        self._leftovers.pop(bundle, None)
         out = self._out.pop(bundle, None)
         if out is None:
             return None
@@ -268,10 +274,10 @@ class Dispatched:
         return found
 
     def handed_back(self) -> dict[str, HandedBack]:
-        """Of bundles that are not done with: what workers handed back. Nobody else changes what this gives."""
+        """Of bundles that may stand: what workers handed back. Nobody else changes what this gives."""
         return {
             bundle: {attempt: ranges[:] for attempt, ranges in out.handed_back.items()}
-            for bundle, out in self._out.items()
+            for bundle, out in (*self._out.items(), *self._leftovers.items())
             if out.handed_back
         }
 
@@ -279,7 +285,7 @@ class Dispatched:
 
     def older_than(self, since: float) -> set[str]:
         """Bundles that stood in the work stream before that time."""
-        return {bundle for bundle, out in self._out.items() if out.since < since}
+        return {bundle for every in (self._out, self._leftovers) for bundle, out in every.items() if out.since < since}
 
     def covers(self, run: str, scope: int, node: int, attempt: int) -> list[Range]:
         """The ranges of items of an attempt that are out and were not handed back, as (first, last); (-1, -1) of what
@@ -305,7 +311,14 @@ class Dispatched:
         """No outcome of it is waited for."""
         self._leave_window(out)
         if not out.unwanted:
-            self.gone(bundle)
+            self._done(bundle, out)
+
+    def _done(self, bundle: str, out: _Out) -> None:
+        """Nobody works on it. That its worker said so to the server is not known."""
+        self.gone(bundle)
+        if out.handed_back:
+            out.bundle = msgspec.structs.replace(out.bundle, items=())  # which are not needed any more
+            self._leftovers[bundle] = out
 
     @staticmethod
     def _leave_window(out: _Out) -> None:
