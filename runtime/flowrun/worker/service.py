@@ -35,7 +35,7 @@ from .giver import Giver
 from .launch import BAD_CONFIG, STORE_FAILED
 from .presence import Herald
 from .scale import Processors, scale
-from .spawn import Spawned
+from .spawn import Spawned, task_environment
 
 __all__ = ["serve"]
 
@@ -139,7 +139,7 @@ class _Service:
         trusted = TrustedPlans(transport, config.env, Trust(config.trusted)) if config.trusted else None
         agent = Agent(
             transport, slots, worker=name, group=config.group, queues=config.queues, ack_wait=config.ack_wait,
-            trusted=trusted, codes=Codes(_cache(config), transport.get_blob, os.environ),
+            trusted=trusted, codes=Codes(_cache(config), transport.get_blob, task_environment()),
             giver=Giver(Resolver.over(transport, config.key_file), ConnectionSettings(transport)),
         )  # fmt: skip
         herald = Herald(transport, config.node or config.name, config.group, settings.presence, agent.pools)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from .memory_file import create_file
 
-__all__ = ["Spawned", "spawn"]
+__all__ = ["Spawned", "spawn", "task_environment"]
 
 #: beginnings of variables that tasks do not see: what opens secrets, and secrets that they did not ask for
 _NOT_FOR_TASKS = ("FLOW_KEY", "FLOW_SECRET_", "FLOW_VAULT_")
@@ -27,6 +27,11 @@ class Spawned:
         self.tokens = tokens
         #: file descriptor of the shared memory
         self.memory = memory
+
+
+def task_environment() -> dict[str, str]:
+    """The environment of whatever runs code that is not ours: tasks, and what installs their dependencies."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_NOT_FOR_TASKS)}
 
 
 def spawn(python: str = "", paths: Sequence[str] = ()) -> Spawned:
@@ -47,7 +52,7 @@ def spawn(python: str = "", paths: Sequence[str] = ()) -> Spawned:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         pass_fds=passed,
-        env={name: value for name, value in os.environ.items() if not name.startswith(_NOT_FOR_TASKS)},
+        env=task_environment(),
         process_group=0,  # its own group, so that what it starts can be killed with it, and Ctrl-C does not reach it
     )
     theirs.close()
