@@ -55,7 +55,8 @@ def _value(core: Core, run: Run, plan: Plan, variable: VarDef) -> bytes:
         _check(name, value, plan.types[variable.type])
         return value
     if variable.default is None:
-        raise ArgumentError(f"variable `{name}` is not set: set it with `flowc var set {name} VALUE`")
+        how = f"`flowc var set {name} VALUE` sets it, and `--var {name}=VALUE` for one `flowc run`"
+        raise ArgumentError(f"variable `{name}` is not set: {how}")
     return compute_default(plan, variable.default, [])
 
 
