@@ -23,7 +23,7 @@ key_file = "/etc/flow/key" # keys that secrets are sealed with, relative to this
 nats = "nats://host:4222"
 env = "production"         # by default the table's name
 trusted = ["ed25519:…"]
-key = "deploy.pem"         # a private key that deployments are signed with, relative to this file
+signing_key = "deploy.pem" # a private key that deployments are signed with, relative to this file
 key_file = "/etc/flow/key"
 confirm = true             # `flowc deploy` and the like ask before they change it
 """
@@ -53,7 +53,7 @@ _NODE_KEYS: dict[str, tuple[type, ...]] = {
     "trusted": (list,), "key_file": (str,),
 }  # fmt: skip
 _ENV_KEYS: dict[str, tuple[type, ...]] = {
-    "nats": (str,), "env": (str,), "trusted": (list,), "key": (str,), "confirm": (bool,), "key_file": (str,),
+    "nats": (str,), "env": (str,), "trusted": (list,), "signing_key": (str,), "confirm": (bool,), "key_file": (str,),
 }  # fmt: skip
 _TABLES = ("project", "defaults", "node", "env")
 _KINDS: dict[type, str] = {str: "a string", list: "a list of strings", int: "a number", bool: "a boolean"}

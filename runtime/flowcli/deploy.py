@@ -20,8 +20,8 @@ def deploy_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = (
         click.option("--note", default="", metavar="TEXT", help="Why; it stands in the history."),
         click.option("--by", default="", metavar="NAME", help="Who does it. [default: the user of this process]"),
-        click.option("--key", type=click.Path(path_type=Path), metavar="FILE", envvar="FLOW_KEY", show_envvar=True,
-                     help="A private key to sign it with. [default: `key` of the environment in flow.toml]"),
+        click.option("--key", type=click.Path(path_type=Path), metavar="FILE", envvar="FLOW_SIGNING_KEY",
+                     show_envvar=True, help="A private key to sign it with. [default: `signing_key` of [env.NAME]]"),
         click.option("--yes", "-y", is_flag=True, help="Do not ask, where the environment wants that."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON."),
         server_options,

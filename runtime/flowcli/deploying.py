@@ -158,7 +158,7 @@ def _project_of(asked: Asked) -> _Project:
 
 
 def _key_of(asked: Asked, profile: Profile) -> SigningKey | None:
-    path = asked.key or profile.key
+    path = asked.key or profile.signing_key
     if path is None:
         return None
     try:

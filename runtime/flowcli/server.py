@@ -34,7 +34,7 @@ class Profile(NamedTuple):
     #: whose deployments are accepted, public keys; empty: all are
     trusted: tuple[str, ...] = ()
     #: file of the private key that deployments are signed with
-    key: Path | None = None
+    signing_key: Path | None = None
     #: who changes it is asked before
     confirm: bool = False
     #: file of the keys that secrets are sealed with; "": it says nothing of one
@@ -68,12 +68,12 @@ def profile_of(url: str | None, env: str | None, root: Path) -> Profile:
         help = f"{known}flow.toml has {', '.join(f'`[env.{name}]`' for name in sorted(environments))}"
         raise InputError(f"flow.toml has no environment `{env}`", place=str(root / "flow.toml"), help=help)
     table = table or {}
-    key, key_file = table.get("key"), table.get("key_file") or node.get("key_file")
+    signing_key, key_file = table.get("signing_key"), table.get("key_file") or node.get("key_file")
     return Profile(
         url=url or table.get("nats") or node.get("nats"),
         env=table.get("env") or named or _DEFAULT_ENV,
         trusted=tuple(table.get("trusted") or node.get("trusted") or ()),
-        key=None if key is None else root / key,
+        signing_key=None if signing_key is None else root / signing_key,
         confirm=bool(table.get("confirm")),
         key_file="" if key_file is None else str(root / key_file),
     )

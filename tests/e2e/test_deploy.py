@@ -57,7 +57,7 @@ class Here(Project):
 @pytest.fixture
 def project(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
     monkeypatch.chdir(tmp_path)
-    for name in ("FLOW_NATS_URL", "FLOW_ENV", "FLOW_KEY"):
+    for name in ("FLOW_NATS_URL", "FLOW_ENV", "FLOW_SIGNING_KEY"):
         monkeypatch.delenv(name, raising=False)
     return Here(tmp_path, capsys)
 
@@ -141,7 +141,7 @@ def test_environments_on_one_server_never_touch_each_other(project: Project, url
 def test_what_cannot_be_deployed_is_refused_with_a_reason(project: Project, url: str) -> None:
     shop(project, "first", url, "taken")
     assert project.flowc("deploy").code == 0
-    shop(project, "second", url, "taken", '[env.careful]\nconfirm = true\nkey = "k.pem"\n')
+    shop(project, "second", url, "taken", '[env.careful]\nconfirm = true\nsigning_key = "k.pem"\n')
     cases = {
         ("deploy",): "flow `taken` (main.flow) is deployed by project `first`",
         ("deploy", "--env", "careful"): "cannot read the private key: there is no such file",
