@@ -15,13 +15,15 @@ from flowrun.messages import (
     Presence,
     RunRecord,
     RunSummary,
+    SlaMark,
     StepNote,
     StepRecord,
     StepState,
 )
 
 __all__ = [
-    "Approvals", "Audited", "Cancelled", "Decided", "Emitted", "LogLine", "Marked", "Node", "Nodes", "Paused",
+    "Approvals", "Audited", "Cancelled", "Decided", "Emitted", "LevelCount", "LevelMiss", "Levels", "LogLine", "Marked",
+    "Node", "Nodes", "Paused",
     "Rerunning", "RunState", "Runs", "Signalled", "StepNow", "Submitted",
     "approvals_of", "log_line", "nodes_of", "runs_of", "state_of",
 ]  # fmt: skip
@@ -141,6 +143,61 @@ class PausedFlow(msgspec.Struct, frozen=True, kw_only=True):
     note: str | None
 
 
+class Level(msgspec.Struct, frozen=True, kw_only=True):
+    """A service level of a run, or of a step of it."""
+
+    #: or null: the run's own
+    step: str | None
+    what: Literal["start", "finish"]
+    name: str | None
+    due: dt.datetime
+    #: when a warning came, and when it was missed, or null
+    warned: dt.datetime | None
+    missed: dt.datetime | None
+    #: when what was due came, in time or late, or null
+    came: dt.datetime | None
+
+
+class LevelCount(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a service level, over all runs of a flow."""
+
+    flow: str
+    #: or null: of its runs
+    step: str | None
+    what: Literal["start", "finish"]
+    name: str | None
+    met: int
+    missed: int
+    warned: int
+    #: it failed, was cancelled or expired before its time
+    neither: int
+
+
+class LevelMiss(msgspec.Struct, frozen=True, kw_only=True):
+    """A service level that was missed."""
+
+    flow: str
+    run: str
+    step: str | None
+    what: Literal["start", "finish"]
+    name: str | None
+    due: dt.datetime
+    #: when that was noticed
+    missed: dt.datetime
+    #: when what was due came, or null: it has not
+    came: dt.datetime | None
+
+
+class Levels(msgspec.Struct, frozen=True, kw_only=True):
+    """`flowc sla`."""
+
+    levels: tuple[LevelCount, ...]
+    #: the newest first
+    misses: tuple[LevelMiss, ...]
+    #: partitions of which nothing is known: no coordinator answered
+    silent: tuple[str, ...]
+
+
 class ListedRun(msgspec.Struct, frozen=True, kw_only=True):
     """A run that has not ended."""
 
@@ -152,6 +209,11 @@ class ListedRun(msgspec.Struct, frozen=True, kw_only=True):
     steps: dict[str, int]
     #: nothing new of it is started
     paused: bool = False
+    #: its service levels so far
+    levels: tuple[Level, ...] = ()
+    #: when it began, and is expected to end by how long earlier ones took, or null
+    began: dt.datetime | None = None
+    expected: dt.datetime | None = None
 
 
 class Runs(msgspec.Struct, frozen=True, kw_only=True):
@@ -212,6 +274,11 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     paused: bool = False
     #: what was done to it by hand, in order
     audit: tuple[Audited, ...] = ()
+    #: its service levels
+    levels: tuple[Level, ...] = ()
+    #: of one that has not ended: when it began, and is expected to end by how long earlier ones took, or null
+    began: dt.datetime | None = None
+    expected: dt.datetime | None = None
 
 
 class LogLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -261,7 +328,17 @@ def _paused(pause: FlowPause) -> PausedFlow:
 def _listed(run: RunSummary) -> ListedRun:
     return ListedRun(
         run=run.run, flow=run.flow, trigger=run.trigger, submitted=_time(run.submitted_ms), steps=dict(run.steps),
-        paused=run.paused,
+        paused=run.paused, levels=_levels(run.slas), began=_maybe(run.begun_ms), expected=_maybe(run.expected_ms),
+    )  # fmt: skip
+
+
+def _levels(marks: tuple[SlaMark, ...]) -> tuple[Level, ...]:
+    return tuple(
+        Level(
+            step=mark.step or None, what=mark.what, name=mark.name or None, due=_time(mark.due_ms),
+            warned=_maybe(mark.warned_ms), missed=_maybe(mark.missed_ms), came=_maybe(mark.done_ms),
+        )
+        for mark in marks
     )  # fmt: skip
 
 
@@ -282,6 +359,9 @@ def state_of(status: RunStatus, steps: tuple[StepNote, ...]) -> RunState:
         trigger=summary.trigger if summary else None,
         paused=summary is not None and summary.paused,
         audit=tuple(map(_audited, summary.audit)) if summary else (),
+        levels=_levels(summary.slas) if summary else (),
+        began=_maybe(summary.begun_ms) if summary else None,
+        expected=_maybe(summary.expected_ms) if summary else None,
     )
 
 
@@ -298,6 +378,7 @@ def _ended(record: RunRecord) -> RunState:
         steps=tuple(map(_ended_step, record.steps)),
         trigger=record.trigger,
         audit=tuple(map(_audited, record.audit)),
+        levels=_levels(record.slas),
     )
 
 
@@ -354,6 +435,10 @@ def nodes_of(found: tuple[Presence, ...]) -> Nodes:
             for one in found
         )
     )  # fmt: skip
+
+
+def _maybe(time_ms: int) -> dt.datetime | None:
+    return _time(time_ms) if time_ms else None
 
 
 def _time(time_ms: int) -> dt.datetime:

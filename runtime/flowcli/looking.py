@@ -14,10 +14,11 @@ from flowrun.messages import StateNote, StepNote
 from rich.console import Console
 from rich.table import Table
 
-from .answers import Audited, Cancelled, Node, Runs, RunState, StepNow, log_line, nodes_of, runs_of, state_of
+from .answers import Audited, Cancelled, ListedRun, Node, Runs, RunState, StepNow, log_line, nodes_of, runs_of, state_of
 from .errors import EXIT_OK, InputError
 from .output import say
 from .remote import place_of, with_client, with_place
+from .screen.levels import expected_text, level_text
 from .screen.style import ICONS, seconds_text
 from .screen.tree import shown_name
 from .server import server_of
@@ -55,15 +56,24 @@ def _show_runs(found: Runs) -> None:
                 ago(run.submitted.timestamp()),
                 ("paused; " if run.paused else "") + _counts(run.steps),
                 run.trigger,
+                _expectation(run),
             )
             for run in found.runs
         )
-        print_table(("RUN", "FLOW", "SUBMITTED", "STEPS", "TRIGGER"), rows)
+        print_table(("RUN", "FLOW", "SUBMITTED", "STEPS", "TRIGGER", "EXPECTED TO END"), rows)
     elif not found.silent:
         say("nothing runs")
     if found.total > len(found.runs):
         say(f"… and {found.total - len(found.runs)} more (--limit)")
     say_silent(found.silent)
+
+
+def _expectation(run: ListedRun) -> str:
+    """When it is expected to end, and which of its levels it has missed."""
+    missed = [level.step or "run" for level in run.levels if level.missed is not None]
+    parts = [] if run.expected is None else [expected_text(int(run.expected.timestamp() * 1000), time.time() * 1000)]
+    parts += [f"missed its level: {', '.join(dict.fromkeys(missed))}"] if missed else []
+    return "; ".join(parts)
 
 
 def say_silent(partitions: tuple[str, ...]) -> None:
@@ -81,7 +91,7 @@ def show_run(run: str, url: str | None, env: str | None, as_json: bool) -> int:
         if as_json:
             say(msgspec.json.encode(state))
         else:
-            _show_state(state)
+            _show_state(state, status)
         return EXIT_OK
 
     return with_place(place, work)
@@ -99,7 +109,7 @@ async def _steps(client: Client, status: RunStatus) -> tuple[StepNote, ...]:
     return ()
 
 
-def _show_state(state: RunState) -> None:
+def _show_state(state: RunState, status: RunStatus) -> None:
     ends = ""
     if state.ended is not None and state.submitted is not None:
         ends = f" after {seconds_text((state.ended - state.submitted).total_seconds())}"
@@ -108,6 +118,11 @@ def _show_state(state: RunState) -> None:
     say(f"run {state.run}{f': {state.flow}' if state.flow else ''}: {state.state}{paused}{at}{ends}")
     if state.trigger is not None and state.trigger.startswith("rerun:"):
         say(f"it goes on with run {state.trigger.removeprefix('rerun:')}")
+    if status.summary is not None and (when := expected_text(status.summary.expected_ms, time.time() * 1000)):
+        say(f"it is expected to end {when}")
+    marks = status.record.slas if status.record is not None else status.summary.slas if status.summary else ()
+    for mark in marks:
+        say(level_text(mark))
     for entry in state.audit:
         say(_audit_line(entry))
     if state.error is not None:

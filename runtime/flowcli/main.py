@@ -38,6 +38,7 @@ _COMMANDS = {
     "rerun": "Go on with an ended run, from what failed or from a step.",
     "backfill": "Run a deployed flow for the windows of its past.",
     "lineage": "Show which steps read and update which datasets.",
+    "sla": "Show which service levels were met and missed.",
     "nodes": "Show who works for an environment.",
     "deploy": "Deploy the project to an environment.",
     "plan": "Show what a deployment would change.",

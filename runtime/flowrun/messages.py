@@ -17,7 +17,8 @@ from .errors import FlowError
 
 __all__ = [
     "Again", "Answered", "Arrived", "Ask", "AskHolders", "AuditEntry", "Backfill", "BackfillState", "Bundle",
-    "Deployed", "Scheduled", "SetVar", "SlaCount", "SlaMark", "SlaMiss", "Tick", "Cancel", "Control", "Decision", "Ended",
+    "Deployed", "Scheduled", "SetVar", "SlaCount", "SlaMark", "SlaMiss", "Tick", "Cancel", "Control", "Decision",
+    "Ended",
     "Event", "Failure", "FlowPause", "Grant", "Holder", "Holding", "Holds", "Listing", "LogNote", "Lost",
     "MessageError", "Outcome", "Presence", "Query", "QuotaDef", "Raised", "Release", "Replacement", "Results",
     "Revoked", "RunRecord", "RunState", "RunSummary", "Signal", "StateNote", "StepNote", "StepRecord", "StepState",
@@ -190,8 +191,8 @@ class Scheduled(_Wire, frozen=True):
     date: str
     #: the trigger's id, "flow.trigger"
     trigger: str = ""
-    #: a backfill or a catch-up makes up for it: nobody waited for it at that time, so that its service levels count from
-    #: its submission
+    #: a backfill or a catch-up makes up for it: nobody waited for it at that time, so that its service levels count
+    #: from its submission
     made_up: bool = False
 
 
@@ -631,6 +632,10 @@ class Query(_Wire, frozen=True):
     approvals: bool = False
     #: backfills, instead of what runs: of the name `run`; "": all
     backfills: bool = False
+    #: counts of service levels since the day of this time (milliseconds since 1970), and the last misses, instead of
+    #: what runs
+    slas: bool = False
+    since_ms: int = 0
 
 
 class RunSummary(_Wire, frozen=True):
@@ -752,6 +757,9 @@ class Listing(_Wire, frozen=True, tag="listing"):
     paused: tuple[FlowPause, ...] = ()
     #: backfills, if these were asked for: the newest first, at most as many as asked for
     backfills: tuple[BackfillState, ...] = ()
+    #: if service levels were asked for; of the misses the newest first, at most as many as asked for
+    slas: tuple[SlaCount, ...] = ()
+    misses: tuple[SlaMiss, ...] = ()
 
 
 class Ended(_Wire, frozen=True, tag="ended"):
@@ -827,6 +835,10 @@ class StateNote(_Wire, frozen=True, tag="state"):
     run: str
     state: RunState
     steps: tuple[StepNote, ...]
+    #: its service levels, and when it is expected to end (milliseconds since 1970; 0: that is not known): told every
+    #: now and then
+    slas: tuple[SlaMark, ...] = ()
+    expected_ms: int = 0
 
 
 class Revoked(_Wire, frozen=True):

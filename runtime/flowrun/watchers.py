@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from .engine import Engine
-from .engine.view import approvals, steps_of, summaries
+from .engine.view import approvals, expected_end, steps_of, summaries
 from .messages import Ended, Listing, Query, StateNote, StepNote, ToClient, Watch
 from .notes import Notes
 
@@ -60,8 +60,11 @@ class Watchers:
         watcher = self._of_run.setdefault(watch.run, {}).setdefault(watch.client, _Watcher())
         watcher.until, watcher.steps = asyncio.get_running_loop().time() + _SECONDS, watch.steps
         steps = steps_of(self._engine, watch.run) if watch.steps else ()
+        levels = run.levels.all_marks() if watch.steps and run.levels is not None else ()
+        expected = expected_end(self._engine, run) if watch.steps else 0
         for start in range(0, max(len(steps), 1), _STEPS):
-            self._send(watch.client, StateNote(watch.run, "running", steps[start : start + _STEPS]))
+            told = levels if not start else ()
+            self._send(watch.client, StateNote(watch.run, "running", steps[start : start + _STEPS], told, expected))
 
     def query(self, query: Query) -> None:
         """A client asks what runs."""
@@ -73,6 +76,11 @@ class Watchers:
         if query.backfills:
             backfills = tuple(self._engine.backfills.told(query.run, limit))
             self._send(query.client, Listing(query.id, self._partition, (), 0, backfills=backfills))
+            return
+        if query.slas:
+            known, flow, since = self._engine.sla_counts, query.flow, query.since_ms
+            counts, misses = tuple(known.counts(flow, since)), tuple(known.misses(flow, since, limit))
+            self._send(query.client, Listing(query.id, self._partition, (), 0, slas=counts, misses=misses))
             return
         flows = () if query.run else tuple(self._engine.pauses.flows.values())
         total, listed = summaries(self._engine, query.run, query.flow, limit)

@@ -14,6 +14,7 @@ from flowcli.answers import (
     Cancelled,
     Decided,
     Emitted,
+    Levels,
     LogLine,
     Marked,
     Nodes,
@@ -24,6 +25,7 @@ from flowcli.answers import (
     Signalled,
     Submitted,
 )
+from flowcli.backfilling import Backfilled, BackfillPlan, BackfillReport
 from flowcli.deployment_answers import (
     DeploymentChanged,
     DeploymentHistory,
@@ -32,6 +34,7 @@ from flowcli.deployment_answers import (
     SigningKeyInfo,
 )
 from flowcli.results import ErrorReport, RunReport
+from flowrun.lineage import Lineage
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -41,7 +44,8 @@ def schemas() -> dict[str, dict[str, Any]]:
     ir = Program.model_json_schema()
     answers = [
         Submitted, Runs, RunState, LogLine, Cancelled, Nodes, Signalled, Emitted, Decided, Approvals, Paused, Marked,
-        Rerunning, DeploymentChanged, DeploymentPlanned, DeploymentHistory, Deployments, SigningKeyInfo, ErrorReport,
+        Rerunning, DeploymentChanged, DeploymentPlanned, DeploymentHistory, Deployments, SigningKeyInfo, BackfillReport,
+        Levels, BackfillPlan, Backfilled, Lineage, ErrorReport,
     ]  # fmt: skip
     return {
         "answers.schema.json": _any_of(answers, "What the commands print that speak to nodes"),

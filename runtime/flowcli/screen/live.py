@@ -13,6 +13,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from .levels import expected_text, level_text, told_levels
 from .style import COLOURS, ICONS, seconds_text
 from .tree import BAD, ENDED, Row, Tree
 
@@ -84,14 +85,17 @@ class LiveView:
         if self._tree.log is not None and height is not None:
             step, text = self._tree.log
             below.append(Text(f"{step} | {text}", style="dim", no_wrap=True, overflow="ellipsis"))
+        below += [Text(level_text(mark), style="yellow") for mark in told_levels(self._tree.levels)]
         below += [Text(text, style="yellow") for text in self._messages]
-        return Group(self._head(now), table, *below)
+        return Group(self._head(now, has_ended=height is None), table, *below)
 
-    def _head(self, now: float) -> Text:
+    def _head(self, now: float, *, has_ended: bool) -> Text:
         counts = self._tree.counts()
         waiting = counts.pop("waiting", 0) + counts.pop("ready", 0)
         shown = [f"{number} {state}" for state, number in counts.items()]
         shown += [f"{waiting} to come"] if waiting else []
+        if not has_ended and (when := expected_text(self._tree.expected_ms, time.time() * 1000)):
+            shown.append(f"expected to end {when}")
         return Text.assemble(self._title, f"  {seconds_text(now - self._began)}", ("  " + ", ".join(shown), "dim"))
 
     def _cells(self, row: Row, depth: int, now: float) -> tuple[RenderableType, RenderableType, Text]:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from flowrun.messages import LogNote, StateNote, StepNote
 
+from .levels import level_text, told_levels
 from .style import seconds_text
 from .tree import ENDED, Tree, shown_name
 
@@ -34,6 +35,8 @@ class PlainView:
         self._write = write
         #: per step, what its last line said: state and attempt, and when
         self._told: dict[str, tuple[str, int, float]] = {}
+        #: what was said of service levels
+        self._levels: set[str] = set()
 
     def start(self, run: str, resumed: bool) -> None:
         self._write(f"run {run}: {self._tree.plan.flow} {'resumed' if resumed else 'started'}")
@@ -42,6 +45,10 @@ class PlainView:
         self._tree.apply(note, now)
         for step in note.steps:
             self._tell(step, now)
+        for mark in told_levels(note.slas):
+            if (text := level_text(mark)) not in self._levels:
+                self._levels.add(text)
+                self._write(text)
 
     def log(self, note: LogNote) -> None:
         lines = self._tree.apply_log(note)

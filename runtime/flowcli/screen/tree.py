@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from flowc.plan import ChildNode, Node, Plan, RetryPolicy, TaskNode
-from flowrun.messages import LogNote, StateNote, StepNote, StepState
+from flowrun.messages import LogNote, SlaMark, StateNote, StepNote, StepState
 
 __all__ = ["BAD", "ENDED", "Row", "Tree", "shown_name"]
 
@@ -109,6 +109,9 @@ class Tree:
                 self._by_step.setdefault(row.step, row)
         #: the last line that a task wrote, and which
         self.log: tuple[str, str] | None = None
+        #: service levels, and when the run is expected to end (0: that is not known), as they were told last
+        self.levels: tuple[SlaMark, ...] = ()
+        self.expected_ms = 0
 
     def walk(self) -> Iterator[Row]:
         for row in self.rows:
@@ -127,6 +130,8 @@ class Tree:
 
     def apply(self, note: StateNote, now: float) -> None:
         """Takes a note in. `now` is in seconds, by any steady clock."""
+        if note.slas or note.expected_ms:
+            self.levels, self.expected_ms = note.slas, note.expected_ms
         for step in note.steps:
             if step.index is None:
                 _apply(self.row(step.step), step, now)

@@ -57,6 +57,7 @@ from .questions import Questions
 from .requests import Requests
 from .results import plain_value
 from .run import Run
+from .slas import SlaReport
 from .status import Approval, ApprovalList, Rerun, RunList, RunStatus
 from .stored import Blobs, Stored
 from .tasks import TaskSpec, spec_of

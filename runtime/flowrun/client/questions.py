@@ -12,6 +12,7 @@ from flowrun.partitions import partitions
 from flowrun.transport import Transport
 
 from .mailbox import close_notes
+from .slas import SlaReport, report_of
 from .status import RunList
 
 __all__ = ["Questions"]
@@ -72,6 +73,15 @@ class Questions:
         answers = await self._ask(question, partition)
         found = [state for answer in answers.values() for state in answer.backfills]
         return tuple(sorted(found, key=lambda state: state.began_ms, reverse=True))
+
+    async def slas(self, flow: str, since_ms: int, limit: int) -> SlaReport:
+        """What became of service levels (of a flow) since the day of this time."""
+        question = Query(
+            client=self._client, id=secrets.token_hex(8), flow=flow, limit=limit, slas=True, since_ms=since_ms
+        )
+        answers = await self._ask(question)
+        silent = tuple(name for name in partitions(self._count) if name not in answers)
+        return report_of(answers.values(), silent, limit)
 
     async def _ask(self, question: Query, partition: str = "") -> dict[str, Listing]:
         """The answers by partition: until all are there, or that of the one partition, or until time is over."""

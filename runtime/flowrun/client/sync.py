@@ -26,6 +26,7 @@ from .by_hand import StepEnd
 from .client import Client, TaskCall
 from .prepared import Canvas
 from .run import Run
+from .slas import SlaReport
 from .status import ApprovalList, Rerun, RunList, RunStatus
 from .variables import VariableInfo
 
