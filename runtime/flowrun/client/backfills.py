@@ -42,6 +42,9 @@ _LOOK_SECONDS = 0.25
 #: one that nobody tells of is looked for this often: whoever leads its partition may just have changed
 _MOST_SILENT = 120
 
+#: leaders know of a deployment within this time, in seconds
+_DEPLOYED_SECONDS = 15.0
+
 Only = Literal["open", "failed"]
 #: values of parameters, or what makes them once the flow's plan is known
 Arguments = Mapping[str, object] | Callable[[Plan], Mapping[str, object]]
@@ -126,7 +129,7 @@ class Backfills:
             trigger, "", (), concurrency, only, encoded, by or user_name(), name=name_of(trigger, times, only, encoded)
         )
         for part in _parts(wanted, times):
-            await self._ask(part)
+            await self._ask_patiently(part)
         return BackfillRun(self, wanted.name, trigger, grid_of(trigger, definition).tz, found.outside)
 
     async def preview(
@@ -139,7 +142,7 @@ class Backfills:
         times = found[::-1] if reverse else found
         states = b""
         for part in _parts(Backfill(trigger, "", (), 1, only, dry=True, name="dry"), times):
-            states += msgspec.msgpack.decode(await self._ask(part), type=bytes)
+            states += msgspec.msgpack.decode(await self._ask_patiently(part), type=bytes)
         return [PlannedWindow(time, WINDOW_STATES[state]) for time, state in zip(times, states, strict=True)]
 
     async def all(self, limit: int = 100) -> tuple[BackfillState, ...]:
@@ -160,6 +163,17 @@ class Backfills:
     async def stop(self, name: str, trigger: str) -> BackfillState:
         answer = await self._ask(Backfill(trigger, "", (), 1, name=name, stop=True))
         return msgspec.msgpack.decode(answer, type=BackfillState)
+
+    async def _ask_patiently(self, wanted: Backfill) -> bytes:
+        """A deployment takes a moment to get around: what is deployed is soon known to its partition."""
+        until = asyncio.get_running_loop().time() + _DEPLOYED_SECONDS
+        while True:
+            try:
+                return await self._ask(wanted)
+            except Refused as error:
+                if error.code != "unknown" or asyncio.get_running_loop().time() > until:
+                    raise
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def _ask(self, wanted: Backfill) -> bytes:
         def event(client: str, id: str) -> Event:

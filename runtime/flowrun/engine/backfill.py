@@ -97,6 +97,10 @@ def hear(core: Core, known: Ledger, event: Backfill) -> None:
     if event.stop:
         _stop(core, event, name)
         return
+    if not known.knows(event.trigger):
+        why = f"there is no trigger `{event.trigger}` deployed: deploy its flow (`flowc deploy`), then try again"
+        core.answer(event, False, why, _encoder.encode("unknown"))
+        return
     if why := _refusal(known, event):
         core.answer(event, False, why)
         return
@@ -135,8 +139,6 @@ def _extend(core: Core, job: Job, event: Backfill, states: bytes) -> None:
 
 def _refusal(known: Ledger, event: Backfill) -> str:
     """Why the backfill cannot be; "": it can."""
-    if not known.knows(event.trigger):
-        return f"there is no trigger `{event.trigger}` deployed: deploy its flow (`flowc deploy`), then try again"
     if not event.times:
         return "there are no windows to run"
     if max(event.total, len(event.times)) > MOST_WINDOWS:
