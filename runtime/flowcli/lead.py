@@ -20,12 +20,14 @@ from flowrun.capacity import Capacity
 from flowrun.client import Client, RunEvents, note_of
 from flowrun.coordinator import Coordinator
 from flowrun.errors import FlowError
-from flowrun.messages import RunRecord, StateNote
+from flowrun.messages import RunRecord, SetVar, StateNote, pack_events
 from flowrun.nats.transport import NatsTransport
+from flowrun.variables import VariableStore, event_of
 
 from .errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, InputError
 from .local import Node
 from .output import say
+from .run_variables import encoded_variables, kinds_of_variables
 from .runs import RUNNING, SUBMITTING, Run, Runs
 from .screen.report import show_end
 from .screen.view import Output, View, make_view
@@ -39,6 +41,8 @@ T = TypeVar("T")
 _TICK_SECONDS = 0.06
 #: after the record is there, the last lines of tasks may still be on their way, in seconds
 _LAST_NOTES_SECONDS = 0.01
+#: version of a variable that was given for the run: nothing that the environment sets is newer
+_NEWEST = 2**62
 
 _EXIT_CODES = {"success": EXIT_OK, "cancelled": EXIT_INTERRUPTED}
 
@@ -101,6 +105,7 @@ class Leader:
             if self._output == "screen":
                 await notes.open()
             if self._known.state == SUBMITTING:
+                await self._put_variables(transport)
                 if self._again is None:
                     await client.submit(self._plan, given, run=run)
                 else:
@@ -125,6 +130,18 @@ class Leader:
                 self._unlisten()
                 self._view.stop()
         return record
+
+    async def _put_variables(self, transport: NatsTransport) -> None:
+        """Those that the run reads go into its partition before it: what was given, else what the environment has."""
+        kinds = kinds_of_variables(self._plan)
+        if not kinds:
+            return
+        store, given = VariableStore(transport), encoded_variables(self._known.variables, kinds)
+        found = [(name, await store.get(name)) for name in kinds if name not in given]
+        events = [event_of(name, one) for name, one in found if one is not None]
+        events += [SetVar(name, value, f"var/{name}", version=_NEWEST) for name, value in given.items()]
+        if events:
+            await transport.append(self._node.partition, pack_events(events), f"variables/{self._node.partition}")
 
     def _starts_others(self) -> bool:
         """Its detached calls are runs of their own, which nobody else leads."""

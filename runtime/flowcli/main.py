@@ -47,6 +47,7 @@ _COMMANDS = {
     "undeploy": "Take the project out of an environment.",
     "deployments": "Show what is deployed in an environment.",
     "key": "Make and show keys that deployments are signed with.",
+    "var": "Show and set the variables that flows read.",
     "secret": "Set, replace and remove secrets.",
     "explain": "Explain a finding of the compiler.",
     "node": "Run a node: lead partitions, execute work.",

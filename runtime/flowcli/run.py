@@ -16,6 +16,8 @@ __all__ = ["command"]
 @click.option("--flow", "flow", metavar="NAME", help="The flow to run, if there are several.")
 @click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE",
               help="A parameter; lists and records as JSON, @FILE for JSON from a file.")  # fmt: skip
+@click.option("--var", "variables", multiple=True, metavar="NAME=VALUE",
+              help="A variable, for this run only; also FLOW_VAR_NAME. [default: the environment's]")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the ended run as JSON, and nothing else.")
 @click.option("--nats", "url", metavar="URL", envvar="FLOW_NATS_URL", show_envvar=True,
               help="Use this server instead of an own one.")  # fmt: skip
@@ -32,6 +34,7 @@ def command(
     file: Path | None,
     flow: str | None,
     params: tuple[str, ...],
+    variables: tuple[str, ...],
     as_json: bool,
     url: str | None,
     resume: str | None,
@@ -55,5 +58,6 @@ def command(
     order = Order(
         file=file, flow=flow, params=params, resume=resume, url=url, env=env, slots=slots,
         output="json" if as_json else "quiet" if quiet else "screen", rerun=rerun, steps=steps,
+        variables=variables,
     )  # fmt: skip
     return run_command(lambda: run_order(order, worker), as_json)

@@ -40,6 +40,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     #: milliseconds since 1970
     started_ms: int
     ended_ms: int | None = None
+    #: variables that were given for it, as they were typed
+    variables: dict[str, str] = {}
 
 
 class Runs:

@@ -114,7 +114,7 @@ def list_secrets(url: str | None, env: str | None, as_json: bool) -> int:
         else:
             rows = ((one.name, ago(one.at.timestamp()), one.by, one.key + ("" if one.readable else " (not here)"))
                     for one in found.secrets)  # fmt: skip
-            print_table(("secret", "set", "by", "key"), rows)
+            print_table(("SECRET", "SET", "BY", "KEY"), rows)
         return EXIT_OK
 
     return with_transport(server, work)

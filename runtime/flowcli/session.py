@@ -21,6 +21,7 @@ from .arguments import argument_texts, argument_values, changed_values
 from .errors import InputError
 from .local import start_node
 from .loop import new_loop
+from .run_variables import variable_texts
 from .runs import RUNNING, SUBMITTING, Run, Runs
 from .screen.view import Output
 from .targets import Target, find_root, load_target, queues_of, scan_queues
@@ -45,6 +46,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     #: a run that ended, to go on with, and steps of it that run again
     rerun: str | None = None
     steps: tuple[str, ...] = ()
+    #: "name=value" each
+    variables: tuple[str, ...] = ()
 
 
 def run_order(order: Order, worker: Popen[bytes]) -> int:
@@ -83,6 +86,7 @@ async def _start(order: Order, worker: Popen[bytes]) -> int:
             run=run, flow=plan.flow, plan=plans.digest(plans.encode(plan)),
             args=args if before is None else before.args | args, url=url, env=env, partition=node.partition,
             state=SUBMITTING, started_ms=time.time_ns() // 1_000_000,
+            variables=variable_texts(order.variables, plan),
         )  # fmt: skip
         runs = Runs(root)
         runs.add(known, plans.write_file_bytes(plan))
@@ -102,8 +106,9 @@ def _ended_run(name: str, root: Path) -> tuple[Run, Plan]:
 
 async def _resume(order: Order, name: str, worker: Popen[bytes]) -> int:
     """Goes on with a run whose process died; the result of one that ended."""
-    if order.file is not None or order.flow is not None or order.params:
-        raise InputError("--resume goes on with a run as it was started", help="leave out the file, --flow and -p")
+    if order.file is not None or order.flow is not None or order.params or order.variables:
+        help = "leave out the file, --flow, -p and --var"
+        raise InputError("--resume goes on with a run as it was started", help=help)
     root = find_root(None)
     runs = Runs(root)
     known, plan = runs.load(name)

@@ -25,7 +25,7 @@ from .parameters import ArgumentError
 from .transport import Entry, Transport
 
 __all__ = ["PREFIX", "Declared", "SetVariable", "VariableStore", "default_of", "encode_variable", "event_of",
-           "read_declared", "why_not"]  # fmt: skip
+           "read_declared", "read_entry", "unknown", "why_not"]  # fmt: skip
 
 PREFIX = "var"
 #: version of the format of an entry

@@ -603,6 +603,10 @@ class Client:
         ArgumentError for a name that nobody declares."""
         return (await self._variables.get(name)).value
 
+    async def var(self, name: str) -> VariableInfo:
+        """What is known of a variable. Raises ArgumentError for a name that nobody declares."""
+        return await self._variables.get(name)
+
     async def vars(self) -> tuple[VariableInfo, ...]:
         """All variables that are declared or set, by name."""
         return await self._variables.all()
