@@ -16,7 +16,8 @@ import zstandard
 from .errors import FlowError
 
 __all__ = [
-    "Again", "Answered", "Arrived", "Ask", "AskHolders", "AuditEntry", "Backfill", "BackfillState", "Bundle",
+    "Again", "Answered", "Arrived", "Ask", "AskHolders", "AuditEntry", "Backfill", "BackfillState", "Begun",
+    "Bundle",
     "Deployed", "Scheduled", "SetVar", "SlaCount", "SlaMark", "SlaMiss", "Tick", "Cancel", "Control", "Decision",
     "Ended",
     "Event", "Failure", "FlowPause", "Grant", "Holder", "Holding", "Holds", "Listing", "LogNote", "Lost",
@@ -226,6 +227,15 @@ class Results(_Wire, frozen=True, tag="results"):
     outcomes: tuple[Outcome, ...]
     #: of what replaces tasks: content hashes in the blob store
     plans: tuple[str, ...] = ()
+
+
+class Begun(_Wire, frozen=True, tag="begun"):
+    """A worker executes an attempt. Only steps tell whose service level asks when they begin."""
+
+    run: str
+    scope: int
+    node: int
+    attempt: int
 
 
 class Lost(_Wire, frozen=True, tag="lost"):
@@ -529,7 +539,7 @@ class Holds(_Wire, frozen=True, tag="holds"):
 Event = (
     Submit | Results | Lost | TimerFired | Cancel | TakeOver | Ask | Release | Grant | AskHolders | Holds
     | Signal | Decision | Raised | Control
-    | Deployed | Tick | Arrived | Backfill | SetVar
+    | Deployed | Tick | Arrived | Backfill | SetVar | Begun
 )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ def open_child(core: Core, scope: Scope, node: int) -> None:
     assert isinstance(child, ChildNode)
     if node not in scope.began:
         scope.began = entered(scope.began, node, core.now)
+        slas.step_began(core, scope, node)
     try:
         args = scope.values[node] or _arguments(scope, node, child)
         if args is None:

@@ -22,6 +22,7 @@ from flowrun.manifest import Manifest
 from flowrun.messages import (
     Arrived,
     Backfill,
+    Begun,
     Cancel,
     Control,
     Decision,
@@ -199,6 +200,9 @@ class Engine(Core):
             case TimerFired():
                 self.deciding = event.run
                 self._timer(event)
+            case Begun():
+                self.deciding = event.run
+                self._begun(event)
             case Lost():
                 self._lose(event)
             case Cancel():
@@ -366,6 +370,13 @@ class Engine(Core):
             ranges.take_outcome(self, scope, outcome.node, bundle, outcome)
         else:
             self.ignore(f"result of items of {outcome.run}/{outcome.scope}/{outcome.node}, which runs none")
+
+    def _begun(self, event: Begun) -> None:
+        scope = self._find_node(event.run, event.scope, event.node)
+        if scope is None or number_of(scope, event.node) != event.attempt or scope.run.levels is None:
+            self.ignore(f"begin of {event.run}/{event.scope}/{event.node}/{event.attempt}, which has no level")
+        else:
+            slas.step_began(self, scope, event.node)
 
     def _lose(self, event: Lost) -> None:
         for item in event.items:

@@ -49,9 +49,12 @@ def delay_over(core: Core, scope: Scope, node: int) -> None:
 
 
 def _start(core: Core, scope: Scope, node: int) -> None:
+    definition = scope.graph.nodes[node]
     if scope.graph.settings[node].sla is not None:
         slas.might_begin(core, scope, node)
-    _STARTS[type(scope.graph.nodes[node])](core, scope, node)
+        if isinstance(definition, WaitNode):
+            slas.step_began(core, scope, node)  # it needs no worker
+    _STARTS[type(definition)](core, scope, node)
 
 
 def _start_expression(core: Core, scope: Scope, node: int) -> None:

@@ -27,6 +27,7 @@ from flowrun.errors import FlowError, StoreError, TransportError
 from flowrun.messages import (
     Bundle,
     Cancel,
+    Event,
     Failure,
     LogNote,
     Lost,
@@ -182,6 +183,9 @@ class Agent:
         except RuntimeError:  # the agent ends, and nothing new begins
             work.close()
             return None
+
+    def tell(self, partition: str, event: Event) -> None:
+        self._outbox.tell(partition, event, _nothing)
 
     def freed(self, slot: Slot) -> None:
         self._pool_of[slot].has_room()
@@ -437,3 +441,7 @@ class Agent:
         self._leases.done(lease.bundle.id)
         await lease.delivery.ack()
         self._release(lease)
+
+
+async def _nothing() -> None:
+    """There is nothing to do when it is there."""

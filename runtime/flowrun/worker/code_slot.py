@@ -24,7 +24,7 @@ import flowc
 import msgspec
 
 import flowrun
-from flowrun.messages import Failure, LogNote
+from flowrun.messages import Event, Failure, LogNote
 
 from .codes import Code
 from .frames import Setup
@@ -37,7 +37,7 @@ from .unwanted import Unwanted
 __all__ = ["CodeSlot"]
 
 #: idle processes of other codes than the last one that are kept …
-MOST_IDLE = 2
+MOST_IDLE = 3
 #: … for so long, in seconds
 IDLE = 60.0
 #: a job that waits longer for the end of another code's is handed back, in seconds
@@ -303,6 +303,9 @@ class _Inside:
 
     def log(self, note: LogNote) -> None:
         self._services.log(note)
+
+    def tell(self, partition: str, event: Event) -> None:
+        self._services.tell(partition, event)
 
     def freed(self, slot: Slot) -> None:
         self._outer.freed_by(self._digest)

@@ -153,6 +153,8 @@ class InlineSlot:
         if item.expires_ms and started * 1000 > item.expires_ms:
             ended = Ended(EXPIRED, b"\xc0")
         else:
+            if (event := job.begun(token)) is not None:
+                self._services.tell(job.bundle.partition, event)
             task = self._tasks[token] = loop.create_task(self._attempt(item, job.bundle.plans[item.plan], unit.index))
             try:
                 found = await self._limited(task, unit.settings)

@@ -15,7 +15,7 @@ from typing import Literal
 import msgspec
 from flowc.plan import Plan, StepSettings
 
-from flowrun.messages import Bundle, Failure, Outcome, WorkItem
+from flowrun.messages import Begun, Bundle, Failure, Outcome, WorkItem
 
 from .codes import Code
 from .failures import unpack_failure
@@ -83,6 +83,8 @@ class Job:
         self.pending: dict[int, None] = dict.fromkeys(range(base, self.end))
         self._steps: dict[StepKey, int] | None = None
         self._all_settings: list[StepSettings] | None = None
+        #: tokens of units of which it was told that they have begun
+        self._told: set[int] = set()
         self._outcomes: list[Outcome] = []
         self._run: _Run | None = None
         #: of what can be reported, in bytes
@@ -209,6 +211,20 @@ class Job:
         for behind in self.units.rest(token):
             self.pending.pop(behind, None)
 
+    def begun(self, token: int) -> Begun | None:
+        """What is to be told of a unit that is executed now; None: nothing, or it was told."""
+        if not self._tells or token in self._told:
+            return None
+        self._told.add(token)
+        unit = self.unit(token)
+        if unit.settings is None or not _tells(unit.settings):
+            return None
+        return Begun(unit.item.run, unit.item.scope, unit.item.node, unit.item.attempt)
+
+    @cached_property
+    def _tells(self) -> bool:
+        return any(map(_tells, self.settings()))
+
     # ---- what is asked
 
     def heads(self) -> list[int]:
@@ -326,6 +342,11 @@ class Job:
         if self._run is not None:
             self._outcomes.append(self._run.outcome())
             self._run = None
+
+
+def _tells(settings: StepSettings) -> bool:
+    """It is to be told when such a step begins."""
+    return settings.sla is not None and settings.sla.start_ms is not None
 
 
 class _Run:

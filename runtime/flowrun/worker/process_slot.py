@@ -356,6 +356,8 @@ class ProcessSlot:
                 job = next((j for j in self.jobs if j.base <= token < j.end), None)
                 if job is not None:
                     self._began.setdefault(job, started)
+                    if (event := job.begun(token)) is not None:
+                        self._services.tell(job.bundle.partition, event)
             self._hand_back_slow(process)
             self._offer(process)
             self._after_results()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
 from flowrun.errors import FlowError
-from flowrun.messages import LogNote
+from flowrun.messages import Event, LogNote
 
 from .frames import ExecutorKind
 from .job import Job
@@ -37,6 +37,9 @@ class Services(Protocol):
     async def put_cached(self, key: str, data: bytes, ttl_ms: int) -> None: ...
 
     def log(self, note: LogNote) -> None: ...
+
+    def tell(self, partition: str, event: Event) -> None:
+        """Writes an event to the inbox of a partition."""
 
     def freed(self, slot: Slot) -> None:
         """It may have more room."""

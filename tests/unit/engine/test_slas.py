@@ -667,3 +667,50 @@ def test_values_of_a_miss_have_the_type_that_flows_see() -> None:
             "due": dt.datetime.fromtimestamp(START / 1000 + 5, dt.UTC),
         }
     ]  # fmt: skip
+
+
+# ---- starts of steps ------------------------------------------------------------------------------------------------
+
+
+@KINDS
+def test_a_step_that_no_worker_begins_misses_its_start(kind: type[Driver]) -> None:
+    driver = kind(with_level(sla(start_ms=5_000), b.task("a", settings=1), b.task("c", 1, settings=1)))
+    driver.submit()
+    first = driver.ready[0]
+    at(driver, 2_000)
+    driver.post(m.Begun("r", first.scope, first.node, first.attempt))
+    driver.post(m.Begun("r", first.scope, first.node, first.attempt))  # again
+    at(driver, 9_000)
+    assert told(driver) == []
+    do(driver, "a")
+    at(driver, 14_000)
+    do(driver, "tell")
+    second = next(work for work in driver.ready if driver._node(work).name == "c")
+    at(driver, 15_000)
+    driver.post(m.Begun("r", second.scope, second.node, second.attempt + 1))  # of no attempt
+    driver.post(m.Begun("r", second.scope, second.node, second.attempt))
+    assert driver.drain().state == "success"
+    assert told(driver) == [("start", "c", 0.0, False)]
+    assert marks(driver) == [("a", "start", 5_000, None, None, 2_000), ("c", "start", 14_000, None, 14_000, 15_000)]
+    assert counts(driver) == {("test", "a", "start"): (1, 0, 0, 0), ("test", "c", "start"): (0, 1, 0, 0)}
+
+
+def test_a_step_that_ends_before_it_is_known_that_it_began_has_begun() -> None:
+    driver = Driver(with_level(sla(start_ms=5_000), b.task("a", settings=1)))
+    driver.submit()
+    driver.now += 3_000
+    do(driver, "a")
+    assert marks(driver) == [("a", "start", 5_000, None, None, 3_000)]
+
+
+def test_what_needs_no_worker_begins_when_nothing_holds_it_back() -> None:
+    wait = p.WaitNode(name="w", waits_for="sleep", args=(("for", ["lit", "PT1M"]),), settings=1)
+    child = b.flow(b.task("inner"), name="part")
+    call = p.ChildNode(name="call", flow="part", args=(), settings=1)
+    driver = Driver(with_level(sla(start_ms=5_000), wait, call, children={"part": child}))
+    driver.submit()
+    at(driver, 0)
+    run = driver.engine.peek("r")
+    assert run is not None
+    assert run.levels is not None
+    assert [(mark.step, mark.done_ms) for mark in run.levels.marks] == [("w", START), ("call", START)]
