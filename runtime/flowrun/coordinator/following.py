@@ -27,8 +27,10 @@ __all__ = ["Following"]
 
 log = logging.getLogger("flow.coordinator")
 
-#: between two looks, in seconds; what was put into the inbox and is not known after so long is put there again
-_LOOK_SECONDS, _AGAIN_SECONDS = 5.0, 30.0
+#: between two looks, in times that nodes say that they live
+_LOOKS = 5
+#: what was put into the inbox and is not known after so long is put there again, in seconds
+_AGAIN_SECONDS = 30.0
 
 
 class Following:
@@ -39,6 +41,7 @@ class Following:
     ) -> None:
         self._transport, self._partition, self._engine, self._complaints = transport, partition, engine, complaints
         self._env, self._trust = settings.env, Trust(settings.trusted)
+        self._wait = _LOOKS * settings.presence
         self._changed = asyncio.Event()
         #: project -> number that was put into the inbox, and when
         self._put: dict[str, tuple[int, float]] = {}
@@ -57,7 +60,7 @@ class Following:
             self._changed.clear()
             await self.look()
             try:
-                async with asyncio.timeout(_LOOK_SECONDS):
+                async with asyncio.timeout(self._wait):
                     await self._changed.wait()
             except TimeoutError:
                 continue
