@@ -1,6 +1,8 @@
 """What a worker costs: CPU per unit in bundles of single tasks, and the round trip of one bundle on an idle system.
 
-    python benchmarks/worker_speed.py [--items 200] [--bundles 200] [--kind process]
+    python benchmarks/worker_speed.py [--items 200] [--bundles 200] [--kind process] [--codes 2]
+
+With `--codes`, the work is of so many deployed codes, in turn; a new one's first unit is told by itself.
 
 A real worker process on an own nats-server. The benchmark is its coordinator: it dispatches bundles and reads results.
 CPU is that of the worker process (the agent) and of its executors, from /proc. The round trip is from the dispatch to
@@ -23,6 +25,7 @@ from pathlib import Path
 from flowc import plan as plans
 from flowc.types import INT
 from flowrun import values
+from flowrun.code.packing import Packed, pack_code
 from flowrun.messages import Bundle, Results, WorkItem, pack, unpack_events
 from flowrun.names import lane
 from flowrun.nats.transport import NatsTransport
@@ -35,7 +38,7 @@ TASKS = "def nothing(x): return x\nasync def nothing_async(x): return x\n"
 ENV = Settings(env="bench")
 
 
-def plan(target: str) -> plans.Plan:
+def plan(target: str, code: str) -> plans.Plan:
     task = plans.TaskDef(
         name="t", params=(plans.TaskParamDef(name="x", type=0),), returns=0, operator="python", target=target
     )
@@ -43,23 +46,26 @@ def plan(target: str) -> plans.Plan:
     block = plans.PlanBlock(nodes=(plans.ParamNode(name="x"), node), params=1)
     return plans.Plan(
         flow="f", file="f.flow", params=(), returns=None, types=(INT,), settings=(plans.StepSettings(),),
-        tasks=(task,), blocks=(block,), version=plans.FORMAT,
+        tasks=(task,), blocks=(block,), version=plans.FORMAT, code=code,
     )  # fmt: skip
 
 
 class Leader:
     """This side: dispatches, reads results."""
 
-    def __init__(self, transport: NatsTransport, digest: str, fence: int, lane: str) -> None:
-        self._transport, self._digest, self._fence, self._lane = transport, digest, fence, lane
+    def __init__(self, transport: NatsTransport, digests: list[str], fence: int, lane: str) -> None:
+        self._transport, self._digests, self._fence, self._lane = transport, digests, fence, lane
         self._count = 0
         self.done = 0
+        #: how long the first unit of each code took, in milliseconds
+        self.first: list[float] = []
         self.changed = asyncio.Event()
 
     async def dispatch(self, items: int) -> None:
         self._count += 1
         work = tuple(WorkItem(f"run-{self._count}-{i}", 0, "", 0, 0, 1, 1, (values.encode(i),)) for i in range(items))
-        bundle = Bundle(f"b{self._count}", "0", self._lane, (self._digest,), work)
+        digest = self._digests[self._count % len(self._digests)]
+        bundle = Bundle(f"b{self._count}", "0", self._lane, (digest,), work)
         await self._transport.dispatch("nodes", self._lane, 5, "0", pack(bundle), bundle.id, self._fence)
 
     async def read(self) -> None:
@@ -78,7 +84,7 @@ class Leader:
 
 
 @asynccontextmanager
-async def leader(kind: str) -> AsyncIterator[tuple[Leader, Supervisor, NatsTransport]]:
+async def leader(kind: str, codes: int) -> AsyncIterator[tuple[Leader, Supervisor, NatsTransport]]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         (root / "tasks.py").write_text(TASKS)
@@ -86,15 +92,25 @@ async def leader(kind: str) -> AsyncIterator[tuple[Leader, Supervisor, NatsTrans
         await server.start()
         transport = await NatsTransport.connect(server.url, ENV)
         await transport.open_partition("0")
-        data = plans.encode(plan("tasks:nothing_async" if kind == "async" else "tasks:nothing"))
-        digest = plans.digest(data)
-        await transport.put_blob(digest, data)
+        digests = []
+        for number in range(max(1, codes)):
+            code = ""
+            if codes:
+                packed = packed_version(root / f"version{number}")
+                await transport.put_blob(packed.digest, packed.data)
+                code = packed.digest
+            data = plans.encode(plan("tasks:nothing_async" if kind == "async" else "tasks:nothing", code))
+            digests.append(plans.digest(data))
+            await transport.put_blob(digests[-1], data)
         worker = Supervisor(WorkerConfig(url=server.url, env="bench", root=folder, slots=1))
         await worker.start()
-        lead = Leader(transport, digest, await transport.fence("0"), lane("default", kind))
+        lead = Leader(transport, digests, await transport.fence("0"), lane("default", kind))
         reading = asyncio.create_task(lead.read())
-        await lead.dispatch(1)
-        await lead.until(1)
+        for number in range(len(digests)):
+            began = time.perf_counter()
+            await lead.dispatch(1)
+            await lead.until(1 + number)
+            lead.first.append((time.perf_counter() - began) * 1000)
         yield lead, worker, transport
         reading.cancel()
         await worker.stop()
@@ -110,11 +126,21 @@ def cpu_seconds(pid: int) -> tuple[float, float]:
     return own, sum(map(sum, map(cpu_seconds, children)))
 
 
-async def throughput(kind: str, items: int, bundles: int) -> None:
-    async with leader(kind) as (lead, worker, _):
+def packed_version(folder: Path) -> Packed:
+    """A code of its own."""
+    folder.mkdir()
+    (folder / "tasks.py").write_text(f"{TASKS}VERSION = {folder.name!r}\n")
+    return pack_code(folder)
+
+
+async def throughput(kind: str, items: int, bundles: int, codes: int) -> None:
+    async with leader(kind, codes) as (lead, worker, _):
+        if codes:
+            print(f"{kind:8} first unit of each code: {', '.join(f'{ms:.0f} ms' for ms in lead.first)}")
+        done = lead.done
         for _ in range(5):
             await lead.dispatch(items)
-        await lead.until(1 + 5 * items)
+        await lead.until(done + 5 * items)
         before, began, done = cpu_seconds(worker.pid), time.perf_counter(), lead.done
         window = asyncio.Semaphore(4)
 
@@ -137,8 +163,8 @@ async def throughput(kind: str, items: int, bundles: int) -> None:
               f"CPU of a unit: {agent:.2f} µs in the agent, {executor:.2f} µs in the executor")  # fmt: skip
 
 
-async def round_trip(kind: str, rounds: int) -> None:
-    async with leader(kind) as (lead, _, transport):
+async def round_trip(kind: str, rounds: int, codes: int) -> None:
+    async with leader(kind, codes) as (lead, _, transport):
         times, floors = [], []
         for _ in range(rounds):
             await asyncio.sleep(0.005)
@@ -164,10 +190,11 @@ async def main() -> None:
     parser.add_argument("--bundles", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=300)
     parser.add_argument("--kind", choices=("process", "async", "thread"), default="process")
+    parser.add_argument("--codes", type=int, default=0, help="deployed codes; 0: the worker's own project")
     given = parser.parse_args()
     print(f"load {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}")
-    await throughput(given.kind, given.items, given.bundles)
-    await round_trip(given.kind, given.rounds)
+    await throughput(given.kind, given.items, given.bundles, given.codes)
+    await round_trip(given.kind, given.rounds, given.codes)
 
 
 if __name__ == "__main__":

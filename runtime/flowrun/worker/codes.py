@@ -7,7 +7,6 @@ install what cannot be installed a hundred times; then the next one tries again.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,8 +20,8 @@ __all__ = ["Code", "Codes"]
 
 #: after a failure, so long nothing is tried again, in seconds
 TRY_AGAIN = 30.0
-#: codes that no slot has a process of, and that are kept at hand
-MOST_IDLE = 8
+#: a code that no slot has a process of, and nobody asked for in this time, may be removed from the disk, in seconds
+IDLE = 600.0
 
 
 class Code:
@@ -31,6 +30,8 @@ class Code:
     def __init__(self, prepared: PreparedCode) -> None:
         self.prepared = prepared
         self.holders = 0
+        #: when it was asked for last, by the loop's clock
+        self.used = asyncio.get_running_loop().time()
         #: why its processes do not start, and since when, by the loop's clock: then it is to be prepared anew
         self.broken: tuple[FlowError, float] | None = None
 
@@ -49,8 +50,7 @@ class Codes:
     def __init__(self, folder: Path, get_blob: Callable[[str], Awaitable[bytes]], env: Mapping[str, str]) -> None:
         self._folder, self._get_blob, self._env = folder, get_blob, env
         self._store: CodeStore | None = None
-        #: the one that was used last is the last
-        self._ready: OrderedDict[str, Code] = OrderedDict()
+        self._ready: dict[str, Code] = {}
         self._preparing: dict[str, asyncio.Task[Code]] = {}
         #: why it cannot be had, and when that was found
         self._failed: dict[str, tuple[FlowError, float]] = {}
@@ -60,7 +60,7 @@ class Codes:
         code = self._ready.get(digest)
         if code is None or code.broken is not None:
             return None
-        self._ready.move_to_end(digest)
+        code.used = asyncio.get_running_loop().time()
         return code
 
     async def get(self, digest: str) -> Code:
@@ -104,8 +104,8 @@ class Codes:
 
     def _forget_idle(self) -> None:
         """The node may remove what nobody uses."""
-        idle = [digest for digest, code in self._ready.items() if not code.holders]
-        for digest in idle[: max(0, len(idle) - MOST_IDLE)]:
+        since = asyncio.get_running_loop().time() - IDLE
+        for digest in [digest for digest, code in self._ready.items() if not code.holders and code.used < since]:
             self._ready.pop(digest).prepared.release()
 
     async def close(self) -> None:
