@@ -1,4 +1,4 @@
-"""OpenLineage events of ended runs, and who sends them.
+"""OpenLineage events of runs, and who sends them.
 
 A run is a job's run, with the datasets of all its steps; each step that reads or updates some is another one, whose
 parent it is. Ids follow from the run's: what is sent again is the same event. Where events go the OpenLineage client
@@ -47,15 +47,19 @@ class Sender:
 
 
 def events_of(report: RunReport, namespace: str) -> Iterator[event_v2.RunEvent]:
-    """The begin and the end of a run, and of each of its steps that reads or updates datasets."""
+    """The begin and the end of a run, as far as they are to be told, and of each of its steps that reads or updates
+    datasets."""
     end = _ENDS.get(report.state, event_v2.RunState.FAIL)
     job = _job(namespace, report.flow, "FLOW")
     run_id = _uuid(report, "")
     facets = _run_facets(report)
     reads = list(dict.fromkeys(name for step in report.steps for name in step.reads))
     updates = list(dict.fromkeys(name for step in report.steps for name in step.updates))
-    run = event_v2.Run(runId=run_id, facets=dict(facets))
-    yield _event(event_v2.RunState.START, report.started_ms, run, job, namespace, reads, [])
+    if not report.begun:
+        run = event_v2.Run(runId=run_id, facets=dict(facets))
+        yield _event(event_v2.RunState.START, report.started_ms, run, job, namespace, reads, [])
+    if report.state == "running":
+        return
     for step in report.steps:
         yield from _events_of_step(report, step, namespace, run_id)
     if report.error:

@@ -25,7 +25,8 @@ class StepReport(msgspec.Struct, frozen=True, array_like=True):
 
 
 class RunReport(msgspec.Struct, frozen=True, array_like=True):
-    """A run. It travels, and is stored: fields are only ever added at the end."""
+    """A run that ended, or has just begun ("running": then one step stands for all). It is stored: fields are only ever
+    added at the end."""
 
     run: str
     flow: str
@@ -37,14 +38,16 @@ class RunReport(msgspec.Struct, frozen=True, array_like=True):
     scheduled: Scheduled | None
     error: str
     steps: tuple[StepReport, ...]
+    #: that it began was told before
+    begun: bool = False
 
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[RunReport])
 
 
-def report_of(record: RunRecord, uses: Iterable[DatasetUse]) -> RunReport:
-    """The report of a run whose steps use these datasets."""
+def report_of(record: RunRecord, uses: Iterable[DatasetUse], begun: bool = False) -> RunReport:
+    """The report of a run whose steps use these datasets. `begun`: that it began was told before."""
     named: dict[str, list[DatasetUse]] = {}
     for use in uses:
         named.setdefault(use.step, []).append(use)
@@ -62,6 +65,7 @@ def report_of(record: RunRecord, uses: Iterable[DatasetUse]) -> RunReport:
         record.scheduled,
         record.error.message if record.error is not None else "",
         tuple(_step(name, found, named[name]) for name, found in rows.items()),
+        begun,
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 from flowrun.coordinator.lineages import Lineages, is_wanted, namespace_of
 from flowrun.lineage_events import PRODUCER, dataset_name, events_of
@@ -111,6 +112,16 @@ def test_the_environment_says_whether_they_are_wanted(monkeypatch: pytest.Monkey
     assert namespace_of("prod", {"OPENLINEAGE_NAMESPACE": "airline"}) == "airline"
 
 
+def test_a_run_that_began_is_told_so_once() -> None:
+    began = msgspec.structs.replace(REPORT, state="running", steps=(StepReport("", True, ("a",)),))
+    [start] = events(began)
+    assert told(start) == ("flights_day", "START")
+    assert [one["name"] for one in start["inputs"]] == ["a"]
+    ended = events(msgspec.structs.replace(REPORT, begun=True))
+    assert ("flights_day", "START") not in map(told, ended)
+    assert ended[-1]["run"]["runId"] == start["run"]["runId"]
+
+
 # ---- on their way ---------------------------------------------------------------------------------------------------
 
 
@@ -181,6 +192,23 @@ async def test_a_backend_that_is_away_loses_nothing_and_holds_up_nothing(monkeyp
         await asyncio.wait_for(lineages.keep(lineages.key([REPORT]), [REPORT]), 1)
     await asyncio.sleep(0.1)
     assert len([entry for entry in await transport.entries("lineage.0") if entry.data]) == 3
+    sending.cancel()
+
+
+async def test_a_beginning_is_told_when_work_is_ready(receiver: Receiver) -> None:
+    began = msgspec.structs.replace(REPORT, state="running", steps=(StepReport("", True, ("a",)),))
+    lineages = Lineages(MemoryTransport(MemoryServer(), "leader"), "0", "a", Settings())
+    sending = asyncio.create_task(lineages.run())
+    for _ in range(3):
+        lineages.begin("r1", lambda: began)
+    lineages.begin("r2", lambda: None)
+    await until(receiver, 1)
+    async with asyncio.timeout(5):
+        while not lineages.end("r1"):
+            lineages.begin("r1", lambda: None)
+            await asyncio.sleep(0.01)
+    assert not lineages.end("r2")
+    assert [told(event) for event in receiver.taken] == [("flights_day", "START")]
     sending.cancel()
 
 

@@ -21,6 +21,7 @@ import logging
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -322,6 +323,7 @@ class Coordinator:
         if self._partition == "0" or self._alone:  # one collects for all
             self._background.start(collect(self._transport, self._settings))
         if self._lineages.is_on:
+            self._do[Ready] = self._add_work_and_tell
             self._background.start(self._lineages.run())
         self._background.start(self._audit.run())
         self._background.start(self._rest())
@@ -463,6 +465,10 @@ class Coordinator:
                 self._dispatcher.add(part, now)
         else:
             self._dispatcher.add(ready, now)
+
+    def _add_work_and_tell(self, ready: Ready) -> None:
+        self._lineages.begin(ready.run, partial(self._fold.beginning_of, ready.run))
+        self._add_work(ready)
 
     def _changed(self, command: Changed) -> None:
         self._watchers.changed(command.run, command.steps)

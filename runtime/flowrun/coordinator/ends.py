@@ -84,8 +84,10 @@ class Ends:
             batch.small[-1] = (run, joined_form(batch.small[-1][1], image))
         elif image:
             batch.images.append((record, image))
-        if self._lineages.is_on and (uses := self._fold.uses_of(run)):
-            batch.reports.append(report_of(record, uses))
+        if self._lineages.is_on:
+            begun = self._lineages.end(run)
+            if uses := self._fold.uses_of(run):
+                batch.reports.append(report_of(record, uses, begun))
         for client in clients:
             if small:
                 batch.told.setdefault(client, []).append(record)

@@ -21,6 +21,7 @@ from flowrun.engine import Engine
 from flowrun.engine.commands import Command, EndRun, Ready
 from flowrun.errors import StoreError
 from flowrun.lineage import datasets_of_run
+from flowrun.lineage_reports import RunReport, StepReport
 from flowrun.manifest import DatasetUse, ManifestError
 from flowrun.messages import Event, Failure, RunRecord
 from flowrun.snapshots import Snapshot
@@ -222,6 +223,17 @@ class Fold:
         if found is None:
             found = self._uses[tables.digest] = datasets_of_run(tables.plan)
         return found
+
+    def beginning_of(self, run: str) -> RunReport | None:
+        """What is told of a run that begins; None if its steps use no datasets."""
+        uses, known = self.uses_of(run), self.engine.peek(run)
+        if not uses or known is None:
+            return None
+        reads = tuple(dict.fromkeys(use.dataset for use in uses if use.use == "reads"))
+        return RunReport(
+            run, known.flow, "running", known.submitted_ms, 0, known.trigger, known.scheduled, "",
+            (StepReport("", True, reads),),
+        )  # fmt: skip
 
     def client_of(self, run: str) -> str:
         """Who submitted it and is to be told; "": nobody."""

@@ -1,9 +1,10 @@
-"""Lineage of ended runs, for an OpenLineage backend: told at least once, and in nobody's way.
+"""Lineage of runs, for an OpenLineage backend: told at least once, and in nobody's way.
 
-What is to be told of a run is written into an entry before the run is forgotten; a loop sends what lies in entries, and
-removes what was taken. So neither a backend that is away nor a leader that dies loses anything, and runs do not wait:
-they only share the moment in which their records are stored. A backend that is away for very long loses what comes
-beyond `_MOST` entries, and the log says so.
+That a run begins is told when its first work is ready; where that does not get through, its end tells it, too. What is
+to be told of a run that ended is written into an entry before the run is forgotten; a loop sends what lies in entries,
+and removes what was taken. So neither a backend that is away nor a leader that dies loses anything, and runs do not
+wait: they only share the moment in which their records are stored. A backend that is away for very long loses what
+comes beyond `_MOST` entries, and the log says so.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import importlib.util
 import logging
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +36,8 @@ log = logging.getLogger("flow.coordinator")
 
 #: batches of ended runs that wait to be sent
 _MOST = 10_000
+#: beginnings that are sent before it is noted that they were
+_TOGETHER = 50
 #: between two tries to send, in seconds: from, to
 _FIRST_WAIT, _LONGEST_WAIT = 2.0, 60.0
 
@@ -66,11 +71,28 @@ class Lineages:
         #: batches that were written, and those that were not sent yet, as far as this leader knows
         self._count = self._waiting = 0
         self._sender: Sender | None = None
+        #: what is to be told of runs that began; all runs of which work was ready: was it told?
+        self._beginnings: deque[RunReport] = deque()
+        self._known: dict[str, bool] = {}
         #: events are wanted, and can be sent
         self.is_on = is_wanted(os.environ)
         if self.is_on and importlib.util.find_spec("openlineage") is None:
             self.is_on = False
             log.error("lineage is not emitted: OPENLINEAGE_… is set, but its client is missing (`flowc[lineage]`)")
+
+    def begin(self, run: str, report: Callable[[], RunReport | None]) -> None:
+        """Work of a run is ready: is it the first? `report` gives what is to be told; None: nothing is."""
+        if run in self._known:
+            return
+        found = report()
+        self._known[run] = False
+        if found is not None and len(self._beginnings) < _MOST:
+            self._beginnings.append(found)
+            self._wake.set()
+
+    def end(self, run: str) -> bool:
+        """It has ended. True: that it began was told."""
+        return self._known.pop(run, False)
 
     def key(self, reports: list[RunReport]) -> str:
         """The name of a batch of reports: in the order of their ends."""
@@ -103,6 +125,13 @@ class Lineages:
             await self._wake.wait()
 
     async def _send_all(self) -> None:
+        while self._beginnings:
+            some = [self._beginnings[i] for i in range(min(len(self._beginnings), _TOGETHER))]
+            await _in_thread(partial(self._sending, [one for one in some if one.run in self._known]))
+            for one in some:
+                self._beginnings.popleft()
+                if one.run in self._known:
+                    self._known[one.run] = True
         entries = [entry for entry in await self._transport.entries(self._prefix) if entry.data]
         self._waiting = len(entries)
         for entry in sorted(entries, key=lambda entry: entry.key):
@@ -116,7 +145,7 @@ class Lineages:
         except msgspec.DecodeError as error:
             log.warning("lineage in %s is left out, for it cannot be read: %s", entry.key, error)
             return
-        await _in_thread(lambda: self._sending(reports))
+        await _in_thread(partial(self._sending, reports))
 
     def _sending(self, reports: list[RunReport]) -> None:
         if self._sender is None:
