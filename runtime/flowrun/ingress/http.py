@@ -40,8 +40,19 @@ def listen(address: str) -> socket.socket:
         raise BadAddress(f"`{address}` is no address to listen on: write it as 127.0.0.1:8080")
     host = host.removeprefix("[").removesuffix("]")
     try:
-        found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        return socket.create_server(found[0][4][:2], family=found[0][0], backlog=_BACKLOG, reuse_port=False)
+        family, kind, proto, _, place = socket.getaddrinfo(
+            host, int(port), type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
+        )[0]
+        # of this protocol by name: asyncio sends answers at once (TCP_NODELAY) for such only
+        listener = socket.socket(family, kind, proto)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(place)
+            listener.listen(_BACKLOG)
+        except BaseException:
+            listener.close()
+            raise
+        return listener
     except OSError as error:
         raise BadAddress(f"{address} cannot be listened on: {(error.strerror or str(error)).lower()}") from error
 
