@@ -24,6 +24,7 @@ from flowrun.deployments.trusted_plans import TrustedPlans
 from flowrun.errors import FlowError, StoreError
 from flowrun.nats.transport import NatsTransport
 from flowrun.secrets import Resolver
+from flowrun.secrets.asking import answer_questions
 from flowrun.settings import Settings
 
 from .agent import Agent
@@ -136,17 +137,24 @@ class _Service:
         transport = await NatsTransport.connect(config.url, settings)
         slots = _slots(config, self._first)
         name = f"{config.name}-{os.getpid()}"
+        resolver = Resolver.over(transport, config.key_file)
         trusted = TrustedPlans(transport, config.env, Trust(config.trusted)) if config.trusted else None
+        codes = Codes(_cache(config), transport.get_blob, task_environment())
         agent = Agent(
             transport, slots, worker=name, group=config.group, queues=config.queues, ack_wait=config.ack_wait,
-            trusted=trusted, codes=Codes(_cache(config), transport.get_blob, task_environment()),
-            giver=Giver(Resolver.over(transport, config.key_file), ConnectionSettings(transport)),
+            trusted=trusted, codes=codes,
+            giver=Giver(resolver, ConnectionSettings(transport)),
         )  # fmt: skip
         herald = Herald(transport, config.node or config.name, config.group, settings.presence, agent.pools)
-        helpers = [asyncio.create_task(herald.run())]
+        questions = answer_questions(transport, resolver, config.node or config.name, os.getpid())
+        helpers = [asyncio.create_task(herald.run()), asyncio.create_task(questions)]
         if config.least_slots is not None and config.least_slots < config.slots:
             processes = next(pool for pool in agent.pools if pool.kind == "process")
             helpers.append(asyncio.create_task(scale(processes, max(1, config.least_slots), Processors())))
+        if config.node:
+            from .ahead import Ahead  # a command line's own worker does without it
+
+            helpers.append(asyncio.create_task(Ahead(transport, codes, config.env, Trust(config.trusted)).run()))
         try:
             await self._work(agent, herald)
         finally:
