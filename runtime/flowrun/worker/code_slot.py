@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import sysconfig
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Coroutine, Mapping
@@ -276,6 +275,8 @@ def _digest(job: Job) -> str:
 
 def _worker_paths() -> list[str]:
     """Where a process with the interpreter of an environment finds what is installed here, ourselves included."""
+    import sysconfig  # few workers have such codes
+
     standard = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
     standard |= {f"{folder}/lib-dynload" for folder in standard}
     ours = [str(Path(module.__path__[0]).parent) for module in (flowrun, flowc)]

@@ -19,9 +19,9 @@ __all__ = ["next_times"]
 
 
 def next_times(after: dt.datetime, target: str, tz: str, count: int) -> list[int]:
-    """The times after a moment, at most so many, milliseconds since 1970; fewer: there are no more. The schedule is told
-    times of the clock of `tz`, and a time without an offset that it gives is one of that clock, too. Raises Fail for
-    what is no schedule."""
+    """The times after a moment, at most so many, milliseconds since 1970; fewer: there are no more. The schedule is
+    told times of the clock of `tz`, and a time without an offset that it gives is one of that clock, too. Raises Fail
+    for what is no schedule."""
     schedule, after = _schedule(target), after.astimezone(ZoneInfo(tz))
     found: list[int] = []
     while len(found) < count:
