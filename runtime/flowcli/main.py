@@ -39,6 +39,7 @@ _COMMANDS = {
     "backfill": "Run a deployed flow for the windows of its past.",
     "lineage": "Show which steps read and update which datasets.",
     "sla": "Show which service levels were met and missed.",
+    "trigger": "Show, pause and resume what starts flows by itself.",
     "nodes": "Show who works for an environment.",
     "deploy": "Deploy the project to an environment.",
     "plan": "Show what a deployment would change.",
@@ -49,6 +50,7 @@ _COMMANDS = {
     "key": "Make and show keys that deployments are signed with.",
     "var": "Show and set the variables that flows read.",
     "secret": "Set, replace and remove secrets.",
+    "connection": "Show, set and test connections.",
     "explain": "Explain a finding of the compiler.",
     "node": "Run a node: lead partitions, execute work.",
 }
