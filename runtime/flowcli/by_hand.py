@@ -10,7 +10,6 @@ import msgspec
 from flowc.plan import Plan
 from flowrun.client import Client, Rerun
 from flowrun.client.by_hand import StepEnd
-from flowrun.run_ids import new_run_id
 
 from .answers import Marked, Paused, Rerunning
 from .arguments import argument_texts, changed_values
@@ -108,7 +107,7 @@ def rerun(again: Again) -> int:
         if again.dry_run:
             _show(await client.preview_rerun(run, again.steps, given, **what), None, again.output)
             return EXIT_OK
-        id = new_run_id()
+        id = client.new_id_beside(run)
 
         async def submit() -> Any:
             return await client.rerun(run, again.steps, given, **what, note=again.note, by=again.by, run=id)

@@ -25,7 +25,8 @@ __all__ = [
     "Revoked", "RunRecord", "RunState", "RunSummary", "Signal", "StateNote", "StepNote", "StepRecord", "StepState",
     "Submit", "TakeOver", "Terms", "Then", "TimerFired", "Watch", "WorkItem",
     "MOST_WINDOWS", "WINDOW_STATES",
-    "ToClient", "pack", "pack_events", "unpack", "unpack_events", "unpack_known_events", "unpack_to_client",
+    "ToClient", "TriggerRun", "TriggerState", "pack", "pack_events", "unpack", "unpack_events", "unpack_known_events",
+    "unpack_to_client",
 ]  # fmt: skip
 
 StepState = Literal["waiting", "ready", "running", "retrying", "success", "failed", "skipped", "upstream_failed",
@@ -646,6 +647,8 @@ class Query(_Wire, frozen=True):
     #: what runs
     slas: bool = False
     since_ms: int = 0
+    #: triggers, instead of what runs: the one named `run`, with its last runs; "": all (of a flow)
+    triggers: bool = False
 
 
 class RunSummary(_Wire, frozen=True):
@@ -752,6 +755,47 @@ class BackfillState(_Wire, frozen=True):
     last_ms: int = 0
 
 
+class TriggerRun(_Wire, frozen=True):
+    """A run that a trigger started; the last one of its window."""
+
+    #: "": the window's time was missed, and none was started
+    run: str
+    #: its time in the grid, or when it was started, milliseconds since 1970
+    at_ms: int
+    state: Literal["running", "success", "failed", "cancelled", "expired", "missed"]
+    #: runs of the window; 0: it stands for none
+    number: int = 0
+
+
+class TriggerState(_Wire, frozen=True):
+    """How a trigger stands."""
+
+    #: "flow.trigger"
+    trigger: str
+    project: str
+    flow: str
+    #: what it waits for, as a flow has it
+    source: str
+    #: content hash of the flow's plan
+    plan: str
+    #: when it was deployed first; when it ticks next (None: that is not known, or it waits for no time); the last time
+    #: that started a run, or was missed (0: none); milliseconds since 1970
+    since_ms: int
+    next_ms: int | None
+    last_ms: int
+    paused: FlowPause | None
+    #: runs that were started, times that were missed, what arrived and did not fit
+    started: int
+    missed: int
+    refused: int
+    #: runs that wait for the success of an earlier window
+    waiting: int = 0
+    #: why its next times are not known
+    trouble: str = ""
+    #: of one that is asked for by its name: the newest first
+    runs: tuple[TriggerRun, ...] = ()
+
+
 class Listing(_Wire, frozen=True, tag="listing"):
     """A partition's answer to a Query."""
 
@@ -770,6 +814,8 @@ class Listing(_Wire, frozen=True, tag="listing"):
     #: if service levels were asked for; of the misses the newest first, at most as many as asked for
     slas: tuple[SlaCount, ...] = ()
     misses: tuple[SlaMiss, ...] = ()
+    #: if these were asked for: by name, at most as many as asked for, behind `Query.flow`
+    triggers: tuple[TriggerState, ...] = ()
 
 
 class Ended(_Wire, frozen=True, tag="ended"):

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from .engine import Engine
+from .engine.trigger_view import states_of
 from .engine.view import approvals, expected_end, steps_of, summaries
 from .messages import Ended, Listing, Query, StateNote, StepNote, ToClient, Watch
 from .notes import Notes
@@ -43,6 +44,8 @@ class Watchers:
         self._of_run: dict[str, dict[str, _Watcher]] = {}
         self._notes = Notes(interval, self._tell)
         engine.watched = self._of_run
+        #: when a trigger ticks next, if that is known
+        self.next_ms: Callable[[str], int | None] = lambda trigger: None
 
     # ---- what clients say
 
@@ -76,6 +79,10 @@ class Watchers:
         if query.backfills:
             backfills = tuple(self._engine.backfills.told(query.run, limit))
             self._send(query.client, Listing(query.id, self._partition, (), 0, backfills=backfills))
+            return
+        if query.triggers:
+            found = tuple(states_of(self._engine, query.run, query.flow, limit, self.next_ms))
+            self._send(query.client, Listing(query.id, self._partition, (), 0, triggers=found))
             return
         if query.slas:
             known, flow, since = self._engine.sla_counts, query.flow, query.since_ms

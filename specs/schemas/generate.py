@@ -34,6 +34,7 @@ from flowcli.deployment_answers import (
     SigningKeyInfo,
 )
 from flowcli.results import ErrorReport, RunReport
+from flowcli.triggers import Trigger, TriggerPaused, Triggers
 from flowrun.lineage import Lineage
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -45,7 +46,7 @@ def schemas() -> dict[str, dict[str, Any]]:
     answers = [
         Submitted, Runs, RunState, LogLine, Cancelled, Nodes, Signalled, Emitted, Decided, Approvals, Paused, Marked,
         Rerunning, DeploymentChanged, DeploymentPlanned, DeploymentHistory, Deployments, SigningKeyInfo, BackfillReport,
-        Levels, BackfillPlan, Backfilled, Lineage, ErrorReport,
+        Levels, BackfillPlan, Backfilled, Lineage, Triggers, Trigger, TriggerPaused, ErrorReport,
     ]  # fmt: skip
     return {
         "answers.schema.json": _any_of(answers, "What the commands print that speak to nodes"),

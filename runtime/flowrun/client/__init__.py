@@ -7,13 +7,13 @@ from .client import Client, TaskCall
 from .errors import Busy, Refused, RunFailed, UnknownRun, WaitTimeout
 from .events import RunEvents, note_of
 from .run import Run
-from .status import Approval, ApprovalList, Rerun, RunList, RunStatus
+from .status import Approval, ApprovalList, Rerun, RunList, RunStatus, TriggerList
 from .sync import SyncClient, SyncRun
 from .variables import VariableInfo
 
 __all__ = [
     "Client", "Run", "TaskCall",
     "SyncClient", "SyncRun",
-    "Approval", "ApprovalList", "Rerun", "RunEvents", "RunList", "RunStatus", "VariableInfo", "note_of",
+    "Approval", "ApprovalList", "Rerun", "RunEvents", "RunList", "RunStatus", "TriggerList", "VariableInfo", "note_of",
     "Busy", "Refused", "RunFailed", "UnknownRun", "WaitTimeout",
 ]  # fmt: skip

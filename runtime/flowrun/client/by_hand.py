@@ -40,6 +40,10 @@ class ByHand:
                 raise UnknownRun(str(error)) from None
             raise
 
+    async def of_trigger(self, partition: str, control: Control) -> str:
+        """Does it to a trigger; gives what is worth knowing. Raises Refused."""
+        return await self._ask(partition, control)
+
     async def of_flow(self, control: Control) -> None:
         """Does it to all runs of a flow, in every partition."""
         asked: list[Awaitable[str]] = [self._ask(partition, control) for partition in self._partitions]

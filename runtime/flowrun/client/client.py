@@ -32,7 +32,9 @@ from flowrun.messages import (
     LogNote,
     Presence,
     RunRecord,
+    Scheduled,
     Submit,
+    TriggerState,
     pack,
     pack_events,
 )
@@ -41,6 +43,7 @@ from flowrun.partitions import config, partition_of
 from flowrun.records import read_record
 from flowrun.run_ids import RunIds
 from flowrun.settings import Settings
+from flowrun.sources import home_of
 from flowrun.transport import Transport
 from flowrun.where import server_url
 
@@ -58,7 +61,7 @@ from .requests import Requests
 from .results import plain_value
 from .run import Run
 from .slas import SlaReport
-from .status import Approval, ApprovalList, Rerun, RunList, RunStatus
+from .status import Approval, ApprovalList, Rerun, RunList, RunStatus, TriggerList
 from .stored import Blobs, Stored
 from .tasks import TaskSpec, spec_of
 from .variables import VariableInfo, Variables
@@ -66,6 +69,8 @@ from .waits import Waits
 from .world import World, user_name
 
 if TYPE_CHECKING:
+    from flowrun.ingress.refusals import Refused as RefusedEvents
+
     from .backfills import Arguments, BackfillRun, Backfills, Only, PlannedWindow
     from .reruns import Prepared
     from .window_range import Moment
@@ -259,12 +264,15 @@ class Client:
 
     def _submit_with(
         self, options: Options, flow: str, digest: str, data: bytes, args: bytes, blobs: Blobs, returns: Any,
-        again: Again | None = None,
+        again: Again | None = None, scheduled: Scheduled | None = None,
     ) -> Run:  # fmt: skip
         now_ms = self._clock.now_ms()
+        if again is not None and options.run is None and options.key is None:
+            options = msgspec.structs.replace(options, run=self.new_id_beside(again.run))
         id, at_ms = options.run_id(flow, self._ids), options.at_ms(now_ms)
         trigger = "manual" if again is None else f"rerun:{again.run}"
-        event = options.apply(Submit(id, digest, args, trigger, self._mailbox.id, again=again), at_ms or now_ms)
+        submit = Submit(id, digest, args, trigger, self._mailbox.id, again=again, scheduled=scheduled)
+        event = options.apply(submit, at_ms or now_ms)
         partition = self.partition_of(id)
         if at_ms is None:
             letter = self._outbox.put(partition, event, data, blobs)
@@ -491,7 +499,7 @@ class Client:
         await prepared.renew(self._transport)
         again = self._submit_with(
             _read_options(options) or Options(), prepared.plan.flow, prepared.digest, prepared.data, prepared.args,
-            prepared.blobs, None, prepared.again,
+            prepared.blobs, None, prepared.again, prepared.scheduled,
         )  # fmt: skip
         return await again.accepted()
 
@@ -529,6 +537,42 @@ class Client:
         if status.record is None:
             raise Refused(f"run {run} has not ended ({status.state}): cancel it, or wait for its end")
         return status.record
+
+    # ---- triggers
+
+    async def triggers(self, flow: str = "", limit: int = 1_000) -> TriggerList:
+        """What is deployed and starts runs by itself (of a flow), by name."""
+        return await self._questions.triggers("", flow, self._partition or "", limit)
+
+    async def trigger(self, name: str) -> TriggerState:
+        """How "flow.trigger" stands, with its last runs. Raises Refused if it is not deployed, or nobody leads its
+        partition."""
+        home = self._partition or home_of(name, self._count)
+        found = await self._questions.triggers(name, "", home, 1)
+        if found.triggers:
+            return found.triggers[0]
+        if found.silent:
+            raise Refused(f"nobody leads the partition of trigger `{name}` just now: is a node running?")
+        raise Refused(f"no trigger `{name}` is deployed")
+
+    async def pause_trigger(self, name: str, *, note: str = "", by: str = "") -> str:
+        """Starts nothing of "flow.trigger" until it is resumed; runs go on. Gives what is worth knowing. Raises
+        Refused if it is not deployed."""
+        return await self._of_trigger(Control("pause", trigger=name, by=by, note=note))
+
+    async def resume_trigger(self, name: str, *, note: str = "", by: str = "") -> str:
+        """Lets it tick again; what becomes of the times that went by its `missed` says. As `pause_trigger`."""
+        return await self._of_trigger(Control("resume", trigger=name, by=by, note=note))
+
+    async def refused_by(self, trigger: str) -> RefusedEvents:
+        """What came for a trigger from outside, and started nothing since it did not fit."""
+        from flowrun.ingress.refusals import read_refusals  # start-up time
+
+        return await read_refusals(self._transport, trigger)
+
+    async def _of_trigger(self, control: Control) -> str:
+        home = self._partition or home_of(control.trigger, self._count)
+        return await self._by_hand.of_trigger(home, control)
 
     # ---- backfills
 
@@ -614,6 +658,15 @@ class Client:
     async def nodes(self) -> tuple[Presence, ...]:
         """The nodes that live. Takes a second or so: each says so once a second."""
         return await self._questions.nodes(_NODES_SECONDS)
+
+    def new_id_beside(self, run: str) -> str:
+        """An id for a run that belongs to the same partition as another one: a rerun counts there for the window that
+        both stand for."""
+        wanted = self.partition_of(run)
+        while True:
+            id = self._ids.new()
+            if self.partition_of(id) == wanted:
+                return id
 
     def partition_of(self, run: str) -> str:
         """The partition that a run belongs to."""

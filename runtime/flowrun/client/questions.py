@@ -13,7 +13,7 @@ from flowrun.transport import Transport
 
 from .mailbox import close_notes
 from .slas import SlaReport, report_of
-from .status import RunList
+from .status import RunList, TriggerList
 
 __all__ = ["Questions"]
 
@@ -74,6 +74,14 @@ class Questions:
         found = [state for answer in answers.values() for state in answer.backfills]
         return tuple(sorted(found, key=lambda state: state.began_ms, reverse=True))
 
+    async def triggers(self, name: str, flow: str, partition: str, limit: int) -> TriggerList:
+        """Triggers by name (the one of a name, with its last runs; those of a flow)."""
+        question = Query(client=self._client, id=secrets.token_hex(8), run=name, flow=flow, limit=limit, triggers=True)
+        answers = await self._ask(question, partition)
+        found = sorted((one for answer in answers.values() for one in answer.triggers), key=lambda one: one.trigger)
+        wanted = (partition,) if partition else partitions(self._count)
+        return TriggerList(triggers=tuple(found[:limit]), silent=tuple(name for name in wanted if name not in answers))
+
     async def slas(self, flow: str, since_ms: int, limit: int) -> SlaReport:
         """What became of service levels (of a flow) since the day of this time."""
         question = Query(
@@ -95,7 +103,7 @@ class Questions:
                 while True:
                     answer = await queue.get()
                     answers[answer.partition] = answer
-                    if question.run and (answer.runs or answer.backfills):
+                    if question.run and (answer.runs or answer.backfills or answer.triggers):
                         break
                     if wanted <= answers.keys():
                         patience.reschedule(min(until, asyncio.get_running_loop().time() + _OTHERS_SECONDS))

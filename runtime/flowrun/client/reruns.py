@@ -18,7 +18,7 @@ from flowrun.engine.graph import Graph, Tables
 from flowrun.engine.image import Image, ImageError, pack_image, unpack_image
 from flowrun.engine.translate import translate
 from flowrun.errors import StoreError
-from flowrun.messages import Again, RunRecord
+from flowrun.messages import Again, RunRecord, Scheduled
 from flowrun.parameters import encode_arguments
 from flowrun.records import read_image, renew_blobs
 from flowrun.transport import Transport
@@ -46,6 +46,8 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     blobs: Blobs
     #: what is taken over
     image: Image
+    #: the time that it stands for
+    scheduled: Scheduled | None = None
 
     async def renew(self, transport: Transport) -> None:
         """Puts again what the image refers to: a run that lives is about to refer to it. Raises StoreError."""
@@ -86,7 +88,7 @@ async def prepare(
     what = _described(graph, image, chosen, changed)
     return Prepared(
         what=what, plan=found, digest=digest, data=data, again=again, args=encoded,
-        blobs=[*blobs, (again.image, stored)], image=image,
+        blobs=[*blobs, (again.image, stored)], image=image, scheduled=record.scheduled,
     )  # fmt: skip
 
 

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from flowrun.messages import FlowPause, RunRecord, RunSummary
+from flowrun.messages import FlowPause, RunRecord, RunSummary, TriggerState
 
-__all__ = ["Approval", "ApprovalList", "Rerun", "RunList", "RunStatus"]
+__all__ = ["Approval", "ApprovalList", "Rerun", "RunList", "RunStatus", "TriggerList"]
 
 
 class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,3 +88,21 @@ class RunList(msgspec.Struct, frozen=True, kw_only=True):
     silent: tuple[str, ...]
     #: flows that are paused
     paused: tuple[FlowPause, ...] = ()
+
+
+class TriggerList(msgspec.Struct, frozen=True, kw_only=True):
+    """What starts runs by itself: a sequence of `TriggerState`s."""
+
+    #: by name
+    triggers: tuple[TriggerState, ...]
+    #: partitions whose coordinator did not answer
+    silent: tuple[str, ...]
+
+    def __iter__(self) -> Iterator[TriggerState]:
+        return iter(self.triggers)
+
+    def __len__(self) -> int:
+        return len(self.triggers)
+
+    def __getitem__(self, place: int) -> TriggerState:
+        return self.triggers[place]

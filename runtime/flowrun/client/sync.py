@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from flowc.plan import Plan
 
 from flowrun.errors import FlowError
-from flowrun.messages import BackfillState, LogNote, Presence, RunRecord, StateNote
+from flowrun.messages import BackfillState, LogNote, Presence, RunRecord, StateNote, TriggerState
 from flowrun.settings import Settings
 
 from .by_hand import StepEnd
@@ -27,7 +27,7 @@ from .client import Client, TaskCall
 from .prepared import Canvas
 from .run import Run
 from .slas import SlaReport
-from .status import ApprovalList, Rerun, RunList, RunStatus
+from .status import ApprovalList, Rerun, RunList, RunStatus, TriggerList
 from .variables import VariableInfo
 
 if TYPE_CHECKING:
@@ -169,6 +169,18 @@ class SyncClient:
         self, run: str, /, from_steps: Sequence[str] = (), args: Mapping[str, object] | None = None, **more: Any
     ) -> Rerun:
         return self._now().call(lambda client: client.preview_rerun(run, from_steps, args, **more))
+
+    def triggers(self, flow: str = "", limit: int = 1_000) -> TriggerList:
+        return self._now().call(lambda client: client.triggers(flow, limit))
+
+    def trigger(self, name: str) -> TriggerState:
+        return self._now().call(lambda client: client.trigger(name))
+
+    def pause_trigger(self, name: str, *, note: str = "", by: str = "") -> str:
+        return self._now().call(lambda client: client.pause_trigger(name, note=note, by=by))
+
+    def resume_trigger(self, name: str, *, note: str = "", by: str = "") -> str:
+        return self._now().call(lambda client: client.resume_trigger(name, note=note, by=by))
 
     def backfill(
         self, target: str, first: Moment, last: Moment, /, args: Arguments | None = None, **more: Any

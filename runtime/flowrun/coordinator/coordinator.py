@@ -155,6 +155,7 @@ class Coordinator:
         self._notices = Notices(transport, self._dispatcher, capacity, background, self._complaints, settings)
         self._watchers = Watchers(self._engine, partition, settings.note_interval, self._notices.tell)
         self._lineages = Lineages(transport, partition, prefix.rpartition("-")[2], settings)
+        self._watchers.next_ms = self._ticking.next_ms
         self._ends = Ends(transport, self._fold, background, settings, self._lineages)
         self._sends = Sends(transport, background)
         self._snapshots = Snapshots(transport, partition, settings.sync_lag)
@@ -480,8 +481,6 @@ class Coordinator:
     def _pause(self, command: Pause) -> None:
         """What waits of the run is forgotten: it follows from the engine's state again. Some goes on all the same."""
         self._dispatcher.withdraw(command.run)
-        for ready in missing(self._dispatcher, self._engine.outstanding(command.run)):
-            self._add_work(ready)
 
     def _resume(self, command: Resume) -> None:
         for ready in missing(self._dispatcher, self._engine.outstanding(command.run)):

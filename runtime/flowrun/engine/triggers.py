@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
 from flowc.plan import (
     AllSource,
     AtSource,
@@ -198,7 +199,7 @@ def ticked(core: Core, event: Tick) -> None:
         if _is_missed(core, trigger, time, is_last=is_last):
             _miss(core, trigger, time)
         elif core.triggers.ledger(trigger.id).state(time.at_ms) in (NEVER, MISSED):
-            came(core, trigger, event.place, time)
+            _came(core, trigger, event.place, time)
     core.triggers.touch(trigger)
     if len(due) < len(times):  # the shell's clock is ahead
         core.commands.extend(arm for arm in _arms(trigger) if arm.place == event.place)
@@ -208,10 +209,14 @@ def ticked(core: Core, event: Tick) -> None:
 def _is_missed(core: Core, trigger: Triggered, time: Scheduled, *, is_last: bool) -> bool:
     """It starts nothing: it is late, and what that means the trigger says."""
     policy = trigger.definition.missed
-    if policy == "all" or (trigger.catchup and time.at_ms <= trigger.since_ms):
+    if policy == "all" or _is_caught_up(trigger, time):
         return False
     late_ms = core.now - jittered(trigger.id, time.at_ms, trigger.definition.jitter_ms)
     return late_ms > LATE_MS and (policy == "skip" or not is_last)
+
+
+def _is_caught_up(trigger: Triggered, time: Scheduled) -> bool:
+    return trigger.catchup and time.at_ms <= trigger.since_ms
 
 
 def _miss(core: Core, trigger: Triggered, time: Scheduled) -> None:
@@ -220,8 +225,10 @@ def _miss(core: Core, trigger: Triggered, time: Scheduled) -> None:
         core.triggers.put(trigger.id, time.at_ms, 0, MISSED)
 
 
-def came(core: Core, trigger: Triggered, place: int, time: Scheduled) -> None:
+def _came(core: Core, trigger: Triggered, place: int, time: Scheduled) -> None:
     """A time of a grid: starts a run, unless others must come, too."""
+    if _is_caught_up(trigger, time):
+        time = msgspec.structs.replace(time, made_up=True)
     trigger.ticked = time
     if completes(trigger, place):
         trigger.ticked = None
