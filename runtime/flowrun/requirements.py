@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
-from flowc.plan import ConnectionDef
+from flowc.plan import ConnectionDef, Expr
 from flowc.types import text
 
 from .connections import ConnectionProblem, ConnectionStore, field_names, missing_fields
@@ -80,7 +80,7 @@ def _variable(declared: Variable, found: SetVariable | None) -> Problem | None:
 async def _connections(transport: Transport, manifest: Manifest) -> tuple[set[str], list[Problem]]:
     """The keys of all secrets that are needed, those of connections as the environment sets them; and what is wrong
     with connections."""
-    keys, problems = set(manifest.secrets), list[Problem]()
+    keys, replaced, problems = set(manifest.secrets), set[str](), list[Problem]()
     store = ConnectionStore(transport)
     for one in manifest.connections:
         try:
@@ -89,14 +89,17 @@ async def _connections(transport: Transport, manifest: Manifest) -> tuple[set[st
             problems.append(Problem(kind="connection", name=one.name, message=str(error)))
             continue
         fields = {**dict(one.fields), **settings}
-        keys |= {value[1] for value in fields.values() if value[0] == "secret"}
+        keys |= _keys(fields)
+        replaced |= _keys(dict(one.fields)) - _keys(fields)
         problems += _fields(one, settings, fields)
-    return keys, problems
+    return keys - replaced, problems
 
 
-def _fields(
-    definition: ConnectionDef, settings: Mapping[str, object], fields: Mapping[str, list[object]]
-) -> list[Problem]:
+def _keys(fields: Mapping[str, Expr]) -> set[str]:
+    return {value[1] for value in fields.values() if value[0] == "secret"}
+
+
+def _fields(definition: ConnectionDef, settings: Mapping[str, Expr], fields: Mapping[str, Expr]) -> list[Problem]:
     name = definition.name
     found = [
         Problem(

@@ -149,6 +149,13 @@ def test_connections_with_what_the_environment_sets() -> None:
     assert found(needs("db", connections=(DB,)), {"db": "1", "who": "2"}, before=before) == []
 
 
+def test_a_secret_that_the_environment_replaces_is_not_needed() -> None:
+    async def before(transport: MemoryTransport) -> None:
+        await ConnectionStore(transport).set(DB, {"database": "x", "password": "secret(prod)"}, "")
+
+    assert found(needs("db", connections=(DB,)), {"prod": "1"}, before=before) == []
+
+
 def test_an_environment_that_sets_a_field_that_is_gone() -> None:
     async def before(transport: MemoryTransport) -> None:
         old = ConnectionDef(name="x", kind="own", fields=(("a", ["lit", 1]),))
