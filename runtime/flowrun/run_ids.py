@@ -12,7 +12,7 @@ import time
 
 from .partitions import partition_of
 
-__all__ = ["RunIds", "new_run_id", "run_id_of_key", "run_id_of_window", "triggered_run_id"]
+__all__ = ["RunIds", "new_run_id", "run_id_of_arrival", "run_id_of_key", "run_id_of_window", "triggered_run_id"]
 
 #: without letters that are easily taken for others
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -69,6 +69,19 @@ def run_id_of_key(flow: str, key: str) -> str:
 def run_id_of_window(trigger: str, at_ms: int, number: int, partition: str, count: int) -> str:
     """The id of the n-th run for a time of a trigger's grid; as `triggered_run_id`."""
     return triggered_run_id(f"{trigger}\0{at_ms}\0{number}", at_ms, partition, count)
+
+
+def run_id_of_arrival(identity: str, partition: str, count: int) -> str:
+    """The id of a run that something started that came from outside: the same when it comes again, whenever that is. It
+    belongs to this one of `count` partitions."""
+    import hashlib  # start-up time: see above
+
+    salt = 0
+    while True:
+        run = "e" + hashlib.blake2b(f"{identity}\0{salt}".encode(), digest_size=_KEY_BYTES).hexdigest()
+        if count == 1 or partition_of(run, count) == partition:
+            return run
+        salt += 1
 
 
 def triggered_run_id(identity: str, at_ms: int, partition: str, count: int) -> str:

@@ -7,16 +7,14 @@ cannot be, who waits for an answer is told why; if nobody does, the run is there
 
 from __future__ import annotations
 
-import datetime as dt
-
 import msgspec
 from flowc.plan import EventSource, TriggerSource, WebhookSource
 
 from flowrun import values
 from flowrun.messages import Arrived, Raised
-from flowrun.run_ids import triggered_run_id
+from flowrun.run_ids import run_id_of_arrival
 from flowrun.sources import leaves, subject_matches
-from flowrun.wire import NULL, field, may_hold_blobs
+from flowrun.wire import may_hold_blobs
 
 from .commands import Answer
 from .core import Core
@@ -82,10 +80,11 @@ def _take(core: Core, event: Arrived) -> tuple[str, str, str]:
     sources = leaves(trigger.definition.source) if trigger is not None and not trigger.gone_ms else ()
     if trigger is None or not 0 <= event.source < len(sources):
         raise _RefusedError(f"no trigger `{event.trigger}` is deployed", "unknown")
-    run = triggered_run_id(f"{trigger.id}\0{event.id}", _time_of(event), core.partition, core.partitions)
-    mark = digest_of(f"{trigger.id}\0{event.id}")
+    identity = f"{trigger.id}\0{event.id}"
+    mark = digest_of(identity)
+    run = run_id_of_arrival(identity, core.partition, core.partitions)
     if core.past.has(mark):
-        return "repeated", run if core.is_known(run) else "", "it came before"
+        return "repeated", run if core.past.has(_started(run)) else "", "it came before"
     if trigger.paused is not None:
         raise _RefusedError(f"trigger `{trigger.id}` is paused", "paused")
     if not _in_time(core, trigger):
@@ -112,6 +111,7 @@ def _judge(
         core.past.add(mark, core.now, True)
         kind = "TypeMismatch" if isinstance(error, values.TypeMismatch) else "ExpressionError"
         message = f"what came to trigger `{trigger.id}` is not what it takes: {error}"
+        core.past.add(_started(run), core.now, True)
         start(core, trigger, run, event.value, refusal=(kind, message))
         return "started", run, ""
     core.past.add(mark, core.now, True)
@@ -132,21 +132,18 @@ def _start(core: Core, trigger: Triggered, run: str, event: Arrived) -> str:
     if ticked is not None:
         return start_window(core, trigger, ticked, event=event.value, waits=trigger.depends_on_past)
     start(core, trigger, run, event.value)
+    core.past.add(_started(run), core.now, True)
     return run
+
+
+def _started(run: str) -> bytes:
+    """What is remembered of a run that something started, for as long as what started it."""
+    return digest_of(f"{run}\0started")
 
 
 def _in_time(core: Core, trigger: Triggered) -> bool:
     first, last = trigger.definition.start_ms, trigger.definition.end_ms
     return (first is None or first <= core.now) and (last is None or core.now <= last)
-
-
-def _time_of(event: Arrived) -> int:
-    """When it happened, milliseconds since 1970; 0 if that cannot be read."""
-    try:
-        at = msgspec.msgpack.decode(field(event.value, "at") or NULL, type=dt.datetime)
-    except (msgspec.DecodeError, values.WireError):
-        return 0
-    return int(at.timestamp() * 1000)
 
 
 # ---- what a source asks for -----------------------------------------------------------------------------------------
