@@ -1,4 +1,4 @@
-"""A node that trusts one signer: what others deploy, or hand it without a deployment, changes and executes nothing."""
+"""What a node makes of deployments: it follows them at once, if they are whole and its trusted signer made them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from flowrun.messages import QuotaDef
 from flowrun.settings import Settings
 
 from tests.support.node import Node
+from tests.support.plans import call, flow_plan, task
 from tests.unit.deployments.builders import deploy, flow
 
 ADA, EVE = SigningKey.new(), SigningKey.new()
@@ -104,3 +105,29 @@ def test_a_deployment_that_is_not_whole_changes_nothing(what: str) -> None:
             assert world.slots() == 6
 
     run_virtual(main())
+
+
+def test_a_larger_pool_lets_those_go_on_that_wait_for_the_smaller_one() -> None:
+    def napping(slots: int) -> Built:
+        pool = PoolDef(name="db", slots=slots)
+        nap = task("nap", "tests.support.sample_tasks:nap", "a")
+        plan = flow_plan(
+            (call("nap", 0, (1,)),), (nap,), params=("a",), pools=(pool,), settings=(StepSettings(pool=0),)
+        )
+        return build("shop", [msgspec.structs.replace(plan, flow="nap")])
+
+    async def main() -> float:
+        world = World()
+        world.node = Node(world.connect, settings=SETTINGS, slots=8)
+        async with world.node:
+            await world.deploy(napping(1))
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            runs = [await world.node.client.submit("nap", {"a": 60}) for _ in range(4)]
+            await asyncio.sleep(20)
+            await world.deploy(napping(3))
+            await asyncio.gather(*(run.wait() for run in runs))
+            return loop.time() - began
+
+    # one for the first 20 s or so, then two more beside it, then the last
+    assert 120 <= run_virtual(main()) < 160
