@@ -10,9 +10,9 @@ import sys
 import time
 from pathlib import Path
 
-__all__ = ["LiveNode"]
+__all__ = ["FLOWC", "LiveNode"]
 
-_FLOWC = str(Path(sys.executable).with_name("flowc"))
+FLOWC = str(Path(sys.executable).with_name("flowc"))
 _LISTENS = re.compile(r"listens on (\S+)")
 
 
@@ -28,7 +28,7 @@ class LiveNode:
         env = {name: value for name, value in os.environ.items() if name != "FLOW_NATS_URL"}
         with self.log.open("w") as output:
             self._process = subprocess.Popen(
-                [_FLOWC, "node", "--port", "0", *self._args], cwd=self._folder, stderr=output, stdout=output, env=env,
+                [FLOWC, "node", "--port", "0", *self._args], cwd=self._folder, stderr=output, stdout=output, env=env,
                 process_group=0,
             )  # fmt: skip
         until = time.monotonic() + 60

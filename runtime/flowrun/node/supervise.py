@@ -25,7 +25,7 @@ from .child import Child
 from .config import NodeConfig
 from .systemd import tell_systemd
 
-__all__ = ["supervise"]
+__all__ = ["launch_role", "supervise"]
 
 log = logging.getLogger("flow.node")
 
@@ -71,9 +71,9 @@ async def supervise(config: NodeConfig, beside: Coroutine[Any, Any, None] | None
 
 def _child(role: str, config: NodeConfig) -> Child:
     if role == "leader":
-        return Child("leader", partial(_launch, "flowrun.node"), config.to_json(), frozenset({0, BAD_CONFIG}))
+        return Child("leader", partial(launch_role, "flowrun.node"), config.to_json(), frozenset({0, BAD_CONFIG}))
     if role == "ingress":
-        return Child("ingress", partial(_launch, "flowrun.ingress"), config.to_json(), frozenset({0, BAD_CONFIG}))
+        return Child("ingress", partial(launch_role, "flowrun.ingress"), config.to_json(), frozenset({0, BAD_CONFIG}))
     return Child("worker", launch_worker, _worker_config(config).to_json(), frozenset({0, BAD_CONFIG}))
 
 
@@ -87,7 +87,8 @@ def _worker_config(config: NodeConfig) -> WorkerConfig:
     )  # fmt: skip
 
 
-def _launch(module: str) -> subprocess.Popen[bytes]:
+def launch_role(module: str) -> subprocess.Popen[bytes]:
+    """A process of a node: it waits for its NodeConfig, one line on its standard input."""
     return subprocess.Popen(
         [sys.executable, "-P", "-m", module],
         stdin=subprocess.PIPE,
