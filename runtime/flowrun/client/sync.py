@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from flowc.plan import Plan
 
 from flowrun.errors import FlowError
+from flowrun.manifest import Variable
 from flowrun.messages import BackfillState, LogNote, Presence, RunRecord, StateNote, TriggerState
 from flowrun.settings import Settings
 
@@ -212,8 +213,8 @@ class SyncClient:
     def service_levels(self, flow: str = "", since_ms: int = 0, misses: int = 100) -> SlaReport:
         return self._now().call(lambda client: client.service_levels(flow, since_ms, misses))
 
-    def set_var(self, name: str, value: object, *, by: str = "") -> None:
-        self._now().call(lambda client: client.set_var(name, value, by=by))
+    def set_var(self, name: str, value: object, *, by: str = "", declared: Sequence[Variable] = ()) -> None:
+        self._now().call(lambda client: client.set_var(name, value, by=by, declared=declared))
 
     def unset_var(self, name: str, *, by: str = "") -> None:
         self._now().call(lambda client: client.unset_var(name, by=by))

@@ -27,7 +27,9 @@ __all__ = ["given", "hear", "take"]
 
 def hear(core: Core, event: SetVar) -> None:
     """A variable has another value."""
-    if not core.variables.set(event.name, event.version, event.value):
+    if not core.variables.set(event.name, event.version, event.value) and (
+        event.version < core.variables.version(event.name)
+    ):  # the same change comes from its author, and from the leader
         core.ignore(f"variable {event.name}: version {event.version} is outdated")
     if event.client:
         core.answer(event, True)
