@@ -6,21 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 import msgspec
-from flowc.plan import (
-    AllSource,
-    AnySource,
-    ConnectionDef,
-    LimitDef,
-    Plan,
-    PoolDef,
-    TriggerSource,
-    WebhookSource,
-    digest,
-    encode,
-)
+from flowc.plan import ConnectionDef, CustomSource, LimitDef, Plan, PoolDef, WebhookSource, digest, encode
 
+from flowrun.custom_schedule import schedule_plan
 from flowrun.lineage import datasets_of
 from flowrun.manifest import DeployedFlow, Manifest, Variable, encode_manifest
+from flowrun.sources import leaves
 
 __all__ = ["Built", "build"]
 
@@ -56,11 +47,12 @@ def build(
     plain = {plan.flow: plan for plan in flows}
     plans = {name: msgspec.structs.replace(plan, code=code) if code else plan for name, plan in plain.items()}
     encoded = {name: encode(plan) for name, plan in sorted(plans.items())}
+    schedules = {name: _schedules(plan) for name, plan in plans.items()}
     every = [part for plan in plans.values() for part in (plan, *plan.children.values())]
     manifest = Manifest(
         project=project,
         flows=tuple(
-            _flow(plans[name], digest(data), digest(encode(plain[name])) if code else "")
+            _flow(plans[name], data, digest(encode(plain[name])) if code else "", schedules[name])
             for name, data in encoded.items()
         ),
         pools=_by_name([*pools, *(pool for plan in every for pool in plan.pools)]),
@@ -77,14 +69,15 @@ def build(
         code=code,
     )
     data = encode_manifest(manifest)
-    blobs = {digest(plan): plan for plan in encoded.values()} | dict(code_blobs or {}) | {digest(data): data}
+    stored = [*encoded.values(), *(plan for found in schedules.values() for plan in found.values()), data]
+    blobs = {digest(one): one for one in stored} | dict(code_blobs or {})
     return Built(manifest=manifest, digest=digest(data), blobs=blobs, plans=plans)
 
 
-def _flow(plan: Plan, name: str, logic: str) -> DeployedFlow:
+def _flow(plan: Plan, data: bytes, logic: str, schedules: dict[str, bytes]) -> DeployedFlow:
     return DeployedFlow(
         name=plan.flow,
-        plan=name,
+        plan=digest(data),
         file=plan.file,
         triggers=plan.triggers,
         types=plan.types if plan.triggers else (),
@@ -92,8 +85,19 @@ def _flow(plan: Plan, name: str, logic: str) -> DeployedFlow:
         depends_on_past=plan.depends_on_past,
         datasets=datasets_of(plan),
         calls=tuple(sorted({child.flow for child in plan.children.values()})),
-        logic=logic or name,
+        logic=logic or digest(data),
+        schedules={place: digest(one) for place, one in schedules.items()},
     )
+
+
+def _schedules(plan: Plan) -> dict[str, bytes]:
+    """The plans that work out the times of its custom schedules, by "trigger/place"."""
+    return {
+        f"{trigger.name}/{place}": encode(schedule_plan(plan.flow, trigger.name, source, plan.code))
+        for trigger in plan.triggers
+        for place, source in enumerate(leaves(trigger.source))
+        if isinstance(source, CustomSource)
+    }
 
 
 def _by_name(found: Iterable[T]) -> tuple[T, ...]:
@@ -106,16 +110,9 @@ def _secrets(data: bytes, plan: Plan) -> set[str]:
     """Keys of the secrets that a plan's steps, connections and triggers read. `data`: the plan's bytes."""
     if b"secret" not in data:
         return set()
-    found = {source.secret for trigger in plan.triggers for source in _sources(trigger.source) if source.secret}
+    sources = [source for trigger in plan.triggers for source in leaves(trigger.source)]
+    found = {source.secret for source in sources if isinstance(source, WebhookSource) and source.secret}
     return found | (set(_read_by(msgspec.to_builtins(plan))) if _SECRET in data else set())
-
-
-def _sources(source: TriggerSource) -> Iterable[WebhookSource]:
-    if isinstance(source, WebhookSource):
-        yield source
-    elif isinstance(source, AnySource | AllSource):
-        for one in source.sources:
-            yield from _sources(one)
 
 
 def _read_by(part: object) -> Iterable[str]:

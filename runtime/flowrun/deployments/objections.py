@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from flowc.plan import AllSource, AnySource, LimitDef, PoolDef, TriggerSource, WebhookSource
+from flowc.plan import LimitDef, PoolDef, WebhookSource
 
 from flowrun.manifest import Manifest
+from flowrun.sources import leaves
 from flowrun.transport import Transport
 
 from .reading import read_all
@@ -64,13 +65,6 @@ def _of(manifest: Manifest) -> Iterable[tuple[str, str]]:
     """The paths of its webhooks, each with its trigger."""
     for flow in manifest.flows:
         for trigger in flow.triggers:
-            for path in _webhooks(trigger.source):
-                yield path, f"{flow.name}.{trigger.name}"
-
-
-def _webhooks(source: TriggerSource) -> Iterable[str]:
-    if isinstance(source, WebhookSource):
-        yield source.path
-    elif isinstance(source, AnySource | AllSource):
-        for one in source.sources:
-            yield from _webhooks(one)
+            for source in leaves(trigger.source):
+                if isinstance(source, WebhookSource):
+                    yield source.path, f"{flow.name}.{trigger.name}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from flowc.plan import ConnectionDef, VarDef, decode, digest
+from flowc.plan import AnySource, AtSource, ConnectionDef, CustomSource, TriggerDef, VarDef, decode, digest
 from flowc.types import INT
 from flowrun.manifest import (
     Manifest,
@@ -55,6 +55,17 @@ def test_what_it_needs_is_found_wherever_it_stands() -> None:
     assert [(variable.name, variable.type, variable.default) for variable in found.variables] == [
         ("rate", INT, ["lit", 3])
     ]
+
+
+def test_a_schedule_in_python_brings_along_the_plan_that_works_out_its_times() -> None:
+    custom = CustomSource(target="calendar:trading_days")
+    trigger = TriggerDef(name="days", source=AnySource(sources=(AtSource(at_ms=(5,)), custom)))
+    found = built("shop", flow(triggers=(trigger,)), code=b"code")
+    (deployed,) = found.manifest.flows
+    assert list(deployed.schedules) == ["days/1"]
+    schedule = decode(found.blobs[deployed.schedules["days/1"]])
+    assert schedule.code == found.manifest.code
+    assert plans_of(found.manifest) == {deployed.plan, deployed.schedules["days/1"]}
 
 
 def test_a_literal_is_no_secret() -> None:
