@@ -26,6 +26,7 @@ from flowcli.answers import (
     Submitted,
 )
 from flowcli.backfilling import Backfilled, BackfillPlan, BackfillReport
+from flowcli.connection_answers import ConnectionInfo, Connections, ConnectionTried
 from flowcli.deployment_answers import (
     DeploymentChanged,
     DeploymentHistory,
@@ -34,7 +35,9 @@ from flowcli.deployment_answers import (
     SigningKeyInfo,
 )
 from flowcli.results import ErrorReport, RunReport
+from flowcli.secret_answers import SealingKeys, SecretChanged, Secrets, SecretsSealed
 from flowcli.triggers import Trigger, TriggerPaused, Triggers
+from flowcli.variable_answers import VariableChanged, VariableEntry, Variables
 from flowrun.lineage import Lineage
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -46,7 +49,9 @@ def schemas() -> dict[str, dict[str, Any]]:
     answers = [
         Submitted, Runs, RunState, LogLine, Cancelled, Nodes, Signalled, Emitted, Decided, Approvals, Paused, Marked,
         Rerunning, DeploymentChanged, DeploymentPlanned, DeploymentHistory, Deployments, SigningKeyInfo, BackfillReport,
-        Levels, BackfillPlan, Backfilled, Lineage, Triggers, Trigger, TriggerPaused, ErrorReport,
+        Levels, BackfillPlan, Backfilled, Lineage, Triggers, Trigger, TriggerPaused, Variables,
+        VariableEntry, VariableChanged, Secrets, SecretChanged, SealingKeys, SecretsSealed, Connections, ConnectionInfo,
+        ConnectionTried, ErrorReport,
     ]  # fmt: skip
     return {
         "answers.schema.json": _any_of(answers, "What the commands print that speak to nodes"),
