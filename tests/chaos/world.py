@@ -33,7 +33,7 @@ from .recorder import Recorder
 from .servers import Servers
 from .troubles import Troublemaker, schedule
 
-__all__ = ["Wish", "run_chaos"]
+__all__ = ["Wish", "copy_source", "ready", "run_chaos"]
 
 _PROJECT = Path(__file__).with_name("project")
 _NODES = 3
@@ -71,7 +71,7 @@ async def run_chaos(wish: Wish, folder: Path) -> History:
     project = folder / "project"
     shutil.copytree(_PROJECT, project)
     shutil.copy(BEHAVIOURS, project)
-    source = _copy_source(folder / "source")
+    source = copy_source(folder / "source")
     servers = Servers(folder / "nats", 3 if wish.scenario == "cluster" else 1)
     settings = Settings(env="chaos", replicas=servers.replicas, partitions=wish.partitions)
     async with AsyncExitStack() as stack:
@@ -95,7 +95,7 @@ async def run_chaos(wish: Wish, folder: Path) -> History:
         recorder.start()
         programs = chance.sample(range(_PROGRAMS), wish.programs)
         load = Load(client, random.Random(chance.random()), project, compiled(project), programs)
-        await _ready(nodes, wish.partitions)
+        await ready(nodes, wish.partitions)
         troubles = Troublemaker(nodes, servers, transport)
         await _go(wish, chance, load, troubles, way)
         await recorder.stop()
@@ -106,7 +106,7 @@ async def run_chaos(wish: Wish, folder: Path) -> History:
     return history
 
 
-def _copy_source(folder: Path) -> Path:
+def copy_source(folder: Path) -> Path:
     """The product as it is now: processes that are started again must not find another one because somebody edits."""
     for package in (flowc, flowcli, flowgrammar, flowrun, flowstd):
         assert package.__file__ is not None
@@ -114,7 +114,7 @@ def _copy_source(folder: Path) -> Path:
     return folder
 
 
-async def _ready(nodes: list[Node], partitions: int) -> None:
+async def ready(nodes: list[Node], partitions: int) -> None:
     """Every partition is led."""
     deadline = time.monotonic() + 60
     while len({live.partition for node in nodes for live in node.lives()}) < partitions:
