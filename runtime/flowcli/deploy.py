@@ -35,6 +35,7 @@ def deploy_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Only show what would change.")
 @click.option("--no-code", is_flag=True, help="Without the project's code: nodes use what is installed there.")
+@click.option("--strict", is_flag=True, help="Refuse it also where it cannot be told whether a secret is there.")
 @deploy_options
 def command(paths: tuple[Path, ...], dry_run: bool, no_code: bool, as_json: bool, **asked: Any) -> int:
     """Compile the project, and deploy it: its flows, triggers, pools and limits, in one step.

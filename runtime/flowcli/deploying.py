@@ -22,6 +22,8 @@ from flowrun.deployments.reading import Histories, read_history, read_manifest
 from flowrun.deployments.signing import KeyProblem, SigningKey
 from flowrun.errors import StoreError
 from flowrun.manifest import Deployment, Manifest, ManifestError
+from flowrun.requirements import missing
+from flowrun.secrets import Resolver
 from flowrun.transport import Transport
 
 from .deploy_sources import build_project
@@ -48,6 +50,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     key: Path | None = None
     #: the project's code travels with it
     code: bool = True
+    #: also what may be missing refuses it
+    strict: bool = False
     #: not asked back
     yes: bool = False
     as_json: bool = False
@@ -76,8 +80,9 @@ def deploy(asked: Asked, dry_run: bool) -> int:
         read = await read_history(transport, here.project.name)
         changes = await _changes(transport, read, built.manifest, built.blobs, asked.paths)
         against = await objections(transport, built.manifest)
+        against += await _missing(transport, here, built.manifest, asked.strict)
         if against:
-            raise InputError("\n".join(against), place=here.project.name, help="nothing was changed")
+            raise InputError("\n  ".join(against), place=here.project.name, help="nothing was changed")
         if dry_run:
             return _show(planned(here.project.name, here.server.env, changes), asked)
         current = read.history.current
@@ -115,6 +120,8 @@ def rollback(asked: Asked, number: int | None) -> int:
                 f"deployment {target.number} cannot be had any more: {error}", place=here.project.name, help=help
             ) from error
         changes = await _changes(transport, read, manifest, blobs)
+        for problem in await _missing(transport, here, manifest, False):
+            say(f"warning: {problem}", err=True)  # who goes back is in a hurry
         _confirm(asked, here, changes)
         await put_blobs(transport, blobs)
         order = _order(asked, here, "rollback", target.manifest, key)
@@ -189,6 +196,17 @@ async def _changes(
         help = "a deployment is the whole project: deploy it without naming files"
         raise InputError(f"flows of other files are deployed: {some}", place=read.project, help=help)
     return await with_differences(transport, changes_between(old, new), old, new, blobs)
+
+
+async def _missing(transport: Transport, here: _Project, manifest: Manifest, strict: bool) -> list[str]:
+    """What it needs of the environment, and is not there; of what may not be there (of all, if not `strict`), a
+    warning."""
+    found = await missing(transport, manifest, resolver=Resolver.over(transport, here.profile.key_file))
+    refusing = [one for one in found if one.sure or strict]
+    for one in found:
+        if one not in refusing:
+            say(f"warning: {one.message}", err=True)
+    return [one.message for one in refusing]
 
 
 def _is_done(current: Deployment, built: Built, key: SigningKey | None) -> bool:

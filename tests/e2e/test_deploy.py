@@ -176,3 +176,22 @@ def test_of_two_deployments_at_once_one_wins(project: Project, url: str) -> None
         assert code == 0 or "came in between" in out
     history = project.flowc("history", "--json").json["deployments"]
     assert [one["number"] for one in history] == [1]
+
+
+def test_what_a_deployment_needs_is_looked_for_before_it(project: Project, url: str) -> None:
+    shop(project, "needy", url)
+    flow = "var rate: int\n\nflow charge() returns int {\n  return rate * 2\n}\n"
+    (project.folder / "main.flow").write_text(flow)
+    for command in ("plan", "deploy"):
+        refused = project.flowc(command, "--env", "staging")
+        assert (refused.code, refused.is_one_message()) == (2, True), refused.err
+        assert "variable `rate: int` is not set, and has no default: `flowc var set rate VALUE`" in refused.err
+    assert project.flowc("var", "set", "rate", "3", "--env", "staging").code == 0
+    assert project.flowc("deploy", "--env", "staging").code == 0
+    task = 'task pay(key: secret<string>) returns int { run: python("tasks:pay") }\n'
+    flow = task + 'flow charge() returns int {\n  return pay(secret("bank"))\n}\n'
+    project.write(main_flow=flow, tasks_py="def pay(key: str) -> int:\n    return 1\n")
+    unsure = project.flowc("deploy", "--env", "staging", "--strict")
+    assert (unsure.code, "bank" in unsure.err) == (2, True), unsure.err
+    warned = project.flowc("deploy", "--env", "staging")
+    assert (warned.code, "warning: " in warned.err) == (0, True), warned.err
