@@ -52,13 +52,13 @@ async def _declared(transport: Transport, here: tuple[ConnectionDef, ...]) -> di
     return dict(sorted(found.items()))
 
 
-def _one(known: Mapping[str, _Known], name: str, env: str) -> _Known:
+def _one(known: Mapping[str, _Known], name: str, env: str, hint: str) -> _Known:
     """Raises InputError."""
     if name in known:
         return known[name]
     close = get_close_matches(name, known, 1)
     there = ", ".join(f"`{one}`" for one in known)
-    help = f"did you mean `{close[0]}`?" if close else f"there are {there}" if known else ""
+    help = f"did you mean `{close[0]}`?" if close else f"there are {there}" if known else hint
     raise InputError(f"no flow that is deployed in `{env}` declares a connection `{name}`", help=help)
 
 
@@ -84,10 +84,10 @@ def _info(server: ServerChoice, known: _Known, settings: Mapping[str, Expr]) -> 
 def list_connections(url: str | None, env: str | None, as_json: bool) -> int:
     """Gives the exit code. Raises InputError, FlowError, as all below."""
     root = find_root(None)
-    server, here = server_of(url, env, root), declared_here(root).connections
+    server, here = server_of(url, env, root), declared_here(root)
 
     async def work(transport: Transport) -> int:
-        known, settings = await _declared(transport, here), await ConnectionStore(transport).all()
+        known, settings = await _declared(transport, here.connections), await ConnectionStore(transport).all()
         infos = tuple(_info(server, one, settings.get(name, {})) for name, one in known.items())
         if as_json:
             say(msgspec.json.encode(Connections(env=server.env, connections=infos)))
@@ -140,10 +140,13 @@ def _with(
 ) -> int:  # fmt: skip
     """Changes a connection, and shows it."""
     root = find_root(None)
-    server, here = server_of(url, env, root), declared_here(root).connections
+    server, here = server_of(url, env, root), declared_here(root)
 
     async def work(transport: Transport) -> int:
-        known, store = _one(await _declared(transport, here), name, server.env), ConnectionStore(transport)
+        known, store = (
+            _one(await _declared(transport, here.connections), name, server.env, here.hint),
+            ConnectionStore(transport),
+        )
         await change(store, known.definition)
         info = _info(server, known, await store.get(name))
         if as_json:
@@ -161,11 +164,11 @@ def _with(
 
 def test_connection(name: str, url: str | None, env: str | None, as_json: bool) -> int:
     root = find_root(None)
-    server, here = server_of(url, env, root), declared_here(root).connections
+    server, here = server_of(url, env, root), declared_here(root)
     key_file = profile_of(url, env, root).key_file
 
     async def work(transport: Transport) -> int:
-        definition = _one(await _declared(transport, here), name, server.env).definition
+        definition = _one(await _declared(transport, here.connections), name, server.env, here.hint).definition
         fields = {**dict(definition.fields), **await ConnectionStore(transport).get(name)}
         values = await _values(Resolver.over(transport, key_file), fields)
         connection = Connection(name=name, kind=definition.kind, fields=values)

@@ -18,6 +18,16 @@ class DeclaredHere(msgspec.Struct, frozen=True):
 
     variables: tuple[Variable, ...] = ()
     connections: tuple[ConnectionDef, ...] = ()
+    #: there is a project, and it does not compile: what it declares is not known
+    has_errors: bool = False
+
+    @property
+    def hint(self) -> str:
+        """For who misses a declaration."""
+        return (
+            "the project in this folder has errors (`flowc compile`), so what it declares is not known"
+            * self.has_errors
+        )
 
 
 def declared_here(root: Path) -> DeclaredHere:
@@ -32,4 +42,4 @@ def declared_here(root: Path) -> DeclaredHere:
         for one in plan.vars
     }
     connections = {one.name: one for plan in plans for one in plan.connections}
-    return DeclaredHere(tuple(variables.values()), tuple(connections.values()))
+    return DeclaredHere(tuple(variables.values()), tuple(connections.values()), compilation.has_errors)

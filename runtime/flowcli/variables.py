@@ -8,14 +8,13 @@ from typing import Any
 
 import msgspec
 from flowrun.client import Client
-from flowrun.manifest import Variable
-from flowrun.parameters import ArgumentError, parse_argument
+from flowrun.parameters import parse_argument
 from flowrun.settings import Settings
 from flowrun.transport import Transport
 from flowrun.variables import read_declared, unknown
 
-from .declared import declared_here
-from .errors import EXIT_FAILED, EXIT_OK
+from .declared import DeclaredHere, declared_here
+from .errors import EXIT_FAILED, EXIT_OK, InputError
 from .looking import ago, print_table
 from .output import say
 from .remote import with_client, with_transport
@@ -32,13 +31,13 @@ _WIDTH = 60
 def set_variable(name: str, text: str, url: str | None, env: str | None, as_json: bool) -> int:
     """Gives the exit code. Raises InputError, FlowError, as all below."""
     root = find_root(None)
-    server, here = server_of(url, env, root), declared_here(root).variables
+    server, here = server_of(url, env, root), declared_here(root)
 
     async def work(transport: Transport) -> int:
         value = await _parsed(transport, name, text, here)
         client = await Client.over(transport, Settings(env=server.env))
         try:
-            await client.set_var(name, value, declared=here)
+            await client.set_var(name, value, declared=here.variables)
         finally:
             await client.close()
         shown = msgspec.to_builtins(value)
@@ -48,10 +47,10 @@ def set_variable(name: str, text: str, url: str | None, env: str | None, as_json
     return with_transport(server, work)
 
 
-async def _parsed(transport: Transport, name: str, text: str, here: tuple[Variable, ...]) -> Any:
-    declared = await read_declared(transport, here)
+async def _parsed(transport: Transport, name: str, text: str, here: DeclaredHere) -> Any:
+    declared = await read_declared(transport, here.variables)
     if name not in declared:
-        raise ArgumentError(unknown(name, declared))
+        raise InputError(unknown(name, declared), help=here.hint)
     return parse_argument(name, text, declared[name][0].variable.type, Path())
 
 
