@@ -23,7 +23,7 @@ from .state import CANCELLED, EXPIRED, NULL, Run, Scope
 from .state import SUCCESS as ENDED_WELL
 from .triggered import RunEnd, Triggered, Watcher
 
-__all__ = ["event_record", "follows", "run_ended", "step_updated"]
+__all__ = ["event_record", "follows", "run_ended", "run_lost", "step_updated"]
 
 _STATES: dict[int, RunEnd] = {ENDED_WELL: "success", CANCELLED: "cancelled", EXPIRED: "expired"}
 _ON = {"success": ("success",), "failure": ("failed",), "done": ("success", "failed", "cancelled", "expired")}
@@ -56,6 +56,12 @@ def run_ended(core: Core, run: Run) -> None:
         _note(core, core.triggers.own[run.trigger], run.id, state)
     if run.id in core.triggers.asked:
         custom_times.answered(core, run)
+
+
+def run_lost(core: Core, run: Run) -> None:
+    """The engine failed on it, and it ends as failed: so does its window."""
+    if run.scheduled is not None and run.scheduled.trigger in core.triggers.own:
+        _window_ended(core, core.triggers.own[run.scheduled.trigger], run.scheduled.at_ms, run)
 
 
 def _window_ended(core: Core, trigger: Triggered, at_ms: int, run: Run) -> None:

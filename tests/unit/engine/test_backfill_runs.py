@@ -177,3 +177,14 @@ def test_a_window_that_runs_is_not_doubled() -> None:
         pass
     assert [told.state for told in days.engine.backfills.told()] == ["success", "success"]
     assert len(days.ended) == 3
+
+
+def test_a_run_that_the_engine_fails_on_is_a_window_that_failed() -> None:
+    days = Days(day_flow(), date_of)
+    days.backfill(range(3), concurrency=1)
+    [lost] = days.engine.living()
+    for command in days.engine.abandon(lost):
+        days._do(command)
+    told = days.finish()
+    assert (told.state, told.done, told.failed) == ("failed", 2, 1)
+    assert state_of(days.engine, T, window(0).at_ms) == FAILED
