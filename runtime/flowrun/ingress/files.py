@@ -1,8 +1,8 @@
 """Files: looked for every few seconds, in a thread, by the leader of the trigger's partition.
 
-What has counted stands in entries of the server (`files.<trigger>.<pattern>` and a number): the next leader goes on
-from there. It is written after the inbox has what came; whoever dies in between makes the next one put it there again,
-with the same id.
+What has counted stands in entries of the server (`files.<trigger>.<place>.<pattern>` and a number): the next leader
+goes on from there. It is written after the inbox has what came; whoever dies in between makes the next one put it there
+again, with the same id.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from pathlib import Path
 
 from flowc.plan import FileSource
 
-from flowrun import names
 from flowrun.messages import Arrived, pack_events
 from flowrun.transport import Transport
 
@@ -28,12 +27,26 @@ from .room import Room
 from .routes import Route
 from .watching import Watching
 
-__all__ = ["FileReader"]
+__all__ = ["FILES_KEY", "FileReader", "gone_key", "source_of"]
+
+#: how the keys of all entries begin
+FILES_KEY = "files"
 
 #: files that go to the inbox together
 _TOGETHER = 500
 #: a look takes at most this part of the time
 _SHARE = 0.1
+
+
+def gone_key(trigger: str, place: int) -> str:
+    """The entry that says that a source was there, and is not any more."""
+    return f"{FILES_KEY}.{trigger}.{place}.gone"
+
+
+def source_of(key: str) -> tuple[str, int]:
+    """The trigger and the place that an entry belongs to, by its key."""
+    _, flow, name, place, *_ = key.split(".")
+    return f"{flow}.{name}", int(place)
 
 
 class FileReader:
@@ -49,7 +62,7 @@ class FileReader:
         self._root, self._since_ms = root, since_ms
         self._prefix, self._count = secrets.token_hex(8), 0
         #: of the trigger's source, whatever its pattern, and with this one
-        self._all = f"files.{names.token(f'{route.trigger}/{route.place}')}"
+        self._all = f"{FILES_KEY}.{route.trigger}.{route.place}"
         self._key = f"{self._all}.{blake2b(route.source.pattern.encode(), digest_size=6).hexdigest()}"
 
     async def run(self) -> None:
@@ -74,7 +87,7 @@ class FileReader:
         others = [entry.key for entry in entries if not entry.key.startswith(f"{self._key}.")]
         for key in others:
             await self._transport.remove_entry(key)
-        # with another pattern, the trigger begins anew
+        # with another pattern, or back after it was not deployed, the trigger begins anew
         since_ns = time.time_ns() if others else self._since_ms * 1_000_000
         return Watching(mine or None, since_ns)
 

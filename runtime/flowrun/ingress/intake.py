@@ -29,6 +29,7 @@ from flowrun.transport import Transport
 
 from .deployed import Deployments
 from .files import FileReader
+from .leftovers import Leftovers
 from .refusals import Refusals, write_unheard
 from .room import Room
 from .routes import Route, event_routes, sources_of
@@ -71,6 +72,7 @@ class Intake:
     def __init__(self, transport: Transport, settings: Settings, led: Led, root: Path) -> None:
         self._transport, self._settings, self._led, self._root = transport, settings, led, root
         self._refusals = Refusals(transport)
+        self._leftovers = Leftovers(transport, settings, self._refusals)
         self._rooms: dict[str, Room] = {}
         #: by what they read
         self._readers: dict[bytes, asyncio.Task[None]] = {}
@@ -83,6 +85,10 @@ class Intake:
                 led = self._led.triggers()
                 self._read({reading.key: reading for reading in _wanted(led)})
                 self._keep("0" in led)
+                try:
+                    await self._leftovers.clear(led)
+                except FlowError as error:
+                    log.warning("what is left of triggers that are gone stays for now: %s", error)
                 await asyncio.sleep(_LOOK_SECONDS)
         finally:
             tasks = [writing, *self._readers.values(), *([self._keeper] if self._keeper else [])]

@@ -14,11 +14,13 @@ from collections.abc import Mapping
 
 import msgspec
 
-from flowrun import names
 from flowrun.errors import FlowError
 from flowrun.transport import Transport
 
-__all__ = ["Refusal", "Refusals", "Refused", "read_refusals", "write_unheard"]
+__all__ = ["REFUSED_KEY", "Refusal", "Refusals", "Refused", "read_refusals", "write_unheard"]
+
+#: how the keys of all entries begin; then comes the trigger
+REFUSED_KEY = "refused"
 
 log = logging.getLogger("flow.ingress")
 
@@ -26,7 +28,6 @@ log = logging.getLogger("flow.ingress")
 _LAST, _START_BYTES = 20, 200
 #: between two writes, in seconds
 _WRITE_SECONDS = 1.0
-_KEY = "refused"
 #: the entry that says which subjects are not kept, written by whoever has them kept
 _UNHEARD = "unheard"
 
@@ -68,7 +69,7 @@ async def read_refusals(transport: Transport, trigger: str) -> Refused:
 
 
 async def _read(transport: Transport, trigger: str) -> Refused:
-    entry = await transport.read_entry(f"{_KEY}.{names.token(trigger)}")
+    entry = await transport.read_entry(f"{REFUSED_KEY}.{trigger}")
     try:
         return _decoder.decode(entry.data) if entry is not None and entry.data else Refused()
     except msgspec.DecodeError as error:
@@ -112,7 +113,7 @@ class Refusals:
         self._new.pop(trigger, None)
         for key in [key for key in self._problems if key[0] == trigger]:
             del self._problems[key]
-        await self._transport.remove_entry(f"{_KEY}.{names.token(trigger)}")
+        await self._transport.remove_entry(f"{REFUSED_KEY}.{trigger}")
 
     async def run(self) -> None:
         """Without end."""
@@ -135,7 +136,7 @@ class Refusals:
         problems = {place: text for (of, place), text in self._problems.items() if of == trigger and text}
         found = _joined(await _read(self._transport, trigger), added)
         found = msgspec.structs.replace(found, problems=problems)
-        await self._transport.write_entry(f"{_KEY}.{names.token(trigger)}", msgspec.msgpack.encode(found))
+        await self._transport.write_entry(f"{REFUSED_KEY}.{trigger}", msgspec.msgpack.encode(found))
 
 
 def _joined(earlier: Refused, later: Refused) -> Refused:

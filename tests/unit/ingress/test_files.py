@@ -11,16 +11,19 @@ from typing import Any
 
 import msgspec
 import pytest
-from flowc.plan import FileSource
+from flowc.plan import FileSource, TriggerDef
 from flowc.types import FILE, INT, JSON, STRING, Record
+from flowrun.engine.triggered import Triggered
 from flowrun.ingress.files import FileReader
 from flowrun.ingress.globbing import Found, Problem, find
+from flowrun.ingress.leftovers import Leftovers
 from flowrun.ingress.refusals import Refusals, Refused, read_refusals
 from flowrun.ingress.room import Room
 from flowrun.ingress.routes import Route
 from flowrun.ingress.watching import SHARDS, Watching
 from flowrun.memory import MemoryServer, MemoryTransport
 from flowrun.messages import Arrived, unpack_events
+from flowrun.partitions import config
 from flowrun.settings import Settings
 from hypothesis import given
 from hypothesis import strategies as st
@@ -196,7 +199,8 @@ class Setup:
         self.server = server or MemoryServer(Settings(partitions=1))
         self.transport = MemoryTransport(self.server)
         self.refusals = Refusals(self.transport)
-        route = Route("shop.files", 0, FileSource(pattern=pattern, body=0, every_ms=every_ms), body)
+        self.source = FileSource(pattern=pattern, body=0, every_ms=every_ms)
+        route = Route("shop.files", 0, self.source, body)
         room = Room(self.transport, "0", Settings())
         self.reader = FileReader(self.transport, route, "0", room, self.refusals, root, since_ms)
 
@@ -294,6 +298,38 @@ async def test_the_next_leader_does_not_begin_anew(tmp_path: Path) -> None:
     async with Setup(tmp_path, "[ab]", server=first.server) as third:
         await third.looks(5)
         assert len(third.arrived()) == 2, "another pattern begins with what comes from now on"
+
+
+async def test_a_trigger_that_was_away_begins_with_what_comes(tmp_path: Path) -> None:
+    async with Setup(tmp_path, "*") as first:
+        write(tmp_path / "a")
+        await first.come(1)
+        first.refusals.add("shop.files", "b", "", "wrong")
+        await first.refusals.flush()
+    transport = first.transport
+    await config(transport, Settings(partitions=1))
+    leftovers = Leftovers(transport, Settings(), first.refusals)
+    trigger = Triggered(
+        "shop.files", "shop", "shop", "", TriggerDef(name="files", source=first.source), (), False, False, 0
+    )
+    await leftovers.clear({"0": {trigger.id: trigger}})
+    assert len(await transport.entries("files")) == SHARDS
+    trigger.gone_ms = 1
+    await leftovers.clear({"0": {trigger.id: trigger}})
+    assert [entry.key for entry in await transport.entries("files")] == ["files.shop.files.0.gone"]
+    assert await transport.entries("refused") == []
+    write(tmp_path / "while it was away")
+    await asyncio.sleep(0.02)
+    async with Setup(tmp_path, "*", server=first.server) as second:
+        await second.looks(5)
+        write(tmp_path / "back")
+        await second.come(2)
+        assert second.bodies()[1]["path"] == str(tmp_path / "back")
+    trigger.gone_ms = 0
+    await leftovers.clear({"0": {trigger.id: trigger}})
+    assert len(await transport.entries("files")) == SHARDS
+    await leftovers.clear({"0": {}})
+    assert await transport.entries("files") == [], "it is forgotten"
 
 
 async def test_what_the_trigger_does_not_take_is_refused(tmp_path: Path) -> None:
