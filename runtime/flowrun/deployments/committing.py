@@ -28,8 +28,8 @@ __all__ = ["Action", "DeploymentRefused", "Order", "commit", "put_blobs"]
 Action = Literal["deploy", "rollback", "undeploy"]
 #: entries of a history; the oldest are dropped
 _MOST_DEPLOYMENTS = 100
-#: longer notes are cut, in characters
-_NOTE = 1_000
+#: longer notes, and names, are cut, in characters
+_NOTE, _NAME = 1_000, 200
 #: blobs that are on their way at the same time
 _PARALLEL = 256
 _TURN = "deploying"
@@ -97,7 +97,7 @@ async def _write(transport: Transport, read: Histories, order: Order) -> Deploym
         manifest=order.manifest,
         at_ms=max(now_ms, last.at_ms + 1) if last else now_ms,
         action=order.action,
-        by=order.by,
+        by=order.by[:_NAME],
         note=order.note[:_NOTE],
     )
     made = signed(plain, order.env, read.project, order.key) if order.key is not None else plain
