@@ -481,6 +481,8 @@ class Coordinator:
     def _pause(self, command: Pause) -> None:
         """What waits of the run is forgotten: it follows from the engine's state again. Some goes on all the same."""
         self._dispatcher.withdraw(command.run)
+        for ready in missing(self._dispatcher, self._engine.outstanding(command.run)):
+            self._add_work(ready)
 
     def _resume(self, command: Resume) -> None:
         for ready in missing(self._dispatcher, self._engine.outstanding(command.run)):
