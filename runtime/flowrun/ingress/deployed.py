@@ -40,6 +40,8 @@ class Deployments:
         self._wake = asyncio.Event()
         #: set once all was read
         self.ready = asyncio.Event()
+        #: why it cannot be read at the moment; "": it can
+        self.problem = "what is deployed is not known yet"
 
     async def run(self) -> None:
         """Without end."""
@@ -57,7 +59,7 @@ class Deployments:
                     continue
         finally:
             listening.cancel()
-            await asyncio.wait([listening])
+            await asyncio.gather(listening, return_exceptions=True)
 
     async def _listen(self, changes: AsyncIterator[Entry]) -> None:
         async for _ in changes:
@@ -68,7 +70,9 @@ class Deployments:
             found = await read_histories(self._transport)
         except FlowError as error:
             log.warning("what is deployed cannot be read: %s", error)
+            self.problem = "the message server does not answer"
             return
+        self.problem = ""
         new = [one for one in found if self._is_new(one)]
         for one in new:
             await self._take(one)

@@ -71,12 +71,12 @@ class FileReader:
         while True:
             start = time.monotonic()
             try:
-                listing = await asyncio.to_thread(find, self._root, self._source.pattern)
+                fresh = await asyncio.to_thread(self._look, watching)
             except Problem as problem:
                 self._refusals.problem(self._route.trigger, self._route.place, str(problem))
             else:
                 self._refusals.problem(self._route.trigger, self._route.place, "")
-                await self._take(watching, listing)
+                await self._take(watching, fresh)
             took = time.monotonic() - start
             await asyncio.sleep(max(self._source.every_ms / 1000 - took, took / _SHARE))
 
@@ -91,8 +91,11 @@ class FileReader:
         since_ns = time.time_ns() if others else self._since_ms * 1_000_000
         return Watching(mine or None, since_ns)
 
-    async def _take(self, watching: Watching, listing: Sequence[Found]) -> None:
-        fresh = watching.look(listing)
+    def _look(self, watching: Watching) -> list[Found]:
+        """In a thread: with very many files it takes a while."""
+        return watching.look(find(self._root, self._source.pattern))
+
+    async def _take(self, watching: Watching, fresh: Sequence[Found]) -> None:
         for at in range(0, len(fresh), _TOGETHER):
             some = fresh[at : at + _TOGETHER]
             await self._room.wait()
@@ -102,7 +105,7 @@ class FileReader:
                 key = f"files/{self._prefix}/{self._count}"
                 await self._transport.append(self._partition, pack_events(arrivals), key)
             watching.done(some)
-        for number, data in watching.changed().items():
+        for number, data in (await asyncio.to_thread(watching.changed)).items():
             await self._transport.write_entry(f"{self._key}.{number}", data)
 
     def _arrival(self, found: Found) -> Arrived | None:

@@ -72,6 +72,7 @@ class Ingress:
             log.info("webhooks: %s", ", ".join(sorted(webhooks.routes)) or "none is deployed")
 
         deployments = Deployments(self._transport, self._settings.env, self._trust, changed)
+        webhooks.problem = lambda: deployments.problem
         background.start(deployments.run())
         await deployments.ready.wait()
         self.port = server.port
