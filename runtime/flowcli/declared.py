@@ -24,10 +24,9 @@ class DeclaredHere(msgspec.Struct, frozen=True):
     @property
     def hint(self) -> str:
         """For who misses a declaration."""
-        return (
-            "the project in this folder has errors (`flowc compile`), so what it declares is not known"
-            * self.has_errors
-        )
+        if not self.has_errors:
+            return ""
+        return "what the project in this folder declares is not known, for it has errors: `flowc compile`"
 
 
 def declared_here(root: Path) -> DeclaredHere:

@@ -181,7 +181,6 @@ def test_connections(project: Here) -> None:
     assert project.flowc("connection", "show", "cmr").is_one_message()
 
 
-@pytest.mark.slow
 def test_no_secret_is_in_the_store_the_logs_or_the_records(
     project: Here, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,7 +38,7 @@ ENTRIES: tuple[Entry, ...] = (
         code="FL0803",
         name="secret-literal",
         message="a secret is written out here",
-        help='name it: `secret("key")` is read by the worker from its environment, as FLOW_SECRET_KEY',
+        help='name it: `secret("key")` is read by the worker, from FLOW_SECRET_KEY or a store of secrets',
         explanation="What stands in a file is in its history, in the plan and in every copy of both. A secret is named "
         "in the file, and only the worker that runs the step reads it.",
         bad='use std.http { get_json }\n\nflow main returns json {\n  return get_json("https://x", token: "abc")\n}\n',
