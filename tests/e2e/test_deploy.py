@@ -12,6 +12,7 @@ from flowcli.main import run
 
 from tests.support.cluster import Server
 from tests.support.deploy_story import RUNS, tell
+from tests.support.live_node import LiveNode
 
 from .conftest import Ended, Project
 
@@ -39,6 +40,13 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         time.sleep(0.05)
     yield server.url
     server.kill()
+
+
+SIGNED = """
+task greet(name: string) returns string { run: shell("echo %s ${name}") }
+
+flow %s() returns string { return greet("ada") }
+"""
 
 
 class Here(Project):
@@ -176,6 +184,28 @@ def test_of_two_deployments_at_once_one_wins(project: Project, url: str) -> None
         assert code == 0 or "came in between" in out
     history = project.flowc("history", "--json").json["deployments"]
     assert [one["number"] for one in history] == [1]
+
+
+def test_a_node_runs_only_what_its_trusted_signer_deployed(project: Project) -> None:
+    project.write(main_flow=SIGNED % ("hello", "hello"))
+    public = project.flowc("key", "new", "ada.pem").out.strip()
+    project.flowc("key", "new", "eve.pem")
+    toml = f'[project]\nname = "shop"\n[node]\ntrusted = ["{public}"]\n[env.live]\n'
+    (project.folder / "flow.toml").write_text(toml)
+    with LiveNode(project.folder, "--env", "live") as node:
+        there = ("--env", "live", "--nats", node.url)
+        assert project.flowc("deploy", "--key", "ada.pem", *there).code == 0
+        assert project.flowc("submit", "hello", "--wait", "-q", *there).out == "hello ada\n"
+        project.write(main_flow=SIGNED % ("good night", "hello"))
+        assert project.flowc("deploy", "--key", "eve.pem", *there).code == 0
+        refused = project.flowc("submit", "hello", "--wait", "--json", *there).json
+        assert (refused["state"], refused["error"]["type"]) == ("failed", "Untrusted")
+        assert project.flowc("submit", "main.flow", "--wait", *there).code == 1
+        assert project.flowc("rollback", "--key", "ada.pem", *there).code == 0
+        assert project.flowc("submit", "hello", "--wait", "-q", *there).out == "hello ada\n"
+        log = node.log.read_text()
+    assert "deployment 2 of `shop` is signed by ed25519:" in log
+    assert "who is not among those that this node trusts" in log
 
 
 def test_what_a_deployment_needs_is_looked_for_before_it(project: Project, url: str) -> None:
