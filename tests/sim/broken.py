@@ -11,7 +11,7 @@ import msgspec
 from flowrun import dispatched
 from flowrun.coordinator import Coordinator, takeover
 from flowrun.coordinator.sends import Sends
-from flowrun.engine import Engine, grants, snapshot, tasks, undo
+from flowrun.engine import Engine, grants, snapshot, tasks, triggers, undo
 from flowrun.engine.answers import Answers
 from flowrun.engine.claims import Claims
 from flowrun.engine.core import Core
@@ -247,6 +247,18 @@ def _waits() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _ticks() -> Iterator[None]:
+    """A new leader waits for the times of triggers to come, and forgets those that came while nobody led."""
+
+    def forgets(self: Engine) -> Iterator[Any]:
+        for arm in triggers.armed(self):
+            yield msgspec.structs.replace(arm, after_ms=max(arm.after_ms, self.now))
+
+    with mock.patch.object(Engine, "armed", forgets):
+        yield
+
+
 #: name -> what makes the defect
 MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "fencing": _fencing,
@@ -268,6 +280,7 @@ MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "undos": _undos,
     "patience": _patience,
     "waits": _waits,
+    "ticks": _ticks,
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 from flowc.plan import LimitDef, Plan
@@ -12,9 +12,11 @@ from flowrun.engine import Engine, Ready
 from flowrun.engine.snapshot import pack_run
 from flowrun.engine.state import SUCCESS
 from flowrun.engine.waits import signal_key
+from flowrun.manifest import decode_manifest
 from flowrun.memory import Effect, MemoryServer
 from flowrun.messages import (
     Bundle,
+    Deployed,
     Event,
     Lost,
     Outcome,
@@ -44,15 +46,19 @@ _GRACE = 40.0
 class Fold:
     """A partition's state as the fold of all messages that its inbox ever had."""
 
-    def __init__(self, partition: str, partitions: int, plan_of: Callable[[str], Plan | None]) -> None:
+    def __init__(
+        self, partition: str, partitions: int, plan_of: Callable[[str], Plan | None], blobs: Mapping[str, bytes]
+    ) -> None:
         self.partition = partition
         self.engine = Engine(partition, partitions)
         self.seq = 0
         self.now_ms = 0
-        self._plan_of = plan_of
+        self._plan_of, self._blobs = plan_of, blobs
 
     def decide(self, event: Event, seq: int) -> list[object]:
-        plans = [self.engine.needs(event)]
+        if isinstance(event, Deployed) and (name := self.engine.needs_manifest(event)) and name in self._blobs:
+            self.engine.add_manifest(name, decode_manifest(self._blobs[name]))
+        plans = [self.engine.needs(event), *self.engine.needs_plans(event)]
         plans += self.engine.needs_also(event) if isinstance(event, Results) else []
         for needed in filter(None, plans):
             plan = self._plan_of(needed)
@@ -195,7 +201,9 @@ class Checker:
         self.inboxes.setdefault(partition, []).append((seq, record.time_ms, data))
         fold = self.folds.get(partition)
         if fold is None:
-            fold = self.folds[partition] = Fold(partition, self._server.settings.partitions, self._plan_of)
+            fold = self.folds[partition] = Fold(
+                partition, self._server.settings.partitions, self._plan_of, self._server.blobs
+            )
         fold.seq, fold.now_ms = seq, max(fold.now_ms, record.time_ms)
         for event in unpack_events(data):
             self._decide(fold, event, seq)
@@ -336,7 +344,7 @@ class Checker:
         """A leader has this state after message `seq`."""
         if self.violation is not None or self.disaster:
             return
-        fold = Fold(partition, self._server.settings.partitions, self._plan_of)
+        fold = Fold(partition, self._server.settings.partitions, self._plan_of, self._server.blobs)
         for number, time_ms, data in self.inboxes.get(partition, ()):
             if number > seq:
                 break
@@ -379,6 +387,8 @@ def _packed(engine: Engine) -> dict[str, bytes]:
     """Runs that have not ended, and what belongs to no run. (What ended is forgotten at different times.)"""
     known = [run for name in engine.living() if (run := engine.peek(name))]
     found = {f"run {run.id}": pack_run(run) for run in known if not run.ended}
+    triggers = engine.triggers
+    found |= {f"trigger {name}": triggers.pack_piece(f"\0trigger/t/{name}") for name in triggers.own}
     return found | {name: part.pack() for name, part in engine.parts.items() if name != "past"}
 
 

@@ -24,7 +24,7 @@ def test_nothing_is_violated() -> None:
     assert "60 seeds, 0 violations" in done.stdout
 
 
-@pytest.mark.parametrize("mutant", ["fencing", "dedupe", "slots"])
+@pytest.mark.parametrize("mutant", ["fencing", "dedupe", "slots", "ticks"])
 def test_a_broken_engine_is_caught(mutant: str) -> None:
     done = _simulate("--seeds", "200", "--break", mutant)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -32,6 +32,7 @@ from tests.reference.compare import differences
 from .agent import make_agent, run_agent
 from .checker import Checker
 from .client import SimClient, Submission, draw_submission
+from .deployed import Deployed
 from .history import Happening, History
 from .invariants import Violation, every_accepted_run_ends_right
 from .loop import Process, SimLoop, Stuck
@@ -157,6 +158,9 @@ class World:
                 real=chance.random() < 0.3,
             )
             self._add(f"worker{number}", self._run_worker(habits))
+        self.deployed = Deployed(self.seed, self.partitions)
+        if self.deployed.is_there:
+            self._add("deployer", self._deploy)
         self.clients: list[SimClient] = []
         for name, its_chance, submissions in self.draw_clients():
             client = SimClient(name, self.settings, its_chance, self.plans, submissions)
@@ -239,6 +243,9 @@ class World:
 
         return main
 
+    async def _deploy(self, machine: Machine, transport: MemoryTransport) -> None:
+        await self.deployed.deploy(transport)
+
     def begins(self, worker: str, bundle: Bundle, item: WorkItem, index: int, chained: tuple[int, ...]) -> None:
         self.checker.begins(worker, bundle, item, index, chained)
 
@@ -290,6 +297,7 @@ class World:
                 for run in client.accepted
             )
             and all(self.server.result(run) is not None for run in self._started())
+            and (self.checker.disaster or self.deployed.is_over(self.server))
         )
 
     def _started(self) -> Iterator[str]:
@@ -300,6 +308,11 @@ class World:
                 yield run
 
     def _check_ends(self) -> None:
+        if not self.checker.disaster:
+            try:
+                self.deployed.check(self.server)
+            except Violation as violation:
+                self.fail(violation)
         for client in self.clients:
             for run, submission in client.accepted.items():
                 if run in client.doubtful:

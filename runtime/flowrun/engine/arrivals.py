@@ -78,6 +78,9 @@ def _take(core: Core, event: Arrived) -> tuple[str, str, str]:
     """What became of it, the run if there is one, and what is worth knowing. Raises _RefusedError."""
     trigger = core.triggers.own.get(event.trigger)
     sources = leaves(trigger.definition.source) if trigger is not None and not trigger.gone_ms else ()
+    if trigger is None and not event.client:  # another partition has heard of its deployment before this one
+        core.triggers.keep_early(event, core.now)
+        return "early", "", ""
     if trigger is None or not 0 <= event.source < len(sources):
         raise _RefusedError(f"no trigger `{event.trigger}` is deployed", "unknown")
     identity = f"{trigger.id}\0{event.id}"

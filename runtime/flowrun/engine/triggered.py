@@ -16,18 +16,21 @@ import msgspec
 from flowc.plan import DatasetSource, EventSource, FlowSource, TriggerDef
 from flowc.types import Type
 
-from flowrun.messages import FlowPause, Scheduled
+from flowrun.messages import Arrived, FlowPause, Scheduled
 from flowrun.sources import leaves
 
 from .ledger import Ledger
 
 __all__ = ["MOST_RECENT", "Recent", "Start", "Triggered", "Triggers", "Watcher"]
 
-#: no run has such an id: what pieces are called begins so, then comes "t/" trigger, "p/" project, or "w/" number "/"
-#: trigger
+#: no run has such an id: what pieces are called begins so, then comes "t/" trigger, "p/" project, "e/" trigger (what
+#: came early), or "w/" number "/" trigger
 _NAME = "\0trigger/"
 #: starts that are remembered of what has no windows
 MOST_RECENT = 10
+
+#: what comes before its trigger is deployed here is kept for so long, at most so much of it
+_EARLY_MS, _MOST_EARLY = 600_000, 1_000
 
 RunEnd = Literal["running", "success", "failed", "cancelled", "expired"]
 
@@ -124,6 +127,7 @@ class Start(msgspec.Struct, frozen=True, gc=False):
 
 _encoder = msgspec.msgpack.Encoder()
 _trigger_decoder = msgspec.msgpack.Decoder(Triggered)
+_early_decoder = msgspec.msgpack.Decoder(list[tuple[int, Arrived]])
 _project_decoder = msgspec.msgpack.Decoder(_Project)
 
 
@@ -142,6 +146,8 @@ class Triggers:
         self.asked: dict[str, str] = {}
         #: own triggers that wait for events that are raised
         self.hearing: set[str] = set()
+        #: trigger that is not deployed here yet -> when it came, and what; the oldest first
+        self._early: dict[str, list[tuple[int, Arrived]]] = {}
         #: runs to be started, and runs (ids) that wait no longer
         self.due: deque[Start | str] = deque()
         self._changed: set[str] = set()
@@ -198,6 +204,24 @@ class Triggers:
                 else:
                     self.readers.setdefault(watcher.source.name, []).append(watcher)
 
+    def keep_early(self, event: Arrived, now: int) -> None:
+        """Another partition knows of its trigger, and this one will soon."""
+        for name in [name for name, kept in self._early.items() if kept[-1][0] + _EARLY_MS < now]:
+            del self._early[name]
+            self._changed.add(f"{_NAME}e/{name}")
+        kept = self._early.setdefault(event.trigger, [])
+        if len(kept) < _MOST_EARLY:
+            kept.append((now, event))
+            self._changed.add(f"{_NAME}e/{event.trigger}")
+
+    def take_early(self, trigger: str) -> list[Arrived]:
+        """The trigger is deployed: what came for it, once."""
+        kept = self._early.pop(trigger, None)
+        if kept is None:
+            return []
+        self._changed.add(f"{_NAME}e/{trigger}")
+        return [event for _, event in kept]
+
     # ---- packed pieces
 
     def take_changed(self) -> list[str]:
@@ -217,6 +241,8 @@ class Triggers:
             return _encoder.encode(self.own[rest]) if rest in self.own else b""
         if kind == "p":
             return _encoder.encode(self.projects[rest]) if rest in self.projects else b""
+        if kind == "e":
+            return _encoder.encode(self._early[rest]) if rest in self._early else b""
         number, _, trigger = rest.partition("/")
         return self.ledger(trigger).pack_piece(int(number))
 
@@ -230,6 +256,8 @@ class Triggers:
                 self.asked.update((run, trigger.id) for run in trigger.asks.values())
             elif kind == "p":
                 self.projects[rest] = _project_decoder.decode(data)
+            elif kind == "e":
+                self._early[rest] = _early_decoder.decode(data)
             else:
                 number, _, of = rest.partition("/")
                 self._ledgers.setdefault(of, Ledger()).restore_piece(int(number), data)

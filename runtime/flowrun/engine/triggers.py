@@ -38,7 +38,7 @@ from flowrun.messages import Control, Deployed, FlowPause, Scheduled, Tick
 from flowrun.sources import home_of, leaves, path_to
 
 from . import custom_times
-from .commands import Arm, Disarm
+from .commands import Arm, Disarm, Send
 from .core import Core
 from .ledger import MISSED, NEVER
 from .starting import start_window
@@ -95,6 +95,8 @@ def _deploy(core: Core, event: Deployed, flow: DeployedFlow, definition: Trigger
         first_ms = event.at_ms if not flow.catchup or definition.start_ms is None else definition.start_ms - 1
         trigger.last = {place: first_ms for place, _ in _grids(definition.source)}
         _put(core, trigger)
+        for early in core.triggers.take_early(id):
+            core.commands.append(Send(core.partition, early, f"early/{id}/{early.id}"))
         return
     same = trigger.definition == definition and trigger.schedules == schedules and not trigger.gone_ms
     if trigger.definition.source != definition.source or trigger.schedules != schedules:

@@ -226,6 +226,24 @@ def test_the_end_of_a_run_of_another_partition_comes_as_a_message() -> None:
     assert sum(len(shop.ready) for shop in shops) == 9
 
 
+def test_what_comes_before_its_trigger_is_known_here_waits_for_it() -> None:
+    shop = Shop()
+    shop.arrive("f.t", "e1", client="")
+    shop.arrive("f.t", "e2", client="")
+    shop.restored()
+    shop.deploy(flow_of("f", on(FlowSource(flow="first", body=0))))
+    shop.deliver()
+    shop.deliver()
+    assert len(shop.started) == 2
+    shop.arrive("g.t", "e1", client="")
+    shop.now += 700_000
+    shop.arrive("h.t", "e1", client="")
+    shop.restored()
+    shop.deploy(*(flow_of(name, on(FlowSource(flow="first", body=0))) for name in "fgh"))
+    shop.deliver()
+    assert len(shop.started) == 3
+
+
 # ---- datasets -------------------------------------------------------------------------------------------------------
 
 
