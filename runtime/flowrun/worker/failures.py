@@ -12,6 +12,8 @@ from flowrun.errors import FlowError, StoreError, TransportError
 from flowrun.messages import Failure
 from flowrun.operator import Fail, Retry, SoftTimeout
 
+from .mask import process_mask
+
 __all__ = ["MAX_DETAIL", "MAX_MESSAGE", "TaskFailed", "cut", "from_exception", "mismatch", "not_found",
            "pack_failure", "unpack_failure"]  # fmt: skip
 
@@ -53,7 +55,9 @@ def mismatch(message: str) -> Failure:
 
 
 def cut(text: str, most: int) -> str:
-    """The text, its middle left out if it is longer than `most` characters; always encodable."""
+    """The text without values of secrets, its middle left out if it is longer than `most` characters; always
+    encodable."""
+    text = process_mask()(text)  # before: half a secret would not be known any more
     if len(text) > most:
         half = most // 2
         text = f"{text[:half]} … {len(text) - 2 * half:,} characters left out … {text[-half:]}"

@@ -7,8 +7,9 @@ import json
 from urllib.parse import quote, quote_plus
 
 import pytest
+from flowrun.worker.failures import from_exception
 from flowrun.worker.logs import LogWriter
-from flowrun.worker.mask import Mask
+from flowrun.worker.mask import Mask, process_mask
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -103,3 +104,11 @@ def test_a_line_that_only_looks_like_it_is_shown() -> None:
     assert "".join(got) == "the "
     print("of rabbits", file=out)
     assert "".join(got) == "the hunter\nof rabbits\n"
+
+
+def test_a_long_message_is_hidden_before_it_is_cut() -> None:
+    value = "never-shown-" * 8
+    process_mask().learn([value])
+    for before in range(900, 1100, 20):
+        message = from_exception(ValueError("x" * before + value + "y" * 3000)).message
+        assert "never-shown" not in message
