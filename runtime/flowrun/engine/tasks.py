@@ -239,7 +239,8 @@ def take_outcome(core: Core, scope: Scope, node: int, bundle: str, outcome: Outc
     """A worker says how an attempt ended."""
     attempt = scope.attempts.get(node)
     if scope.states[node] != GRANTED or outcome.attempt != (attempt.number if attempt else 1):
-        core.ignore(f"stale result of {outcome.run}/{outcome.scope}/{outcome.node}/{outcome.attempt}")
+        if outcome.state != "returned":  # the rest of a chain comes back with what stood before it
+            core.ignore(f"stale result of {outcome.run}/{outcome.scope}/{outcome.node}/{outcome.attempt}")
         if scope.states[node] == WAITING:
             detach(scope, node, unsure=True, itself=True)  # before its predecessor's: it will not come again
         return
