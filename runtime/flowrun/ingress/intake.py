@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
-from flowc.plan import EventSource, FileSource
+from flowc.plan import EventSource, FileSource, TriggerDef
 
 from flowrun.background import Background
 from flowrun.deployments.trust import Trust
@@ -40,7 +40,7 @@ __all__ = ["Intake", "Led"]
 log = logging.getLogger("flow.ingress")
 
 #: between two looks at what there is to read for, in seconds
-_LOOK_SECONDS = 0.25
+_LOOK_SECONDS = 0.5
 #: subjects are said to be wanted as often as this, in seconds; after a failure, sooner
 _KEEP_SECONDS, _KEEP_AGAIN = 60.0, 2.0
 
@@ -73,6 +73,7 @@ class Intake:
         self._transport, self._settings, self._led, self._root = transport, settings, led, root
         self._refusals = Refusals(transport)
         self._leftovers = Leftovers(transport, settings, self._refusals)
+        self._sources = _Sources()
         self._rooms: dict[str, Room] = {}
         #: by what they read
         self._readers: dict[bytes, asyncio.Task[None]] = {}
@@ -82,13 +83,7 @@ class Intake:
         writing = asyncio.create_task(self._refusals.run())
         try:
             while True:
-                led = self._led.triggers()
-                self._read({reading.key: reading for reading in _wanted(led)})
-                self._keep("0" in led)
-                try:
-                    await self._leftovers.clear(led)
-                except FlowError as error:
-                    log.warning("what is left of triggers that are gone stays for now: %s", error)
+                await self._look()
                 await asyncio.sleep(_LOOK_SECONDS)
         finally:
             tasks = [writing, *self._readers.values(), *([self._keeper] if self._keeper else [])]
@@ -98,6 +93,22 @@ class Intake:
             with suppress(TimeoutError):
                 async with asyncio.timeout(1.0):
                     await self._refusals.flush()
+
+    async def _look(self) -> None:
+        led = self._led.triggers()
+        sources = list(self._sources.of(led))
+        readings = [
+            _Reading(partition, route, trigger.since_ms)
+            for partition, trigger, routes in sources
+            if trigger.is_live
+            for route in routes
+        ]
+        self._read({reading.key: reading for reading in readings})
+        self._keep("0" in led)
+        try:
+            await self._leftovers.clear(led, [(partition, trigger) for partition, trigger, _ in sources])
+        except FlowError as error:
+            log.warning("what is left of triggers that are gone stays for now: %s", error)
 
     def _read(self, wanted: Mapping[bytes, _Reading]) -> None:
         """Starts and ends readers."""
@@ -126,13 +137,27 @@ class Intake:
             self._keeper = None
 
 
-def _wanted(led: Mapping[str, Mapping[str, Triggered]]) -> Iterable[_Reading]:
-    for partition, triggers in led.items():
-        for trigger in triggers.values():
-            if trigger.is_live:
-                for route in sources_of(trigger.id, trigger.definition, trigger.types):
-                    if isinstance(route.source, EventSource | FileSource):
-                        yield _Reading(partition, route, trigger.since_ms)
+class _Sources:
+    """The triggers with sources that are read, among the many that have none: each is looked into once."""
+
+    def __init__(self) -> None:
+        #: trigger -> what was looked into, and the routes that are read
+        self._known: dict[str, tuple[TriggerDef, tuple[Route, ...]]] = {}
+
+    def of(self, led: Mapping[str, Mapping[str, Triggered]]) -> Iterator[tuple[str, Triggered, tuple[Route, ...]]]:
+        """Partition, trigger, routes."""
+        for partition, triggers in led.items():
+            for trigger in triggers.values():
+                known = self._known.get(trigger.id)
+                if known is None or known[0] is not trigger.definition:
+                    known = self._known[trigger.id] = (trigger.definition, _routes_of(trigger))
+                if known[1]:
+                    yield partition, trigger, known[1]
+
+
+def _routes_of(trigger: Triggered) -> tuple[Route, ...]:
+    found = sources_of(trigger.id, trigger.definition, trigger.types)
+    return tuple(route for route in found if isinstance(route.source, EventSource | FileSource))
 
 
 async def _safely(what: str, run: Callable[[], Awaitable[None]]) -> None:

@@ -7,7 +7,7 @@ comes from then on, and not with all that lies there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from flowrun.engine.triggered import Triggered
 from flowrun.partitions import config
@@ -30,11 +30,12 @@ class Leftovers:
         self._transport, self._settings, self._refusals = transport, settings, refusals
         self._count = 0
         #: what was there when it was cleared last
-        self._seen: frozenset[tuple[str, str, bool]] = frozenset()
+        self._seen: frozenset[tuple[str, str, bool]] | None = None
 
-    async def clear(self, led: Led) -> None:
-        """Does nothing as long as no trigger comes or goes. Raises TransportError, StoreError."""
-        seen = frozenset((name, one.id, bool(one.gone_ms)) for name, own in led.items() for one in own.values())
+    async def clear(self, led: Led, triggers: Iterable[tuple[str, Triggered]]) -> None:
+        """`triggers`: those that may leave something, with their partitions. Nothing is done as long as none comes or
+        goes. Raises TransportError, StoreError."""
+        seen = frozenset((partition, trigger.id, bool(trigger.gone_ms)) for partition, trigger in triggers)
         if seen == self._seen:
             return
         self._count = self._count or (await config(self._transport, self._settings)).partitions

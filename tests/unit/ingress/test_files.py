@@ -312,10 +312,10 @@ async def test_a_trigger_that_was_away_begins_with_what_comes(tmp_path: Path) ->
     trigger = Triggered(
         "shop.files", "shop", "shop", "", TriggerDef(name="files", source=first.source), (), False, False, 0
     )
-    await leftovers.clear({"0": {trigger.id: trigger}})
+    await leftovers.clear({"0": {trigger.id: trigger}}, [("0", trigger)])
     assert len(await transport.entries("files")) == SHARDS
     trigger.gone_ms = 1
-    await leftovers.clear({"0": {trigger.id: trigger}})
+    await leftovers.clear({"0": {trigger.id: trigger}}, [("0", trigger)])
     assert [entry.key for entry in await transport.entries("files")] == ["files.shop.files.0.gone"]
     assert await transport.entries("refused") == []
     write(tmp_path / "while it was away")
@@ -326,9 +326,9 @@ async def test_a_trigger_that_was_away_begins_with_what_comes(tmp_path: Path) ->
         await second.come(2)
         assert second.bodies()[1]["path"] == str(tmp_path / "back")
     trigger.gone_ms = 0
-    await leftovers.clear({"0": {trigger.id: trigger}})
+    await leftovers.clear({"0": {trigger.id: trigger}}, [("0", trigger)])
     assert len(await transport.entries("files")) == SHARDS
-    await leftovers.clear({"0": {}})
+    await leftovers.clear({"0": {}}, [])
     assert await transport.entries("files") == [], "it is forgotten"
 
 
