@@ -57,7 +57,8 @@ def test_what_runs_of_a_handler_when_its_run_is_paused_goes_on() -> None:
             others = [(await node.client.submit(slow(1), {"x": 7})).id for _ in range(20)]
             await asyncio.sleep(2)  # the one slot is busy, and much stands before it: the handler waits here
             await node.client.pause(run)
-            assert (await node.client.wait(run)).state == "success"  # nothing of it was left to be started
+            async with asyncio.timeout(300):
+                assert (await node.client.wait(run)).state == "success"  # nothing of it was left to be started
             assert sample_tasks.calls.count("nap 20") == 2
             for other in others:
                 await node.client.cancel(other)
