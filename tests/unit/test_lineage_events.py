@@ -122,6 +122,15 @@ def test_a_run_that_began_is_told_so_once() -> None:
     assert ended[-1]["run"]["runId"] == start["run"]["runId"]
 
 
+async def test_without_the_client_nothing_is_emitted_and_the_log_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OPENLINEAGE_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert not Lineages(MemoryTransport(MemoryServer(), "leader"), "0", "a", Settings()).is_on
+    assert "flowc[lineage]" in caplog.text
+
+
 # ---- on their way ---------------------------------------------------------------------------------------------------
 
 

@@ -157,7 +157,10 @@ class Backfills:
         """Raises Refused if there is none."""
         found = await self._questions.backfills(name, "", 1)
         if not found:
-            raise Refused(f"there is no backfill `{name}`: `flowc backfill --list` shows those that there are")
+            raise Refused(
+                f"there is no backfill `{name}`, or nobody leads its partition just now: `flowc backfill --list` shows "
+                "those that are known"
+            )
         return BackfillRun(self, name, found[0].trigger, await self._zone(found[0].trigger))
 
     async def stop(self, name: str, trigger: str) -> BackfillState:
