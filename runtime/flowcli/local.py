@@ -10,12 +10,15 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from subprocess import Popen
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flowrun.server import EmbeddedServer
 from flowrun.settings import Settings
 from flowrun.worker.config import WorkerConfig
 from flowrun.worker.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from flowc.project_file import ProjectFile
 
 __all__ = ["Node", "python_folders", "start_node"]
 
@@ -64,7 +67,7 @@ class Node:
         config = WorkerConfig(
             url=self.url, env=self.settings.env, group=self.partition, queues=tuple(sorted(queues)),
             slots=self.slots, root=str(self._root), python=python_folders(self._root), name=f"cli-{self._run}",
-            ack_wait=self.settings.ack_wait,
+            ack_wait=self.settings.ack_wait, key_file=_key_file(self._root, self.settings.env),
         )  # fmt: skip
         self.worker, self._launched = Supervisor(config, self._launched), None
         await self.worker.start()
@@ -83,9 +86,23 @@ class Node:
 
 def python_folders(root: Path) -> tuple[str, ...]:
     """`python` of flow.toml. What is wrong in the file, the compiler tells."""
+    found = _project_file(root)
+    return () if found is None else found.python
+
+
+def _key_file(root: Path, env: str) -> str:
+    """`key_file` of the environment in flow.toml, else of [node]; "": there is none."""
+    found = _project_file(root)
+    if found is None:
+        return ""
+    named = found.environments.get(env, {}).get("key_file") or found.node.get("key_file")
+    return "" if named is None else str(root / named)
+
+
+def _project_file(root: Path) -> ProjectFile | None:
     if not (root / "flow.toml").is_file():
-        return ()
+        return None
     from flowc.catalog import Findings  # a single file does not need them
     from flowc.project_file import read_project_file
 
-    return read_project_file(root / "flow.toml", Findings()).python
+    return read_project_file(root / "flow.toml", Findings())

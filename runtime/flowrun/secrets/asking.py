@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -18,7 +18,7 @@ from flowrun.errors import FlowError, TransportError
 from flowrun.messages import MessageError, Presence, unpack
 from flowrun.transport import Transport
 
-from .errors import SecretError, SecretMissing
+from .errors import SecretMissing
 from .resolver import Resolver
 
 __all__ = ["Resolves", "answer_questions", "ask_nodes"]
@@ -68,19 +68,21 @@ async def answer_questions(transport: Transport, resolver: Resolver, node: str, 
             await transport.notify("has", question.id, _encoder.encode(answer))
 
 
-async def _answer(resolver: Resolver, keys: Iterable[str], node: str, pid: int) -> Resolves:
-    found: list[str] = []
-    missing: dict[str, str] = {}
-    for key in keys:
-        try:
-            await resolver.get(key)
-        except SecretMissing as error:
-            missing[key] = str(error)
-        except (SecretError, FlowError) as error:
-            missing[key] = f"the secret `{key}` cannot be had: {error}"
-        else:
-            found.append(key)
-    return Resolves(node, pid, tuple(found), missing)
+async def _answer(resolver: Resolver, keys: Sequence[str], node: str, pid: int) -> Resolves:
+    reasons = await asyncio.gather(*(_why_missing(resolver, key) for key in keys))
+    missing = {key: reason for key, reason in zip(keys, reasons, strict=True) if reason}
+    return Resolves(node, pid, tuple(key for key in keys if key not in missing), missing)
+
+
+async def _why_missing(resolver: Resolver, key: str) -> str:
+    """ "": it can be had."""
+    try:
+        await resolver.get(key)
+    except SecretMissing as error:
+        return str(error)
+    except FlowError as error:
+        return f"the secret `{key}` cannot be had: {error}"
+    return ""
 
 
 async def ask_nodes(transport: Transport, keys: Iterable[str]) -> list[Resolves]:
