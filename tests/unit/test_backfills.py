@@ -146,6 +146,28 @@ def test_windows_of_several_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     run_virtual(main())
 
 
+def test_another_version_is_deployed_meanwhile() -> None:
+    """Runs that have begun go on with their plan; windows that start later are of the new one. Also after a leader that
+    began with a snapshot."""
+
+    async def main() -> None:
+        connect = memory_server(Settings(snapshot_interval=1))
+        transport = await connect()
+        async with Node(connect, slots=2) as node:
+            await deploy(transport, deployed_flow(plan(), HOURLY), at_ms=now_ms(transport))
+            run = await node.client.backfill("test", "2025-12-01", "2025-12-01", {"n": 1}, concurrency=2)
+            await asyncio.sleep(5)
+            newer = plan(timeout_ms=3_600_000)
+            await deploy(transport, deployed_flow(newer, HOURLY), at_ms=now_ms(transport))
+            await asyncio.sleep(7)
+            await node.stop_coordinator()
+            await node.start_coordinator()
+            state = await run.wait(600)
+            assert (state.state, state.done) == ("success", 24)
+
+    run_virtual(main())
+
+
 def test_what_is_not_deployed_is_said_so() -> None:
     async def main() -> None:
         connect = memory_server()

@@ -34,7 +34,7 @@ from .backfills import (
 from .core import Core
 from .starting import start_window
 
-__all__ = ["Ledger", "Ledgers", "go_on", "hear"]
+__all__ = ["Ledger", "Ledgers", "go_on", "hear", "plans"]
 
 _encoder = msgspec.msgpack.Encoder()
 
@@ -86,6 +86,12 @@ class Ledgers:
     def most_runs(self, trigger: str) -> int | None:
         tables = self._core.tables.get(self._core.triggers.own[trigger].plan)
         return tables.plan.max_active_runs if tables is not None else None
+
+
+def plans(core: Core) -> set[str]:
+    """Those of the runs that backfills start next: they are at hand when a run ends."""
+    found = (core.triggers.own.get(job.trigger) for job in core.backfills.live.values())
+    return {trigger.plan for trigger in found if trigger is not None}
 
 
 def hear(core: Core, known: Ledger, event: Backfill) -> None:

@@ -187,6 +187,10 @@ class Backfills:
         """Those of a trigger that have not ended, the oldest first."""
         return [job for job in self.live.values() if job.trigger == trigger]
 
+    def is_of(self, flow: str) -> bool:
+        """One of this flow has not ended."""
+        return any(job.trigger.partition(".")[0] == flow for job in self.live.values())
+
     def window_ended(self, trigger: str, at_ms: int, succeeded: bool) -> None:
         """The last run of a window has ended, whoever started it."""
         if not self.live:

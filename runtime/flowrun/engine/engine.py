@@ -130,7 +130,9 @@ class Engine(Core):
                 found.update(trigger.plan for trigger, _ in arrivals.heard_by(self, event.subject))
             case Deployed():
                 manifest = self.manifests.get(event.manifest)
-                found.update(plan for flow in (manifest.flows if manifest else ()) for plan in flow.schedules.values())
+                flows = manifest.flows if manifest else ()
+                found.update(plan for flow in flows for plan in flow.schedules.values())
+                found.update(flow.plan for flow in flows if self.backfills.is_of(flow.name))
         return sorted(plan for plan in found if plan not in self.tables)
 
     def needs_manifest(self, event: Deployed) -> str | None:
@@ -157,6 +159,7 @@ class Engine(Core):
             used.update((run.plan, *run.plans))
         for head in map(head_of, self.frozen.values()):
             used.update((head.plan, *head.plans))
+        used |= backfill.plans(self)
         self.tables = {digest: tables for digest, tables in self.tables.items() if digest in used}
         return used
 
@@ -652,7 +655,7 @@ class Engine(Core):
         heads = [head_of(data) for data in self.frozen.values()]
         for head in heads:
             self.listeners.add_run(head.id, head.heard)
-        return {plan for head in heads for plan in (head.plan, *head.plans)}
+        return {plan for head in heads for plan in (head.plan, *head.plans)} | backfill.plans(self)
 
 
 class _Rest(msgspec.Struct, array_like=True):
