@@ -19,6 +19,7 @@ class Level(msgspec.Struct, array_like=True, gc=False):
     #: as SlaMark has them: the step by its name from the run's body on
     step: str
     what: What
+    #: 0: never, it only measures how long it takes
     due_ms: int
     #: when a warning comes, milliseconds since 1970; 0: none does, or it came
     warn_ms: int
@@ -35,6 +36,8 @@ class Level(msgspec.Struct, array_like=True, gc=False):
     inner: int = -1
     warned_ms: int = 0
     missed_ms: int = 0
+    #: how long it took from then on is remembered, milliseconds since 1970; 0: it is not
+    since_ms: int = 0
 
     def mark(self, done_ms: int = 0) -> SlaMark:
         """How it stands, or what became of it."""
@@ -56,4 +59,4 @@ class Levels(msgspec.Struct, array_like=True):
 
     def all_marks(self) -> tuple[SlaMark, ...]:
         """All of them, as they stand."""
-        return (*self.marks, *(level.mark() for level in self.open.values()))
+        return (*self.marks, *(level.mark() for level in self.open.values() if level.due_ms))

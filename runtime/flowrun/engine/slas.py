@@ -12,7 +12,8 @@ a time that is long past, from their submission. A run has finished when its las
 undone, come after. A step's attempts are one, from the first to the last. The steps of an `each`'s items are one, too:
 from when the first of them might have begun to the end of the `each`.
 
-A level's time may follow from history (`History`); it is worked out once, when the level is opened.
+A level's time may follow from history (`History`); it is worked out once, when the level is opened. As long as there
+is too little of it, and nothing else is said, the level is never due and only measures.
 """
 
 from __future__ import annotations
@@ -80,7 +81,11 @@ def _open(core: Core, run: Run, sla: SlaDef, since: int, level: Level, *, starts
     if starts and sla.start_ms is not None:
         _add(core, run, level, "start", since + sla.start_ms, 0)
     length = _length_of(core, sla, history_key(level.flow, level.own_step))
-    if length is not None:
+    if sla.quantile is not None and level.scope >= 0:  # how long runs take is remembered anyway
+        level.since_ms = since
+    if length is None and level.since_ms:
+        _add(core, run, level, "finish", 0, 0)
+    elif length is not None:
         warn_ms = 0 if sla.warn is None else since + math.ceil(length * sla.warn)
         _add(core, run, level, "finish", since + length, warn_ms)
 
@@ -91,7 +96,8 @@ def _add(core: Core, run: Run, level: Level, what: What, due_ms: int, warn_ms: i
     opened = levels.open[number] = copy(level)
     opened.what, opened.due_ms, opened.warn_ms = what, due_ms, warn_ms
     levels.at.setdefault(_key(opened.scope, opened.node), []).append(number)
-    _set_timer(core, run, number, opened)
+    if due_ms:
+        _set_timer(core, run, number, opened)
 
 
 def _length_of(core: Core, sla: SlaDef, key: str) -> int | None:
@@ -193,7 +199,7 @@ def _close(core: Core, run: Run, number: int, *, done: bool, is_told: bool = Tru
     """What a level is about has come (`done`), or will not come any more."""
     assert run.levels is not None
     level = run.levels.open[number]
-    if is_told and not level.missed_ms and core.now >= level.due_ms + done:
+    if is_told and level.due_ms and not level.missed_ms and core.now >= level.due_ms + done:
         _fire(core, run, level, warning=False)
     del run.levels.open[number]
     key = _key(level.scope, level.node)
@@ -202,6 +208,10 @@ def _close(core: Core, run: Run, number: int, *, done: bool, is_told: bool = Tru
         del run.levels.at[key]
     if (name := _timer(number)) in run.timers:
         core.drop_timer(run, name)
+    if done and level.since_ms and level.what == "finish":
+        core.history.add(history_key(level.flow, level.own_step), core.now - level.since_ms)
+    if not level.due_ms:
+        return
     if level.missed_ms:
         if done:
             core.sla_counts.came_late(level, run.id, core.now)

@@ -365,6 +365,28 @@ def test_a_finish_may_follow_from_history() -> None:
     assert driver.timers == {}  # there is nothing to go by
 
 
+def test_the_finish_of_a_step_may_follow_from_history() -> None:
+    level = sla(quantile=0.5, factor=2.0)
+    body = b.block(b.task("x", 0, settings=1), b.task("y", 1), params=1, result=2)
+    plan = b.flow(
+        b.task("a", settings=1), b.each(1, ["call", "range", ["lit", 2]], concurrency=1), blocks=(body,),
+        settings=(b.settings(), b.settings(sla=level)),
+    )  # fmt: skip
+    driver = Restoring(plan)
+    for number in range(5):
+        run = f"r{number}"
+        driver.submit(run)
+        assert driver.timers == {}
+        for name, seconds in (("a", 3), ("x", 1), ("y", 1), ("x", 1), ("y", 1)):
+            driver.now += seconds * 1_000
+            do(driver, name)
+        assert driver.engine.record(run).slas == ()
+        driver.engine.forget(run)
+    assert counts(driver) == {}
+    driver.submit("next")
+    assert sorted(at_ms - driver.now for at_ms in driver.timers.values()) == [6_000, 14_000]
+
+
 # ---- steps ----------------------------------------------------------------------------------------------------------
 
 
