@@ -89,7 +89,7 @@ def once(project: Path, url: str, measured: dict[str, list[float]]) -> None:
     timed("plan, one flow changed", "plan", "--deployed")
     assert timed("one flow changed", "deploy").count("~ flow") == 1
     write(project, range(FLOWS), 3)
-    assert timed("all flows changed", "deploy").count("~ flow") == FLOWS
+    assert f"~ {FLOWS} flows: " in timed("all flows changed", "deploy")
     timed("roll back", "rollback")
 
 

@@ -11,7 +11,7 @@ import click
 from .output import run_command
 from .server import server_options
 
-__all__ = ["command", "deploy_options"]
+__all__ = ["command", "deploy_options", "project_option"]
 
 
 def deploy_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -29,6 +29,13 @@ def deploy_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def project_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--project`."""
+    return click.option("--project", default="", metavar="NAME", help="Another project than that of this folder.")(
+        command
+    )
 
 
 @click.command("deploy")

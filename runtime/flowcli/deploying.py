@@ -44,6 +44,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """What was asked for on the command line."""
 
     paths: tuple[Path, ...] = ()
+    #: another project than that of this folder
+    project: str = ""
     note: str = ""
     by: str = ""
     #: file of a private key; None: that of the environment, if it has one
@@ -157,6 +159,8 @@ def _project_of(asked: Asked) -> _Project:
     if not start.exists():
         raise InputError("there is no such file", place=str(start))
     project = find_project(start)
+    if asked.project:
+        project = msgspec.structs.replace(project, name=asked.project)
     if not _PROJECT_NAME.fullmatch(project.name):
         help = 'give it a name of letters, digits, "_" and "-": `name` in [project] of flow.toml'
         raise InputError(f"a project named `{project.name}` cannot be deployed", place=str(project.root), help=help)

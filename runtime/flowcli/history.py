@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from .deploy import project_option
 from .output import run_command
 from .server import server_options
 
@@ -11,7 +12,7 @@ __all__ = ["command"]
 
 
 @click.command("history")
-@click.option("--project", default="", metavar="NAME", help="Another project than that of this folder.")
+@project_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @server_options
 def command(project: str, as_json: bool, url: str | None, env: str | None) -> int:

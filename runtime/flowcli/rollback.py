@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from .deploy import deploy_options
+from .deploy import deploy_options, project_option
 from .output import run_command
 
 __all__ = ["command"]
@@ -14,6 +14,7 @@ __all__ = ["command"]
 
 @click.command("rollback")
 @click.argument("number", required=False, type=click.IntRange(1))
+@project_option
 @deploy_options
 def command(number: int | None, as_json: bool, **asked: Any) -> int:
     """Deploy again what NUMBER of the history deployed; without one, what was deployed before.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import groupby
 
 import msgspec
 from flowrun.deployments.changes import Change
@@ -24,6 +25,8 @@ _SIGNS = {"add": "+", "change": "~", "remove": "-"}
 _DONE = {"deploy": "deployed", "rollback": "rolled back", "undeploy": "undeployed"}
 #: of a content hash
 _SHOWN = 12
+#: more changes of one kind are told together, so many of them by name
+_MOST_LINES, _NAMED = 50, 5
 
 
 def show_answer(answer: msgspec.Struct) -> None:
@@ -42,12 +45,18 @@ def show_answer(answer: msgspec.Struct) -> None:
 
 
 def show_changes(changes: Iterable[Change]) -> None:
-    """A line for each, and below it what about it."""
-    for change in changes:
-        name = change.name[:_SHOWN] if change.what == "code" else change.name
-        say(f"{_SIGNS[change.action]} {change.what} {name}")
-        for detail in change.details:
-            say(f"    {detail}")
+    """A line for each, and below it what about it; of very many alike, a line for all."""
+    for (action, what), alike in groupby(changes, key=lambda change: (change.action, change.what)):
+        found = list(alike)
+        if len(found) > _MOST_LINES:
+            names = ", ".join(change.name for change in found[:_NAMED])
+            say(f"{_SIGNS[action]} {len(found)} {what}s: {names} and {len(found) - _NAMED} more")
+            continue
+        for change in found:
+            name = change.name[:_SHOWN] if what == "code" else change.name
+            say(f"{_SIGNS[action]} {what} {name}")
+            for detail in change.details:
+                say(f"    {detail}")
 
 
 def _show_changed(answer: DeploymentChanged) -> None:

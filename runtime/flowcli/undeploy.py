@@ -6,13 +6,14 @@ from typing import Any
 
 import click
 
-from .deploy import deploy_options
+from .deploy import deploy_options, project_option
 from .output import run_command
 
 __all__ = ["command"]
 
 
 @click.command("undeploy")
+@project_option
 @deploy_options
 def command(as_json: bool, **asked: Any) -> int:
     """Take the project's flows, triggers, pools and limits out of an environment. What runs goes on to its end.

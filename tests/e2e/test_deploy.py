@@ -110,7 +110,10 @@ def test_from_the_first_deployment_to_the_undeploy(project: Project, url: str) -
     listed = project.flowc("deployments", "--json").checked("answers")
     (here,) = [one for one in listed["projects"] if one["project"] == "shop"]
     assert (here["current"]["number"], here["pools"], here["flows"][0]["flow"]) == (3, {"db": 2}, "hello")
-    assert project.flowc("undeploy", "--json").checked("answers")["manifest"] is None
+    (project.folder / "flow.toml").write_text(f'[node]\nnats = "{url}"\n')  # another project
+    gone = project.flowc("undeploy", "--project", "shop", "--json")
+    assert gone.checked("answers")["manifest"] is None
+    shop(project, "shop", url)
     history = project.flowc("history", "--json").checked("answers")["deployments"]
     assert [(one["number"], one["action"]) for one in history] == [
         (4, "undeploy"), (3, "rollback"), (2, "deploy"), (1, "deploy"),

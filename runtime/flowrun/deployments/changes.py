@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import msgspec
+from flowc.plan import TriggerDef
 
-from flowrun.manifest import DeployedFlow, Manifest
+from flowrun.manifest import Manifest
+from flowrun.source_text import source_text
 
 __all__ = ["Change", "changes_between", "nothing_of"]
 
@@ -34,7 +36,7 @@ def changes_between(old: Manifest, new: Manifest) -> list[Change]:
     """In the order in which they are shown. A flow whose code alone is another one has not changed."""
     found = [
         *_compared("flow", _flows(old), _flows(new)),
-        *_compared("trigger", _triggers(old.flows), _triggers(new.flows)),
+        *_trigger_changes(_triggers(old), _triggers(new)),
         *_compared("pool", _named(old.pools), _named(new.pools)),
         *_compared("limit", _named(old.limits), _named(new.limits)),
         *_compared("connection", _named(old.connections), _named(new.connections)),
@@ -52,15 +54,26 @@ def _flows(manifest: Manifest) -> dict[str, object]:
     return {flow.name: (flow.logic or flow.plan, flow.file) for flow in manifest.flows}
 
 
-def _triggers(flows: Iterable[DeployedFlow]) -> dict[str, object]:
-    """Where a trigger stands in its file is no part of it."""
+def _triggers(manifest: Manifest) -> dict[str, tuple[TriggerDef, object]]:
+    """Each with what else holds for it. Where it stands in its file is no part of it."""
     return {
         f"{flow.name}.{trigger.name}": (
-            msgspec.structs.replace(trigger, line=0), flow.types, flow.catchup, flow.depends_on_past
+            msgspec.structs.replace(trigger, line=0),
+            (flow.types, flow.catchup, flow.depends_on_past),
         )
-        for flow in flows
+        for flow in manifest.flows
         for trigger in flow.triggers
-    }  # fmt: skip
+    }
+
+
+def _trigger_changes(
+    old: Mapping[str, tuple[TriggerDef, object]], new: Mapping[str, tuple[TriggerDef, object]]
+) -> Iterable[Change]:
+    for change in _compared("trigger", old, new):
+        before = source_text(old[change.name][0].source) if change.name in old else ""
+        after = source_text(new[change.name][0].source) if change.name in new else ""
+        told = " → ".join(part for part in dict.fromkeys((before, after)) if part)
+        yield msgspec.structs.replace(change, details=(told,))
 
 
 def _named(found: Iterable[object]) -> dict[str, object]:

@@ -127,6 +127,9 @@ def _spelt(plan: Plan, settings: StepSettings) -> dict[str, object]:
 
 
 def _handlers(old: Plan, new: Plan) -> Iterable[str]:
+    before, after = ([_without_places(msgspec.to_builtins(one)) for one in plan.triggers] for plan in (old, new))
+    if before != after:
+        yield "what starts it changed"
     if _bodies(old) != _bodies(new):
         yield "what it does at its end, or when it is late, changed"
 

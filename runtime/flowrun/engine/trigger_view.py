@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Iterator
-
-from flowc.plan import (
-    AllSource,
-    AnySource,
-    AtSource,
-    CronSource,
-    CustomSource,
-    DatasetSource,
-    EventSource,
-    FileSource,
-    FlowSource,
-    IntervalSource,
-    TriggerSource,
-    WebhookSource,
-)
 
 from flowrun.messages import TriggerRun, TriggerState
 from flowrun.run_ids import run_id_of_window
-from flowrun.text import show
+from flowrun.source_text import source_text
 
 from .core import Core
-from .flows import moment
 from .ledger import FAILED, LIVE, MISSED, SUCCESS
 from .triggered import MOST_RECENT, RunEnd, Triggered
 
-__all__ = ["source_text", "states_of"]
+__all__ = ["states_of"]
 
 _LEDGER: dict[int, RunEnd] = {LIVE: "running", SUCCESS: "success", FAILED: "failed"}
 
@@ -66,31 +49,3 @@ def _runs(core: Core, one: Triggered) -> Iterator[TriggerRun]:
             found.append(TriggerRun(run, at_ms, _LEDGER[state], number))
     found.sort(key=lambda run: -run.at_ms)
     yield from found[:MOST_RECENT]
-
-
-def source_text(source: TriggerSource) -> str:
-    """A source as a flow has it, in short."""
-    match source:
-        case CronSource():
-            zone = "" if source.tz == "UTC" else f', tz: "{source.tz}"'
-            return f'cron("{source.expression}"{zone})'
-        case IntervalSource():
-            return f"interval({show(dt.timedelta(milliseconds=source.every_ms))})"
-        case AtSource():
-            first = moment(source.at_ms[0]).strftime("%Y-%m-%dT%H:%M:%SZ") if source.at_ms else ""
-            return f'at("{first}"{", …" if len(source.at_ms) > 1 else ""})'
-        case CustomSource():
-            return f'schedule("{source.target}")'
-        case EventSource():
-            return f'event("{source.subject}")'
-        case WebhookSource():
-            return f'webhook("{source.path}")'
-        case FileSource():
-            return f'file("{source.pattern}")'
-        case FlowSource():
-            return f"after_flow({source.flow})"
-        case DatasetSource():
-            return f'dataset("{source.name}")'
-        case AnySource() | AllSource():
-            kind = "any_of" if isinstance(source, AnySource) else "all_of"
-            return f"{kind}({', '.join(map(source_text, source.sources))})"

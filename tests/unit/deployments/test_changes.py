@@ -38,6 +38,8 @@ def test_triggers_are_told_beside_their_flows_wherever_they_stand() -> None:
     moved = built("shop", flow(triggers=(webhook("hook", "/b"),)))
     assert told(old, moved) == [("change", "flow", "nightly"), ("change", "trigger", "nightly.hook")]
     assert ("remove", "trigger", "nightly.hook") in told(old, built("shop", flow()))
+    assert changes_between(old.manifest, moved.manifest)[1].details == ('webhook("/a") → webhook("/b")',)
+    assert changes_between(nothing_of("shop"), old.manifest)[1].details == ('webhook("/a")',)
 
 
 def test_everything_goes_with_an_undeploy() -> None:

@@ -47,6 +47,7 @@ def told(tmp_path: Path, old: str, new: str) -> tuple[str, ...]:
         ("pool: db", "pool: small", ("step b: pool changed",)),
         ("load(x)", "load(x + 1)", ("step a: its arguments changed", "step b: what it depends on changed")),
         ("a = load(x)\n  b = store(a)", "b = store(x)", ("step b: what it depends on changed", "step a: it is gone")),
+        ("returns int {", 'returns int {\n  trigger t = cron("0 3 * * *", args: {x: 1})', ("what starts it changed",)),
         (
             "returns int {", 'returns int {\n  timeout: 1h\n  max_active_runs: 2',
             ("timeout of its runs changed", "max_active_runs of its runs changed"),
