@@ -37,6 +37,10 @@ class Blame:
         """There are suspects, who must not get away."""
         return bool(self._suspects)
 
+    def order(self, waiting: Iterable[int]) -> list[int]:
+        """The waiting tokens with the suspects in front: one that had not begun when they ran may stand before them."""
+        return sorted(waiting, key=lambda token: token not in self._suspects)
+
     def most(self, waiting: Iterable[int], allowed: float, pending: Iterable[Job]) -> int:
         """How many of the waiting tokens, from the first, may be handed out."""
         tokens = list(waiting)
@@ -54,6 +58,7 @@ class Blame:
 
     def settle(self, process: ExecutorProcess, jobs: list[Job], judge: Judge) -> None:
         """Tells the jobs what became of the units that ran in a process that is gone."""
+        self._batch = set()  # what it had not begun waits again
         running = dict(process.memory.running(process.width))
         for token, verdict in judge.verdicts.items():
             job = _job_of(jobs, token)
@@ -75,7 +80,6 @@ class Blame:
             _end(first, next(iter(first.pending)), _died(process), None)
 
     def _accuse(self, process: ExecutorProcess, ran: list[tuple[Job, int]], running: dict[int, float]) -> None:
-        self._batch = set()
         if len(ran) == 1:
             job, token = ran[0]
             _end(job, token, _died(process), running[token])

@@ -180,7 +180,7 @@ class CodeSlot:
         idle = [digest for digest, slot in [*self._slots.items()][:-1] if not slot.jobs]
         now = asyncio.get_running_loop().time()
         for place, digest in enumerate(reversed(idle)):
-            if place >= MOST_IDLE or now - self._used.get(digest, now) > older_than:
+            if place >= MOST_IDLE or now - self._used.setdefault(digest, now) > older_than:
                 self._end(digest)
         if len(self._slots) > 1:
             self._look_later(IDLE)

@@ -53,6 +53,7 @@ class ExecutorProcess:
         self._transports: list[asyncio.BaseTransport] = []
         self._open_ends = _ENDS
         self._drained = asyncio.Event()
+        self._released = False
         self._socket: asyncio.Transport | None = None
         self.memory = SharedMemory(spawned.memory)
         #: digests of the plans that were sent
@@ -192,6 +193,9 @@ class ExecutorProcess:
             await asyncio.sleep(0.001)
         if len(self._transports) == _ENDS:
             await self.drain()
+        if self._released:
+            return  # somebody else closed it at the same time, and the numbers of its files may be those of others
+        self._released = True
         for transport in self._transports:
             transport.close()
         await asyncio.sleep(0)  # in which they close what is under them

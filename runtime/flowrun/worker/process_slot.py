@@ -153,6 +153,8 @@ class ProcessSlot:
             if not self._taking and job not in self._began:
                 job.hand_back([*job.pending])
             self._send(process, job)
+        if self._blame.searches:
+            self._waiting = deque(self._blame.order(self._waiting))
         self._after_results()
         self._offer(process)
 
@@ -193,9 +195,10 @@ class ProcessSlot:
             task.cancel()
         if self._ticking is not None:
             self._ticking.cancel()
-        for process in list(self._open):
-            await self._end(process)
-        self._process = self._spare = None
+        async with self._lock:  # what is being started is there by then
+            for process in list(self._open):
+                await self._end(process)
+            self._process = self._spare = None
 
     async def rest(self) -> None:
         if not self.jobs:

@@ -18,7 +18,9 @@ from flowc.types import INT, STRING
 from flowrun import values
 from flowrun.messages import Cancel, Outcome, Results, Revoked, WorkItem, pack
 from flowrun.worker.frames import Setup
+from flowrun.worker.process import ExecutorProcess
 from flowrun.worker.process_slot import ProcessSlot
+from flowrun.worker.spawn import spawn
 
 from tests.unit.worker.harness import Worker, call, each_of, worker
 
@@ -325,3 +327,11 @@ async def test_every_unit_ends_once_whatever_its_neighbours_do(tmp_path: Path) -
                     assert (outcome.run, at) not in got
                     got[outcome.run, at] = outcome.error.type if outcome.error else None
     assert got == wanted
+
+
+async def test_a_process_may_be_closed_by_two_at_once(tmp_path: Path) -> None:
+    """The numbers of its files may be those of others by the time of the second."""
+    process = ExecutorProcess(spawn(), Setup(str(tmp_path)), *[lambda *told: None] * 3)
+    await process.attach()
+    await asyncio.gather(process.close(), process.close())
+    assert process.code is not None
