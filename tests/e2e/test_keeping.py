@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cluster import Server
+from tests.unit.secrets.test_stores import FakeVault, serving
 
 from .conftest import FLOWC, Ended, Project
 from .test_deploy import Here
@@ -27,7 +28,9 @@ connection crm: http { url: "http://127.0.0.1:9/", token: secret("crm.token") }
 task show(key: secret<string>) returns int { run: python("tasks:show"), timeout: 1m }
 task fail(key: secret<string>) returns int { run: python("tasks:fail"), timeout: 1m }
 
-flow main() returns json { return { limit: limit, region: region, length: show(secret("api_key")) } }
+flow main() returns json {
+  return { limit: limit, region: region, length: show(secret("api_key")), deep: show(secret("deep")) }
+}
 flow broken() returns int { return fail(secret("api_key")) }
 flow connected() returns json { return send(1) }
 """
@@ -60,7 +63,7 @@ def send(x: int, context: Context) -> dict[str, int]:
     return {name: len(str(value)) for name, value in fields.items()}
 """
 #: what must be nowhere
-API_KEY, NEW_KEY, TOKEN = "hunter2-first-value", "hunter2-second-value!", "hunter2-token"
+API_KEY, NEW_KEY, TOKEN, DEEP = "hunter2-first-value", "hunter2-second-value!", "hunter2-token", "hunter2-in-a-vault"
 
 
 @pytest.fixture(scope="module")
@@ -190,12 +193,18 @@ def test_no_secret_is_in_the_store_the_logs_or_the_records(
 
     project.flowc("secret", "key", "new", "key")
     typed(project, monkeypatch, API_KEY, "set", "api_key")
-    typed(project, monkeypatch, TOKEN, "set", "crm.token")
     monkeypatch.delenv("THE_VALUE")
+    (project.folder / "mounted").mkdir()
+    (project.folder / "mounted" / "crm.token").write_text(f"{TOKEN}\n")
+    vault = FakeVault()
+    vault.data = {"shop/deep": {"value": DEEP}}
     project.flowc("var", "set", "region", "us")
     shown = ""
-    with (project.folder / "node.log").open("w") as log:
-        node = subprocess.Popen([FLOWC, "node"], cwd=project.folder, stdout=log, stderr=log, process_group=0)
+    with (project.folder / "node.log").open("w") as log, serving(vault) as url:
+        more = {"FLOW_SECRETS_DIR": "mounted", "FLOW_VAULT_PATH": "kv/shop", "VAULT_ADDR": url, "VAULT_TOKEN": "root"}
+        node = subprocess.Popen(
+            [FLOWC, "node"], cwd=project.folder, stdout=log, stderr=log, process_group=0, env=os.environ | more
+        )
         try:
             for flow in ("main", "broken", "connected"):
                 shown += whole("submit", "main.flow", "--flow", flow, "--wait")
@@ -205,6 +214,7 @@ def test_no_secret_is_in_the_store_the_logs_or_the_records(
             node.terminate()
             assert node.wait(30) == 0
     assert '"length": 19' in shown
+    assert '"deep": 18' in shown
     assert '"token": 13' in shown
     assert "it is ***" in shown
     assert "child ***" in shown
@@ -212,6 +222,6 @@ def test_no_secret_is_in_the_store_the_logs_or_the_records(
     kept = b"".join(path.read_bytes() for path in server.folder.rglob("*") if path.is_file())
     assert b"api_key" in kept  # what is looked through is the right folder
     kept += (project.folder / "node.log").read_bytes() + shown.encode()
-    for value in (API_KEY, TOKEN, API_KEY[:9] + "\n" + API_KEY[9:]):
+    for value in (API_KEY, TOKEN, DEEP, API_KEY[:9] + "\n" + API_KEY[9:]):
         assert value.encode() not in kept
     assert b"hunter2" not in kept
