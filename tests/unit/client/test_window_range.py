@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -43,7 +44,7 @@ def test_a_year_of_hours() -> None:
     assert len(found) == 8_760  # one hour less in March, one more in November
     assert found[0].start_ms == ms(2013, 1, 1)
     assert found[-1].at_ms == ms(2014, 1, 1)
-    assert all(a.at_ms == b.start_ms for a, b in zip(found, found[1:], strict=False))
+    assert all(a.at_ms == b.start_ms for a, b in pairwise(found))
 
 
 def test_times_of_day() -> None:
