@@ -1,8 +1,8 @@
 """Follows what is deployed, for a process that leads no partition.
 
 The entries of projects are read when one changes, and every few seconds, for a change may go unheard. A project whose
-newest deployment cannot be used (its manifest is missing, damaged, or signed by a stranger) keeps the last one that
-could.
+newest deployment cannot be used (something of it is missing or damaged, or it is signed by a stranger) keeps the last
+one that could: leaders judge alike (see `coordinator.following`).
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 
-from flowrun.deployments.reading import Histories, read_histories, read_manifest
+from flowrun.deployments.checking import problem_of
+from flowrun.deployments.reading import read_manifest
 from flowrun.deployments.trust import Trust
-from flowrun.errors import FlowError
-from flowrun.manifest import KEY, Manifest, ManifestError
+from flowrun.errors import StoreError, TransportError
+from flowrun.manifest import KEY, Deployment, Manifest, ManifestError, decode_history, project_of
 from flowrun.transport import Entry, Transport
 
 __all__ = ["Deployments"]
@@ -37,6 +38,7 @@ class Deployments:
         #: project -> number of its deployment that was looked at last
         self._numbers: dict[str, int] = {}
         self._manifests: dict[str, Manifest] = {}
+        self._complaints: set[str] = set()
         self._wake = asyncio.Event()
         #: set once all was read
         self.ready = asyncio.Event()
@@ -67,38 +69,51 @@ class Deployments:
 
     async def _look(self) -> None:
         try:
-            found = await read_histories(self._transport)
-        except FlowError as error:
+            entries = await self._transport.entries(KEY)
+            new = [one for entry in entries if (one := self._new(entry)) is not None]
+            for project, deployment in new:
+                await self._take(project, deployment)
+        except (TransportError, StoreError) as error:
             log.warning("what is deployed cannot be read: %s", error)
             self.problem = "the message server does not answer"
             return
         self.problem = ""
-        new = [one for one in found if self._is_new(one)]
-        for one in new:
-            await self._take(one)
         if new or not self.ready.is_set():
             self._changed(self._manifests.values())
         self.ready.set()
 
-    def _is_new(self, one: Histories) -> bool:
-        current = one.history.current
-        return current is not None and self._numbers.get(one.project, 0) != current.number
+    def _new(self, entry: Entry) -> tuple[str, Deployment] | None:
+        """The project's deployment, if it has not been looked at."""
+        project = project_of(entry.key)
+        try:
+            current = decode_history(entry.data).current
+        except ManifestError as error:
+            self._complain(f"project {project}: {error}")
+            return None
+        is_new = current is not None and current.number > self._numbers.get(project, 0)
+        return (project, current) if current is not None and is_new else None
 
-    async def _take(self, one: Histories) -> None:
-        current = one.history.current
-        assert current is not None, "it is new"
-        problem = self._trust.refuses(self._env, one.project, current)
-        if problem is None and current.manifest:
+    async def _take(self, project: str, deployment: Deployment) -> None:
+        """Where it cannot be had now, it may be at the next look; where it cannot be used, the one before goes on."""
+        what = f"deployment {deployment.number} of `{project}` is not taken"
+        problem = self._trust.refuses(self._env, project, deployment)
+        manifest: Manifest | None = None
+        if problem is None and deployment.manifest:
             try:
-                manifest = await read_manifest(self._transport, current.manifest)
-                if manifest.project != one.project:
-                    raise ManifestError(f"its manifest is that of `{manifest.project}`")
-                self._manifests[one.project] = manifest
-            except FlowError as error:
-                log.error("deployment %d of `%s` is not taken: %s", current.number, one.project, error)
-                return  # it may be there at the next look
-        elif problem is None:
-            self._manifests.pop(one.project, None)
+                manifest = await read_manifest(self._transport, deployment.manifest)
+                problem = await problem_of(self._transport, project, manifest)
+            except (StoreError, ManifestError) as error:
+                self._complain(f"{what} yet: {error}")
+                return
+        self._numbers[project] = deployment.number
+        if problem is not None:
+            self._complain(f"{what}: {problem}")
+        elif manifest is not None:
+            self._manifests[project] = manifest
         else:
-            log.error("%s", problem)
-        self._numbers[one.project] = current.number
+            self._manifests.pop(project, None)
+
+    def _complain(self, text: str) -> None:
+        """Once."""
+        log.log(logging.DEBUG if text in self._complaints else logging.ERROR, "%s", text)
+        self._complaints.add(text)

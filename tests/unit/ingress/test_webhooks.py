@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+import pytest_asyncio
 from flowc.plan import AnySource, CronSource, TriggerDef, WebhookSource
 from flowc.types import INT, JSON, STRING, ListOf, Record
 from flowrun.deployments.trust import Trust
@@ -27,6 +28,8 @@ from flowrun.settings import Settings
 from flowrun.sources import home_of
 
 from tests.support.deployed import deploy, flow_of, manifest_of
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SECRET = "whsec_" + base64.b64encode(b"twenty-four bytes of key").decode()
 SECRETS = {"orders": SECRET, "github": "It's a Secret to Everybody", "token": "t0ken", "broken": "whsec_?"}
@@ -65,6 +68,9 @@ class Leader:
 
     def __init__(self, transport: MemoryTransport, count: int) -> None:
         self._transport, self._count = transport, count
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
         self.arrived: list[Arrived] = []
         self.answer: Callable[[Arrived, bool], Answered | None] = self._started
 
@@ -123,7 +129,9 @@ async def running(settings: Settings | None = None, limits: Limits = LIMITS) -> 
     serving = asyncio.create_task(ingress.run())
     await asyncio.wait([serving, asyncio.create_task(ingress.ready.wait())], return_when=asyncio.FIRST_COMPLETED)
     try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{ingress.port}", trust_env=False, timeout=10) as http:
+        async with httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{ingress.port}", trust_env=False, verify=False, timeout=10
+        ) as http:
             yield Setup(transport, leader, http, ingress.port)
     finally:
         ingress.stop()
@@ -133,10 +141,17 @@ async def running(settings: Settings | None = None, limits: Limits = LIMITS) -> 
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-@pytest.fixture
-async def setup() -> AsyncIterator[Setup]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def served() -> AsyncIterator[Setup]:
     async with running() as setup:
         yield setup
+
+
+@pytest.fixture
+def setup(served: Setup) -> Setup:
+    """One server for all tests that leave it as it was."""
+    served.leader.begin_anew()
+    return served
 
 
 # ---- what is taken
@@ -203,20 +218,18 @@ async def test_a_large_body_is_stored(setup: Setup) -> None:
 # ---- what is not
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "status"),
-    [
+async def test_paths_and_methods(setup: Setup) -> None:
+    cases: list[Any] = [
         ("POST", "/", 404),
         ("POST", "/orders/", 404),
         ("GET", "/orders", 405),
         ("PUT", "/orders", 405),
         ("GET", "/x", 404),
-    ],
-)
-async def test_paths_and_methods(setup: Setup, method: str, path: str, status: int) -> None:
-    answer = await setup.http.request(method, path, json={})
-    assert answer.status_code == status
-    assert (answer.headers.get("allow") == "POST") == (status == 405)
+    ]
+    for method, path, status in cases:
+        answer = await setup.http.request(method, path, json={})
+        assert answer.status_code == status
+        assert (answer.headers.get("allow") == "POST") == (status == 405)
 
 
 async def test_wrong_signatures(setup: Setup) -> None:
@@ -231,11 +244,12 @@ async def test_wrong_signatures(setup: Setup) -> None:
     assert setup.leader.arrived == []
 
 
-async def test_a_secret_that_changed_is_read_again(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (await setup.post("/token", b"{}", {"Authorization": "Bearer t0ken"})).status_code == 202
-    monkeypatch.setitem(SECRETS, "token", "rotated")
-    assert (await setup.post("/token", b"{}", {"Authorization": "Bearer rotated"})).status_code == 202
-    assert (await setup.post("/token", b"{}", {"Authorization": "Bearer t0ken"})).status_code == 401
+async def test_a_secret_that_changed_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running() as setup:
+        assert (await setup.post("/token", b"{}", {"Authorization": "Bearer t0ken"})).status_code == 202
+        monkeypatch.setitem(SECRETS, "token", "rotated")
+        assert (await setup.post("/token", b"{}", {"Authorization": "Bearer rotated"})).status_code == 202
+        assert (await setup.post("/token", b"{}", {"Authorization": "Bearer t0ken"})).status_code == 401
 
 
 async def test_secrets_that_cannot_be_used(setup: Setup) -> None:
@@ -245,30 +259,26 @@ async def test_secrets_that_cannot_be_used(setup: Setup) -> None:
     assert (await setup.signed(b"{}", path="/broken")).status_code == 500
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
+async def test_forms_that_are_not_taken(setup: Setup) -> None:
+    cases: list[Any] = [
         {"content-type": "text/plain"},
         {"content-type": "application/x-www-form-urlencoded"},
         {"content-type": "application/json; charset=latin-1"},
         {"content-encoding": "gzip"},
         {"content-type": ""},
-    ],
-)
-async def test_forms_that_are_not_taken(setup: Setup, headers: dict[str, str]) -> None:
-    assert (await setup.post("/open", b"{}", headers)).status_code == 415
+    ]
+    for headers in cases:
+        assert (await setup.post("/open", b"{}", headers)).status_code == 415
 
 
-@pytest.mark.parametrize(
-    "kind", ["application/json; charset=utf-8", "application/cloudevents+json", "Application/JSON"]
-)
-async def test_forms_that_are(setup: Setup, kind: str) -> None:
-    assert (await setup.post("/open", b"{}", {"content-type": kind})).status_code == 202
+async def test_forms_that_are(setup: Setup) -> None:
+    cases: list[Any] = ["application/json; charset=utf-8", "application/cloudevents+json", "Application/JSON"]
+    for kind in cases:
+        assert (await setup.post("/open", b"{}", {"content-type": kind})).status_code == 202
 
 
-@pytest.mark.parametrize(
-    ("body", "field", "text"),
-    [
+async def test_bodies_that_are_not_what_the_trigger_takes(setup: Setup) -> None:
+    cases: list[Any] = [
         (b"", None, "empty"),
         (b"{", None, "no JSON"),
         (b'{"id": 1, "lines": "\xff"}', None, "no JSON"),
@@ -278,16 +288,13 @@ async def test_forms_that_are(setup: Setup, kind: str) -> None:
         (b"[]", "$", "the body: expected record"),
         (b'{"id": 99999999999999999999, "lines": []}', "$.id", ""),
         (b"[" * 5_000 + b"]" * 5_000, None, "nested"),
-    ],
-)
-async def test_bodies_that_are_not_what_the_trigger_takes(
-    setup: Setup, body: bytes, field: str | None, text: str
-) -> None:
-    answer = await setup.signed(body)
-    assert answer.status_code == 422, answer.text
-    assert text in answer.json()["error"]
-    assert answer.json().get("field") == field
-    assert setup.leader.arrived == []
+    ]
+    for body, field, text in cases:
+        answer = await setup.signed(body)
+        assert answer.status_code == 422, answer.text
+        assert text in answer.json()["error"]
+        assert answer.json().get("field") == field
+        assert setup.leader.arrived == []
 
 
 # ---- too much, too slow
@@ -345,17 +352,15 @@ async def test_a_refusal_before_a_large_body_is_sent(setup: Setup) -> None:
     assert answer.startswith(b"HTTP/1.1 413 ")
 
 
-@pytest.mark.parametrize(
-    "head",
-    [
+async def test_what_is_no_http(setup: Setup) -> None:
+    cases: list[Any] = [
         b"NONSENSE\r\n\r\n",
         b"POST /open HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\nHost: x\r\n\r\n",
         b"POST /open HTTP/1.1\r\n" + b"X-A: " + b"x" * 100_000 + b"\r\n\r\n",
-    ],
-)
-async def test_what_is_no_http(setup: Setup, head: bytes) -> None:
-    assert (await raw(setup.port, [head])).startswith(b"HTTP/1.1 400 ")
-    assert (await setup.http.get("/healthz")).status_code == 200
+    ]
+    for head in cases:
+        assert (await raw(setup.port, [head])).startswith(b"HTTP/1.1 400 ")
+        assert (await setup.http.get("/healthz")).status_code == 200
 
 
 async def test_too_many_requests_at_once() -> None:
@@ -376,22 +381,20 @@ def answered(ok: bool, value: Any, message: str = "") -> Callable[[Arrived, bool
     return lambda event, again: Answered(event.id, ok, message, msgspec.msgpack.encode(value))
 
 
-@pytest.mark.parametrize(
-    ("answer", "status", "content"),
-    [
+async def test_answers(setup: Setup) -> None:
+    cases: list[Any] = [
         (answered(True, {"run": None, "what": "filtered"}), 200, {"run": None, "status": "filtered"}),
         (answered(True, {"run": None, "what": "waiting"}), 202, {"run": None, "status": "waiting"}),
         (answered(True, {"run": "r", "what": "duplicate"}), 200, {"run": "r", "status": "duplicate"}),
         (answered(False, "error", "`x` is null"), 422, {"error": "`x` is null"}),
         (answered(False, "paused", "it is paused"), 503, {"error": "it is paused"}),
         (answered(False, "unknown", "no such trigger"), 503, {"error": "no such trigger"}),
-    ],
-)
-async def test_answers(setup: Setup, answer: Any, status: int, content: dict[str, Any]) -> None:
-    setup.leader.answer = answer
-    found = await setup.post("/open", b"{}")
-    assert (found.status_code, found.json()) == (status, content)
-    assert ("retry-after" in found.headers) == (status == 503)
+    ]
+    for answer, status, content in cases:
+        setup.leader.answer = answer
+        found = await setup.post("/open", b"{}")
+        assert (found.status_code, found.json()) == (status, content)
+        assert ("retry-after" in found.headers) == (status == 503)
 
 
 async def test_nobody_leads(setup: Setup) -> None:
@@ -420,29 +423,31 @@ async def until(check: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_routes_follow_deployments(setup: Setup) -> None:
-    source = WebhookSource(path="/new", body=0, auth="none")
-    nested = AnySource(sources=(CronSource(expression="0 0 * * *"), source))
-    await deploy(setup.transport, manifest_of(flow_of("shop", TriggerDef(name="t", source=nested))), number=2)
+async def test_routes_follow_deployments() -> None:
+    async with running() as setup:
+        source = WebhookSource(path="/new", body=0, auth="none")
+        nested = AnySource(sources=(CronSource(expression="0 0 * * *"), source))
+        await deploy(setup.transport, manifest_of(flow_of("shop", TriggerDef(name="t", source=nested))), number=2)
 
-    async def is_there() -> bool:
-        return (await setup.post("/new", b"{}")).status_code == 202
+        async def is_there() -> bool:
+            return (await setup.post("/new", b"{}")).status_code == 202
 
-    await until(is_there)
-    assert (setup.leader.arrived[0].trigger, setup.leader.arrived[0].source) == ("shop.t", 1)
-    assert (await setup.post("/open", b"{}")).status_code == 404
+        await until(is_there)
+        assert (setup.leader.arrived[0].trigger, setup.leader.arrived[0].source) == ("shop.t", 1)
+        assert (await setup.post("/open", b"{}")).status_code == 404
 
 
-async def test_a_path_belongs_to_one_trigger(setup: Setup) -> None:
-    source = WebhookSource(path="/open", body=0, auth="none")
-    other = manifest_of(flow_of("a", TriggerDef(name="t", source=source)), project="other")
-    await deploy(setup.transport, other)
+async def test_a_path_belongs_to_one_trigger() -> None:
+    async with running() as setup:
+        source = WebhookSource(path="/open", body=0, auth="none")
+        other = manifest_of(flow_of("a", TriggerDef(name="t", source=source)), project="other")
+        await deploy(setup.transport, other)
 
-    async def has_it() -> bool:
-        await setup.post("/open", b"{}")
-        return setup.leader.arrived[-1].trigger == "a.t"
+        async def has_it() -> bool:
+            await setup.post("/open", b"{}")
+            return setup.leader.arrived[-1].trigger == "a.t"
 
-    await until(has_it)
+        await until(has_it)
 
 
 async def test_health(setup: Setup) -> None:
@@ -452,7 +457,7 @@ async def test_health(setup: Setup) -> None:
 
 
 async def test_what_is_being_answered_is_answered_before_the_end() -> None:
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with httpx.AsyncClient(trust_env=False, verify=False) as http:
         async with running() as setup:
             setup.leader.answer = lambda event, again: None
             asking = asyncio.create_task(http.post(f"http://127.0.0.1:{setup.port}/open", json={}))
