@@ -107,7 +107,7 @@ async def _write(transport: Transport, read: Histories, order: Order) -> Deploym
         await transport.write_entry(key_of(read.project), data, read.revision)
     except Conflict:
         now = await read_history(transport, read.project)
-        if encode_history(now.history) != data:  # else only the answer to our own write was lost
+        if made not in now.history.deployments:  # else only the answer to our own write was lost
             raise DeploymentRefused(_overtaken(read.project, now.history)) from None
     return made
 
@@ -134,6 +134,8 @@ async def _take_turn(transport: Transport, project: str, by: str) -> _Turn:
     while True:
         entry = await transport.read_entry(_TURN)
         other = _turn(entry.data) if entry is not None else None
+        if other is not None and other.token == mine.token:
+            return mine  # only the answer was lost
         now = loop.time()
         if other is not None and other.token != seen:
             seen, since = other.token, now

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Iterable
 
 from flowrun.errors import StoreError
-from flowrun.manifest import History, Manifest, ManifestError, plans_of
+from flowrun.manifest import History, ManifestError, plans_of
 from flowrun.transport import Transport
 
 from .reading import read_histories, read_manifest
@@ -31,7 +31,7 @@ async def blobs_of(transport: Transport, name: str) -> dict[str, bytes]:
     """The manifest with this content hash and all that it names, by content hash. Raises StoreError if anything of it
     is gone, TransportError, ManifestError."""
     manifest = await read_manifest(transport, name)
-    names = [name, *sorted(_named_by(manifest))]
+    names = [name, *sorted(plans_of(manifest) | {manifest.code} - {""})]
     gate = asyncio.Semaphore(_PARALLEL)
 
     async def get(one: str) -> bytes:
@@ -44,20 +44,24 @@ async def blobs_of(transport: Transport, name: str) -> dict[str, bytes]:
 async def keep_deployments(transport: Transport) -> None:
     """Puts again what the last deployments of each project need. What is lost is told, and no reason to keep the rest
     no longer. Raises TransportError."""
-    wanted: set[str] = set()
-    manifests: set[str] = set()
+    plans: set[str] = set()
+    codes: set[str] = set()
     for one in await read_histories(transport):
-        manifests |= {entry.manifest for entry in one.history.deployments if entry.manifest}
+        plans |= {entry.manifest for entry in one.history.deployments if entry.manifest}
         for name in _last(one.history):
             try:
-                wanted |= _named_by(await read_manifest(transport, name))
+                manifest = await read_manifest(transport, name)
             except (StoreError, ManifestError) as error:
                 log.warning("a deployment of project %s cannot be kept: %s", one.project, error)
-    await _renew(transport, wanted | manifests)
+                continue
+            plans |= plans_of(manifest)
+            codes |= {manifest.code} - {""}
+    await _renew(transport, plans, _PARALLEL)
+    await _renew(transport, codes, 1)
 
 
-async def _renew(transport: Transport, names: Iterable[str]) -> None:
-    """Each is in memory only while it is put."""
+async def _renew(transport: Transport, names: Iterable[str], at_once: int) -> None:
+    """So many of them are in memory at the same time."""
     pending = iter(sorted(names))
 
     async def renew_some() -> None:
@@ -67,14 +71,9 @@ async def _renew(transport: Transport, names: Iterable[str]) -> None:
             except StoreError as error:
                 log.warning("what a deployment refers to cannot be kept: %s", error)
 
-    await asyncio.gather(*(renew_some() for _ in range(_PARALLEL)))
+    await asyncio.gather(*(renew_some() for _ in range(at_once)))
 
 
 def _last(history: History) -> set[str]:
     """The manifests of the last deployments."""
     return {entry.manifest for entry in history.deployments[-KEPT:] if entry.manifest}
-
-
-def _named_by(manifest: Manifest) -> set[str]:
-    """Content hashes of its plans and its code."""
-    return plans_of(manifest) | ({manifest.code} if manifest.code else set())

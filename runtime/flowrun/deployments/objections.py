@@ -16,7 +16,7 @@ __all__ = ["objections"]
 
 
 async def objections(transport: Transport, manifest: Manifest) -> list[str]:
-    """A sentence for each; none: it may be deployed. Raises TransportError, ManifestError."""
+    """A sentence for each; none: it may be deployed. Raises TransportError, StoreError."""
     if not manifest.flows:
         return []
     deployed, problems = await read_all(transport)

@@ -54,12 +54,19 @@ async def read_history(transport: Transport, project: str) -> Histories:
     return Histories(project, decode_history(entry.data), entry.revision)
 
 
-async def read_histories(transport: Transport) -> list[Histories]:
-    """Of all projects that ever were deployed in the environment, by name. Raises as `read_history`."""
-    found = [
-        Histories(project_of(entry.key), decode_history(entry.data), entry.revision)
-        for entry in await transport.entries(KEY)
-    ]
+async def read_histories(transport: Transport, problems: dict[str, str] | None = None) -> list[Histories]:
+    """Of all projects that ever were deployed in the environment, by name. One that is damaged is left out; why goes
+    into `problems`, by project, or into the log. Raises TransportError, StoreError."""
+    found: list[Histories] = []
+    for entry in await transport.entries(KEY):
+        project = project_of(entry.key)
+        try:
+            found.append(Histories(project, decode_history(entry.data), entry.revision))
+        except ManifestError as error:
+            if problems is None:
+                log.warning("project %s: %s", project, error)
+            else:
+                problems[project] = str(error)
     return sorted(found, key=lambda one: one.project)
 
 
@@ -74,7 +81,7 @@ async def read_manifest(transport: Transport, name: str) -> Manifest:
 
 async def read_deployed(transport: Transport) -> dict[str, Deployed]:
     """What each project has deployed; those that were undeployed are left out, and so, with a word in the log, are
-    those whose manifest cannot be read. Raises TransportError, ManifestError for a damaged history."""
+    those whose history or manifest cannot be read. Raises TransportError, StoreError."""
     found, problems = await read_all(transport)
     for project, problem in problems.items():
         log.warning("what project %s has deployed cannot be read: %s", project, problem)
@@ -82,7 +89,7 @@ async def read_deployed(transport: Transport) -> dict[str, Deployed]:
 
 
 async def read_all(transport: Transport) -> tuple[dict[str, Deployed], dict[str, str]]:
-    """The same, and by project why a manifest cannot be read. Raises as `read_deployed`."""
+    """The same, and by project what cannot be read, and why. Raises as `read_deployed`."""
     found: dict[str, Deployed] = {}
     problems: dict[str, str] = {}
 
@@ -92,7 +99,7 @@ async def read_all(transport: Transport) -> tuple[dict[str, Deployed], dict[str,
         except (StoreError, ManifestError) as error:
             problems[project] = str(error)
 
-    current = [(one.project, one.history.current) for one in await read_histories(transport)]
+    current = [(one.project, one.history.current) for one in await read_histories(transport, problems)]
     await asyncio.gather(*(read(project, last) for project, last in current if last is not None and last.manifest))
     return {project: found[project] for project in sorted(found)}, problems
 

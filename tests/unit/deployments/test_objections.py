@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
 from flowrun.deployments.building import Built
+from flowrun.deployments.changes import nothing_of
 from flowrun.deployments.objections import objections
 from flowrun.memory import MemoryServer, MemoryTransport, run_virtual
 
@@ -47,3 +49,27 @@ def test_two_webhooks_with_one_path() -> None:
     assert found.startswith("trigger `nightly.hook` and trigger `other.hook` of project `bank` have the same path /ord")
     (found,) = told([], built("shop", flow("a", triggers=(hook,)), flow("b", triggers=(hook,))))
     assert found.startswith("trigger `b.hook` and trigger `a.hook` have the same path /orders")
+
+
+@pytest.mark.parametrize("lost", ["manifest", "history"])
+def test_what_cannot_be_read_of_another_project_speaks_against_it_and_not_against_its_own(lost: str) -> None:
+    async def main() -> tuple[list[str], list[str], list[str]]:
+        server = MemoryServer()
+        transport = MemoryTransport(server)
+        await transport.open_partition("0")
+        bank = built("bank", flow("other"))
+        await deploy(transport, bank)
+        if lost == "manifest":
+            del server.blobs[bank.digest]
+        else:
+            await transport.write_entry("deployment.bank", b"\xc1")
+        return (
+            await objections(transport, built("shop", flow()).manifest),
+            await objections(transport, bank.manifest),
+            await objections(transport, nothing_of("shop")),
+        )
+
+    others, own, undeploy = run_virtual(main())
+    assert len(others) == 1
+    assert others[0].startswith("what project `bank` has deployed cannot be read")
+    assert own == undeploy == []

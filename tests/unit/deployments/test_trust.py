@@ -146,3 +146,15 @@ def test_an_entry_that_was_moved_to_another_project_counts_for_nothing() -> None
             await TrustedPlans(transport, "dev", TRUST).check(what.manifest.flows[0].plan)
 
     run_virtual(main())
+
+
+def test_a_damaged_entry_of_another_project_harms_no_worker() -> None:
+    async def main() -> None:
+        transport = MemoryTransport(MemoryServer())
+        await transport.open_partition("0")
+        what = built("shop", flow())
+        await deploy(transport, what, key=ADA)
+        await transport.write_entry(key_of("bank"), b"garbage")
+        await TrustedPlans(transport, "dev", TRUST).check(what.manifest.flows[0].plan)
+
+    run_virtual(main())
