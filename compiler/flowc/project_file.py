@@ -26,6 +26,10 @@ trusted = ["ed25519:…"]
 signing_key = "deploy.pem" # a private key that deployments are signed with, relative to this file
 key_file = "/etc/flow/key"
 confirm = true             # `flowc deploy` and the like ask before they change it
+
+[env.production.connection.db]   # fields of connections that are other there
+host = "db.example"
+password = { secret = "production.db" }
 """
 
 from __future__ import annotations
@@ -54,9 +58,11 @@ _NODE_KEYS: dict[str, tuple[type, ...]] = {
 }  # fmt: skip
 _ENV_KEYS: dict[str, tuple[type, ...]] = {
     "nats": (str,), "env": (str,), "trusted": (list,), "signing_key": (str,), "confirm": (bool,), "key_file": (str,),
+    "connection": (dict,),
 }  # fmt: skip
 _TABLES = ("project", "defaults", "node", "env")
-_KINDS: dict[type, str] = {str: "a string", list: "a list of strings", int: "a number", bool: "a boolean"}
+_KINDS: dict[type, str] = {str: "a string", list: "a list of strings", int: "a number", bool: "a boolean",
+                            dict: "a table"}  # fmt: skip
 _PLACE = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from flowc.pipeline import Compilation
-from flowc.plan import LimitDef, PoolDef
+from flowc.plan import LimitDef, Plan, PoolDef
 from flowc.project import Project
 from flowrun.code.packing import pack_code
+from flowrun.connections import ConnectionProblem, configured
 from flowrun.deployments.building import Built, build
 
 from .building import compile_project, findings_of
@@ -18,8 +22,11 @@ from .errors import FindingsError, InputError
 __all__ = ["build_project"]
 
 
-def build_project(project: Project, paths: Iterable[Path], with_code: bool) -> Built:
-    """Compiles the project, or some of its files, and packs its code. Raises FindingsError, InputError, FlowError."""
+def build_project(
+    project: Project, paths: Iterable[Path], with_code: bool, connections: Mapping[str, Any] = MappingProxyType({})
+) -> Built:
+    """Compiles the project, or some of its files, and packs its code. `connections`: fields that are other in the
+    environment. Raises FindingsError, InputError, FlowError."""
     compilation = compile_project(project, paths)
     outcome = findings_of(compilation)
     if outcome.has_errors:
@@ -31,7 +38,7 @@ def build_project(project: Project, paths: Iterable[Path], with_code: bool) -> B
     code = pack_code(project.root, project.python) if with_code else None
     return build(
         project.name,
-        (flow.plan for flow in compilation.plans),
+        _configured([flow.plan for flow in compilation.plans], connections),
         pools=[PoolDef(name=pool.name, slots=pool.slots) for pool in program.pools.values()],
         limits=[
             LimitDef(name=limit.name, rate=limit.rate, per_ms=limit.per_ms, burst=limit.burst)
@@ -40,6 +47,20 @@ def build_project(project: Project, paths: Iterable[Path], with_code: bool) -> B
         code=code.digest if code else "",
         code_blobs={code.digest: code.data} if code else {},
     )
+
+
+def _configured(plans: list[Plan], connections: Mapping[str, Any]) -> list[Plan]:
+    """With what flow.toml says of connections in the environment. Raises InputError."""
+    known = {one.name for plan in plans for part in (plan, *plan.children.values()) for one in part.connections}
+    for name in connections:
+        if name not in known:
+            close = get_close_matches(name, known, 1)
+            help = f"did you mean `{close[0]}`?" if close else "declare it, or take the table out"
+            raise InputError(f"no flow uses a connection `{name}`", place="flow.toml", help=help)
+    try:
+        return [configured(plan, connections) for plan in plans]
+    except ConnectionProblem as error:
+        raise InputError(str(error), place="flow.toml") from error
 
 
 def _check_names(project: Project, compilation: Compilation) -> None:

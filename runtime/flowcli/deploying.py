@@ -19,7 +19,7 @@ from flowrun.deployments.flow_changes import with_differences
 from flowrun.deployments.keeping import blobs_of
 from flowrun.deployments.objections import objections
 from flowrun.deployments.reading import Histories, read_history, read_manifest
-from flowrun.deployments.signing import KeyProblem, SigningKey
+from flowrun.deployments.signing import KeyProblem, SigningKey, key_bytes, key_text
 from flowrun.errors import StoreError
 from flowrun.manifest import Deployment, Manifest, ManifestError
 from flowrun.requirements import missing
@@ -75,7 +75,7 @@ class _Project(msgspec.Struct, frozen=True):
 def deploy(asked: Asked, dry_run: bool) -> int:
     """Gives the exit code. Raises InputError, FindingsError, FlowError."""
     here = _project_of(asked)
-    built = build_project(here.project, asked.paths, asked.code)
+    built = build_project(here.project, asked.paths, asked.code, here.profile.connections)
     key = _key_of(asked, here.profile)
 
     async def work(transport: Transport) -> int:
@@ -169,13 +169,18 @@ def _project_of(asked: Asked) -> _Project:
 
 
 def _key_of(asked: Asked, profile: Profile) -> SigningKey | None:
+    """Raises InputError, also where the environment's nodes would not follow what is signed so."""
     path = asked.key or profile.signing_key
-    if path is None:
-        return None
     try:
-        return SigningKey.from_pem(read_file(path, "private key"))
+        key = SigningKey.from_pem(read_file(path, "private key")) if path is not None else None
+        trusted = {key_bytes(text) for text in profile.trusted}
     except KeyProblem as error:
-        raise InputError(str(error), place=str(path)) from error
+        raise InputError(str(error), place=str(path or "flow.toml")) from error
+    if trusted and (key is None or key.public not in trusted):
+        whose = "nobody would sign this" if key is None else f"this would be signed by {key_text(key.public)}"
+        help = "sign it with --key FILE, or `signing_key` in [env.NAME]; `flowc key show FILE` tells whose a key is"
+        raise InputError(f"`{profile.env}` follows only those in `trusted`, and {whose}", place="flow.toml", help=help)
+    return key
 
 
 # ---- the history ----------------------------------------------------------------------------------------------------

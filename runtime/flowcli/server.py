@@ -3,9 +3,10 @@ of flow.toml."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import click
@@ -39,6 +40,8 @@ class Profile(NamedTuple):
     confirm: bool = False
     #: file of the keys that secrets are sealed with; "": it says nothing of one
     key_file: str = ""
+    #: fields of connections that are other than the files have them, by connection
+    connections: Mapping[str, Any] = MappingProxyType({})
 
 
 def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -76,6 +79,7 @@ def profile_of(url: str | None, env: str | None, root: Path) -> Profile:
         signing_key=None if signing_key is None else root / signing_key,
         confirm=bool(table.get("confirm")),
         key_file="" if key_file is None else str(root / key_file),
+        connections=table.get("connection", {}),
     )
 
 

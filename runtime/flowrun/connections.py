@@ -13,15 +13,15 @@ from difflib import get_close_matches
 from typing import Any
 
 import msgspec
-from flowc.plan import ConnectionDef, Expr
+from flowc.plan import ConnectionDef, Expr, Plan
 from flowc.types import BOOL, INT, STRING, Type, text
 
 from .errors import Conflict, FlowError
 from .parameters import ArgumentError, encode_argument, parse_argument
 from .transport import Entry, Transport
 
-__all__ = ["KINDS", "ConnectionProblem", "ConnectionSettings", "ConnectionStore", "Field", "field_names",
-           "missing_fields", "overridden", "parse_field", "shown_value"]  # fmt: skip
+__all__ = ["KINDS", "ConnectionProblem", "ConnectionSettings", "ConnectionStore", "Field", "configured",
+           "field_names", "missing_fields", "overridden", "parse_field", "shown_value"]  # fmt: skip
 
 #: version of the format of an entry
 FORMAT = 1
@@ -93,6 +93,24 @@ def overridden(definition: ConnectionDef, fields: Mapping[str, object]) -> Conne
         else:
             found[name] = _checked(definition, name, ["lit", value])
     return msgspec.structs.replace(definition, fields=tuple(found.items()))
+
+
+def configured(plan: Plan, settings: Mapping[str, object]) -> Plan:
+    """The plan, and those of its child flows, with other fields of some connections, by name. Raises
+    ConnectionProblem."""
+    if not settings:
+        return plan
+    children = {name: configured(child, settings) for name, child in plan.children.items()}
+    connections = tuple(_configured(one, settings.get(one.name)) for one in plan.connections)
+    return msgspec.structs.replace(plan, connections=connections, children=children)
+
+
+def _configured(definition: ConnectionDef, fields: object) -> ConnectionDef:
+    if fields is None:
+        return definition
+    if not isinstance(fields, dict):
+        raise ConnectionProblem(f"connection `{definition.name}` is a table of fields in flow.toml, and this is none")
+    return overridden(definition, fields)
 
 
 def shown_value(value: Expr) -> str:

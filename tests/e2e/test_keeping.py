@@ -225,3 +225,43 @@ def test_no_secret_is_in_the_store_the_logs_or_the_records(
     for value in (API_KEY, TOKEN, DEEP, API_KEY[:9] + "\n" + API_KEY[9:]):
         assert value.encode() not in kept
     assert b"hunter2" not in kept
+
+
+def test_what_flow_toml_says_of_an_environment_is_deployed(project: Here) -> None:
+    toml = project.folder / "flow.toml"
+    before = toml.read_text()
+    env = f"[env.live]\nnats = {before.split('nats = ')[1].split(chr(10))[0]}\n[env.live.connection.%s]\n%s\n"
+    for table, line, why in (
+        ("crn", 'url = "http://c/"', "did you mean `crm`"),
+        ("crm", "url = 1", "no string"),
+        ("crm", 'tokn = "x"', "did you mean `token`"),
+        ("crm", 'token = "hunter2"', "is not written out"),
+    ):
+        toml.write_text(before + env % (table, line))
+        wrong = project.flowc("deploy", "--env", "live", "--no-code")
+        assert wrong.is_one_message()
+        assert why in wrong.err
+    toml.write_text(before + env % ("crm", 'url = "http://c/"\ntoken = { secret = "live" }'))
+    project.flowc("var", "set", "region", "us", "--env", "live")
+    deployed = project.flowc("deploy", "--env", "live", "--no-code")
+    assert deployed.code == 0, deployed.err
+    assert "cannot be told whether the secret `live` is there" in deployed.err
+    assert "crm.token" not in deployed.err
+    shown = project.flowc("connection", "show", "crm", "--env", "live", "--json").checked("answers")
+    assert [(one["value"], one["source"]) for one in shown["fields"]] == [
+        ("http://c/", "file"),
+        ("secret(live)", "file"),
+    ]
+
+
+def test_what_is_missing_is_told_before_it_is_deployed(project: Here) -> None:
+    wrong = project.flowc("deploy", "--no-code")
+    assert wrong.code == 2
+    assert "variable `region: " in wrong.err
+    assert "flowc var set region VALUE" in wrong.err
+    assert "was never deployed" in project.flowc("history").out
+    project.flowc("var", "set", "region", "us")
+    strict = project.flowc("deploy", "--no-code", "--strict")
+    assert strict.code == 2
+    assert "cannot be told whether the secret `api_key` is there" in strict.err
+    assert project.flowc("deploy", "--no-code").code == 0

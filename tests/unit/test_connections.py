@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from flowc.plan import ConnectionDef, Expr
 from flowrun.connections import (
     ConnectionProblem,
     ConnectionSettings,
     ConnectionStore,
+    configured,
     missing_fields,
     overridden,
     parse_field,
     shown_value,
 )
 from flowrun.memory import MemoryServer, MemoryTransport
+
+from tests.unit.engine import builders as b
 
 DB = ConnectionDef(
     name="db", kind="postgres", fields=(("host", ["lit", "a"]), ("port", ["lit", 1]), ("password", ["secret", "db"]))
@@ -66,6 +70,19 @@ def test_fields_of_a_configuration_file() -> None:
     for fields in ({"port": "x"}, {"prot": 1}, {"password": "x"}, {"host": {"secret": ""}}):
         with pytest.raises(ConnectionProblem):
             overridden(DB, fields)
+
+
+def test_a_plan_for_an_environment() -> None:
+    child = msgspec.structs.replace(b.flow(b.task("x")), connections=(DB,))
+    plan = msgspec.structs.replace(b.flow(b.task("x")), connections=(OWN, DB), children={"child": child})
+    found = configured(plan, {"db": {"host": "b"}})
+    assert [dict(part.connections[-1].fields)["host"] for part in (found, found.children["child"])] == [
+        ["lit", "b"]
+    ] * 2
+    assert found.connections[0] == OWN
+    assert configured(plan, {}) is plan
+    with pytest.raises(ConnectionProblem, match="a table of fields"):
+        configured(plan, {"db": "b"})
 
 
 def test_what_its_kind_needs() -> None:
