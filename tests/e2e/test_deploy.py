@@ -200,7 +200,12 @@ def test_a_node_runs_only_what_its_trusted_signer_deployed(project: Project) -> 
         assert project.flowc("deploy", "--key", "ada.pem", *there).code == 0
         assert project.flowc("submit", "hello", "--wait", "-q", *there).out == "hello ada\n"
         project.write(main_flow=SIGNED % ("good night", "hello"))
+        for args, why in (((), "nobody would sign this"), (("--key", "eve.pem"), "would be signed by ed25519:")):
+            told = project.flowc("deploy", *args, *there)
+            assert (told.code, why in told.err) == (2, True), told.err
+        (project.folder / "flow.toml").write_text('[project]\nname = "shop"\n')  # Eve's own
         assert project.flowc("deploy", "--key", "eve.pem", *there).code == 0
+        (project.folder / "flow.toml").write_text(toml)
         refused = project.flowc("submit", "hello", "--wait", "--json", *there).json
         assert (refused["state"], refused["error"]["type"]) == ("failed", "Untrusted")
         assert project.flowc("submit", "main.flow", "--wait", *there).code == 1
