@@ -5,8 +5,9 @@ Two lengths of a flow are worked out over the graph of its steps, as what is dec
     what it can take     each attempt takes as long as its `timeout` lets it, and the first one succeeds
     what it surely takes the waits alone: `sleep` for a constant time, and `delay`
 
-Steps without limits count as nothing, and so do loops but for one round, so both are never too long. Handlers run beside
-the flow, and do not count. A call of a flow counts with what stands in it. Of each finding only the first is told per flow: the others have the same cause.
+Steps without limits count as nothing, and so do loops but for one round, so both are never too long. Handlers run
+beside the flow, and do not count. A call of a flow counts with what stands in it. Of each finding only the first is
+told per flow: the others have the same cause.
 """
 
 from __future__ import annotations
