@@ -131,6 +131,10 @@ def make_key(file: Path, as_json: bool) -> int:
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
         with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
+            if file.exists():  # whoever may read it now may read it afterwards
+                known = file.stat()
+                os.fchown(opened.fileno(), known.st_uid, known.st_gid)
+                os.fchmod(opened.fileno(), known.st_mode & 0o777)
             opened.write("".join(lines))
             opened.flush()
             os.fsync(opened.fileno())

@@ -74,8 +74,10 @@ class Files:
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Files:
-        """Of the folders that FLOW_SECRETS_DIR names (with `:` between them)."""
-        named = environment.get("FLOW_SECRETS_DIR", _FOLDER)
+        """Of the folders that FLOW_SECRETS_DIR names (with `:` between them); else of systemd's credentials, and
+        /run/secrets."""
+        usual = os.pathsep.join(filter(None, (environment.get("CREDENTIALS_DIRECTORY"), _FOLDER)))
+        named = environment.get("FLOW_SECRETS_DIR", usual)
         return cls(tuple(Path(folder) for folder in named.split(os.pathsep) if folder))
 
     async def get(self, key: str) -> str | None:

@@ -95,6 +95,16 @@ async def test_a_file_s_last_line_end_is_no_part_of_it(tmp_path: Path, content: 
     assert await Files((tmp_path,)).get("team/x") == "v"
 
 
+async def test_which_folders_are_looked_into(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / folder).write_text(folder)
+    both = Files.of({"FLOW_SECRETS_DIR": f"{tmp_path / 'one'}:{tmp_path / 'two'}", "CREDENTIALS_DIRECTORY": "/x"})
+    assert [await both.get(key) for key in ("one", "two", "three")] == ["one", "two", None]
+    systemd = Files.of({"CREDENTIALS_DIRECTORY": str(tmp_path / "one")})
+    assert [await systemd.get(key) for key in ("one", "two")] == ["one", None]
+
+
 async def test_files_stay_in_their_folder_and_are_text(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("v")
     inner = tmp_path / "inner"

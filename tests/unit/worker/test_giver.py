@@ -82,10 +82,10 @@ async def test_steps_of_child_flows_count() -> None:
 
 
 async def test_values_and_what_is_missing_are_told() -> None:
-    given = await (await giver(KEY="a value")).get(Needs(frozenset({"key", "gone"}), frozenset()))
+    given = await (await giver(KEY="hunter2-key")).get(Needs(frozenset({"key", "gone"}), frozenset()))
     told = Told()
     told.take(given)
-    assert told.secret("key") == "a value"
+    assert told.secret("key") == "hunter2-key"
     with pytest.raises(TaskFailed, match="there is no secret `gone`") as caught:
         told.secret("gone")
     assert (caught.value.failure.type, caught.value.failure.retryable) == ("NotFound", False)
@@ -110,11 +110,11 @@ async def test_a_source_that_is_away_may_be_asked_by_another_attempt() -> None:
 async def test_the_environment_s_fields_win_and_may_name_other_secrets() -> None:
     transport = MemoryTransport(MemoryServer())
     await ConnectionStore(transport).set(DB, {"url": "http://b", "token": "secret(other)"}, "ada")
-    resolver = Resolver([Environment({"FLOW_SECRET_OTHER": "from other", "FLOW_SECRET_TOKEN": "x"})])
+    resolver = Resolver([Environment({"FLOW_SECRET_OTHER": "hunter2-other", "FLOW_SECRET_TOKEN": "x"})])
     given = await Giver(resolver, ConnectionSettings(transport)).get(Needs(frozenset({"token"}), frozenset({"db"})))
     told = Told()
     told.take(given)
-    assert connect_all([DB], told)["db"].fields == {"url": "http://b", "token": "from other"}
+    assert connect_all([DB], told)["db"].fields == {"url": "http://b", "token": "hunter2-other"}
 
 
 async def test_an_entry_that_cannot_be_read_fails_the_task() -> None:
