@@ -14,6 +14,7 @@ import math
 import secrets
 from collections import deque
 from collections.abc import Coroutine, Iterable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from flowrun.errors import FlowError
@@ -102,7 +103,7 @@ class Letter:
 class _Way:
     """What goes to one partition."""
 
-    __slots__ = ("full", "letters", "looked", "on_the_way", "partition")
+    __slots__ = ("full", "letters", "looked", "looking", "on_the_way", "partition")
 
     def __init__(self, partition: str) -> None:
         self.partition = partition
@@ -112,6 +113,8 @@ class _Way:
         #: when its inbox was looked at, in loop time; and whether that had no room
         self.looked = -math.inf
         self.full = False
+        #: held by who looks
+        self.looking = asyncio.Lock()
 
 
 class Outbox:
@@ -252,19 +255,28 @@ class Outbox:
             await self._look(way)
         elif self._loop.time() - way.looked > _LOOK_SECONDS:
             way.looked = self._loop.time()
-            self._start(self._look(way))  # beside: a submission does not wait for it
+            self._start(self._look_beside(way))  # a submission does not wait for it
         if way.full:
             raise Busy(
                 f"the inbox of partition {way.partition} is full: its leader does not keep up, or no node lives "
                 "(`flowc nodes`); submit again later"
             )
-        await self._stored.ensure(letter.blobs)
+        if not all(map(self._stored.has, letter.blobs)):
+            await self._stored.ensure(letter.blobs)
 
     async def _look(self, way: _Way) -> None:
-        """Is there room in the inbox?"""
-        if way.looked == -math.inf:
-            await self._transport.open_partition(way.partition)
-        asked = self._loop.time()
-        inbox = await self._transport.inbox(way.partition)
-        way.looked, way.full = self._loop.time(), is_full(inbox, self._settings)
-        self._clock.saw(inbox.now_ms, asked)
+        """Is there room in the inbox? Those who ask meanwhile wait for the same answer."""
+        before = way.looked
+        async with way.looking:
+            if way.looked != before:
+                return
+            if way.looked == -math.inf:
+                await self._transport.open_partition(way.partition)
+            asked = self._loop.time()
+            inbox = await self._transport.inbox(way.partition)
+            way.looked, way.full = self._loop.time(), is_full(inbox, self._settings)
+            self._clock.saw(inbox.now_ms, asked)
+
+    async def _look_beside(self, way: _Way) -> None:
+        with suppress(FlowError):  # who submits is told by what becomes of that
+            await self._look(way)

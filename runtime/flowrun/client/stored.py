@@ -28,6 +28,8 @@ class Stored:
         self._loop = asyncio.get_running_loop()
         #: digest -> when it was stored, in loop time
         self._since: dict[str, float] = {}
+        #: digest -> what stores it now
+        self._putting: dict[str, asyncio.Task[None]] = {}
         transport.on_reconnect.append(self._forget)
 
     def close(self) -> None:
@@ -45,7 +47,15 @@ class Stored:
         """Stores what was not stored lately. Raises TransportError, StoreError."""
         missing = [(digest, data) for digest, data in blobs.items() if not self.has(digest)]
         if missing:
-            await asyncio.gather(*(self._put(digest, data) for digest, data in missing))
+            await asyncio.gather(*(self._put_once(digest, data) for digest, data in missing))
+
+    async def _put_once(self, digest: str, data: bytes) -> None:
+        """Those who need it meanwhile wait for the same."""
+        putting = self._putting.get(digest)
+        if putting is None:
+            putting = self._putting[digest] = self._loop.create_task(self._put(digest, data))
+            putting.add_done_callback(lambda _: self._putting.pop(digest))
+        await asyncio.shield(putting)
 
     async def _put(self, digest: str, data: bytes) -> None:
         await self._transport.put_blob(digest, data)
