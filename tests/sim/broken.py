@@ -11,7 +11,7 @@ import msgspec
 from flowrun import dispatched
 from flowrun.coordinator import Coordinator, takeover
 from flowrun.coordinator.sends import Sends
-from flowrun.engine import Engine, grants, snapshot, tasks, triggers, undo
+from flowrun.engine import Engine, grants, slas, snapshot, tasks, triggers, undo
 from flowrun.engine.answers import Answers
 from flowrun.engine.claims import Claims
 from flowrun.engine.core import Core
@@ -260,6 +260,21 @@ def _ticks() -> Iterator[None]:
 
 
 #: name -> what makes the defect
+@contextmanager
+def _levels() -> Iterator[None]:
+    """After the warning of a service level nobody wakes it when it is due."""
+    due = slas.due
+
+    def once(core: Any, run: Any, number: int) -> None:
+        due(core, run, number)
+        level = run.levels.open.get(number)
+        if level is not None and not level.missed_ms:
+            core.drop_timer(run, f"sla/{number}")
+
+    with mock.patch.object(slas, "due", once):
+        yield
+
+
 MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "fencing": _fencing,
     "dedupe": _dedupe,
@@ -281,6 +296,7 @@ MUTANTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "patience": _patience,
     "waits": _waits,
     "ticks": _ticks,
+    "levels": _levels,
 }
 
 

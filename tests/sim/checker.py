@@ -89,6 +89,8 @@ class Checker:
         self._units: dict[str, list[_Unit]] = {}
         #: run -> its nodes' states by scope
         self._states: dict[str, dict[int, bytes]] = {}
+        #: run -> number of a service level -> when it fired: as a warning, and as a miss
+        self._fired: dict[str, dict[int, tuple[int, int]]] = {}
         #: run -> what it uses of what is limited; and all runs together
         self._usage: dict[str, dict[str, tuple[int, int]]] = {}
         self._used: dict[str, int] = {}
@@ -288,6 +290,8 @@ class Checker:
         invariants.a_terminal_state_is_final(self._states.get(name, {}), run)
         self._states[name] = {scope.id: bytes(scope.states) for scope in run.scopes.values()}
         invariants.all_that_waits_will_be_woken(run)
+        if run.levels is not None:
+            invariants.levels_fire_once(self._fired.setdefault(name, {}), run)
 
     def _count_usage(self, run: str, usage: dict[str, tuple[int, int]]) -> None:
         used = self._used

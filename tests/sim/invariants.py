@@ -25,6 +25,7 @@ __all__ = [
     "a_terminal_state_is_final",
     "all_that_waits_will_be_woken",
     "every_accepted_run_ends_right",
+    "levels_fire_once",
     "limits_are_kept",
     "no_result_runs_again",
     "no_step_runs_before_its_inputs",
@@ -38,7 +39,7 @@ __all__ = [
 ]
 
 #: engine timers that wake nothing that is wanted: they end what takes too long
-_LIMITS = ("deadline", "limit", "expires", "flow")
+_LIMITS = ("deadline", "limit", "expires", "flow", "sla")
 
 
 class Violation(AssertionError):
@@ -101,6 +102,22 @@ def _will_be_woken(run: Run, scope: Scope, node: int, key: str) -> None:
     limited = scope.graph.settings[node].timeout_ms is not None
     if key and limited and f"patience/{scope.id}/{node}" not in run.timers:
         raise Violation(f"step {name} of {run.id} waits for {key!r} for ever, and has a timeout")
+
+
+def levels_fire_once(fired: dict[int, tuple[int, int]], run: Run) -> None:
+    """A service level has a timer until it was missed, fires when it is due and not before, and never again. `fired`:
+    number -> when a warning and a miss fired, as they were seen last; it is brought up to date."""
+    for number, level in run.levels.open.items() if run.levels is not None else ():
+        what = f"the {level.what} of {level.step or 'run'} of {run.id}"
+        warned, missed = fired.get(number, (0, 0))
+        if (warned and warned != level.warned_ms) or (missed and missed != level.missed_ms):
+            raise Violation(f"{what} fired again: {fired[number]}, and now {level}")
+        if 0 < level.missed_ms < level.due_ms or level.warned_ms >= level.due_ms:
+            raise Violation(f"{what} fired at the wrong time: {level}")
+        timer = run.timers.get(f"sla/{number}")
+        if not level.missed_ms and (timer is None or timer.at_ms < (level.warn_ms or level.due_ms)):
+            raise Violation(f"{what} has no timer that fires it: {level}, {timer}")
+        fired[number] = level.warned_ms, level.missed_ms
 
 
 def a_signal_counts_once(run: str, kept: int, took: int, is_new: bool, name: str) -> None:

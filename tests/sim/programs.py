@@ -27,6 +27,7 @@ from flowc.plan import (
     Plan,
     PoolDef,
     RetryPolicy,
+    SlaDef,
     StepSettings,
     TaskNode,
     WaitNode,
@@ -152,7 +153,32 @@ def _source(chance: random.Random) -> Source:
 
 
 def _decorated(plan: Plan, name: str, chance: random.Random) -> Plan:
-    """The plan under a name of its own, with limits that change nothing but when its steps run."""
+    """The plan under a name of its own, with limits that change nothing but when its steps run, and service levels."""
+    return _with_levels(_renamed(plan, name, chance), random.Random(f"levels of {name}"))
+
+
+def _with_levels(plan: Plan, chance: random.Random) -> Plan:
+    """Service levels of the run and of some steps, which change nothing."""
+    if chance.random() < 0.6:
+        return plan
+    nodes = [node for block in plan.blocks for node in block.nodes]
+    bodies = {node.body for node in nodes if isinstance(node, EachNode) and node.simple}
+    of_items = {node.settings for body in bodies for node in plan.blocks[body].nodes if isinstance(node, TaskNode)}
+    settings = tuple(
+        msgspec.structs.replace(one, sla=_level(chance)) if place not in of_items and chance.random() < 0.4 else one
+        for place, one in enumerate(plan.settings)
+    )
+    return msgspec.structs.replace(plan, settings=settings, sla=_level(chance))
+
+
+def _level(chance: random.Random) -> SlaDef:
+    warn = chance.choice((None, 0.1, 0.5, 0.9))
+    finish_ms, start_ms = chance.choice((1, 300, 2_000, 30_000)), chance.choice((None, 100, 1_000))
+    return SlaDef(finish_ms=finish_ms, start_ms=start_ms, warn=warn)
+
+
+def _renamed(plan: Plan, name: str, chance: random.Random) -> Plan:
+    """The plan under a name of its own, with limits."""
     if chance.random() < 0.3:
         return msgspec.structs.replace(plan, flow=name)
     children = {
