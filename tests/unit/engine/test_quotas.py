@@ -401,3 +401,39 @@ def test_a_snapshot_has_what_is_deployed() -> None:
     restored.restore(owner.quotas.pack())
     assert restored.deployed("q") == QuotaDef(START, 1)
     assert restored.pack() == owner.quotas.pack()
+
+
+_ACTIONS = st.lists(
+    st.one_of(
+        st.tuples(st.just("ask"), st.sampled_from("abcdef"), st.integers(1, 4)),
+        st.tuples(st.just("back"), st.sampled_from("abcdef"), st.just(1)),
+        st.tuples(st.just("deploy"), st.sampled_from(["shop", "bank"]), st.integers(0, 5)),
+    ),
+    max_size=40,
+)
+
+
+@given(_ACTIONS)
+def test_whatever_is_deployed_nothing_is_granted_beyond_it_and_nobody_waits_for_what_is_free(
+    actions: list[tuple[str, str, int]],
+) -> None:
+    owner = slots(3)
+    for number, (action, name, count) in enumerate(actions):
+        owner.now += 1
+        counts = owner.counts.get(Holder(name), [0, 0, 0])
+        if action == "ask":
+            owner.ask(name, count)
+        elif action == "back" and counts[1] > counts[2]:
+            owner.give_back(name)
+        elif action == "deploy":
+            owner.quotas.deploy(name, {"q": QuotaDef(START + number, count)} if count else {}, owner.now)
+        granted = owner.serve()
+        quota = owner.quotas.by_name.get("q")
+        if quota is None:
+            continue
+        deployed = owner.quotas.deployed("q")
+        assert deployed is None or quota.definition == deployed
+        held = sum(granted - returned for _, granted, returned in owner.counts.values())
+        assert not granted or held <= quota.definition.limit
+        waiting = any(asked > granted for asked, granted, _ in owner.counts.values())
+        assert not waiting or held >= quota.definition.limit
