@@ -38,6 +38,8 @@ class Level(msgspec.Struct, array_like=True, gc=False):
     missed_ms: int = 0
     #: how long it took from then on is remembered, milliseconds since 1970; 0: it is not
     since_ms: int = 0
+    #: the step stands in a `repeat`: the same comes again
+    repeats: bool = False
 
     def mark(self, done_ms: int = 0) -> SlaMark:
         """How it stands, or what became of it."""

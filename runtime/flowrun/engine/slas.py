@@ -31,7 +31,7 @@ from .core import Core
 from .history import history_key
 from .levels import Level, Levels, What
 from .outcome import outcome_of
-from .state import CANCELLED, EARLY, FLOW, ITEM, SKIPPED, SUCCESS, Outcome, Run, Scope, Timer, entered
+from .state import CANCELLED, EARLY, FLOW, ITEM, ROUND, SKIPPED, SUCCESS, UNTIL, Outcome, Run, Scope, Timer, entered
 
 __all__ = [
     "began", "body_ended", "due", "holds_end", "might_begin", "node_ended", "open_child", "open_run",
@@ -68,6 +68,7 @@ def might_begin(core: Core, scope: Scope, node: int) -> None:
     run, graph = scope.run, scope.graph
     found = graph.step_name(node)
     level = Level(_path(scope) + found, "start", 0, 0, scope.id, node, sla.name, graph.plan.flow, found)
+    level.repeats = _is_repeated(scope)
     place = _each_around(scope)
     if place is not None:
         level.scope, level.node = place[0].id, place[1]
@@ -128,6 +129,13 @@ def _each_around(scope: Scope) -> tuple[Scope, int] | None:
             found = parent, scope.node
         scope = parent
     return found
+
+
+def _is_repeated(scope: Scope) -> bool:
+    """The scope belongs to a round of a `repeat`."""
+    while scope.parent >= 0 and scope.kind not in (ROUND, UNTIL):
+        scope = scope.run.scopes[scope.parent]
+    return scope.kind in (ROUND, UNTIL)
 
 
 def _path(scope: Scope) -> str:
@@ -219,12 +227,12 @@ def _close(core: Core, run: Run, number: int, *, done: bool, is_told: bool = Tru
         core.sla_counts.met(level, core.now)
     else:
         core.sla_counts.void(level, core.now)
-    _keep(run.levels, level.mark(core.now if done else 0))
+    _keep(run.levels, level.mark(core.now if done else 0), level.repeats)
 
 
-def _keep(levels: Levels, mark: SlaMark) -> None:
-    """Of a step that began anew and again (in a `repeat`), only the last end is kept if it was met each time."""
-    if not mark.missed_ms and not mark.warned_ms:
+def _keep(levels: Levels, mark: SlaMark, repeats: bool) -> None:
+    """Of a step that comes again and again, only the last end is kept as long as it was met each time."""
+    if repeats and not mark.missed_ms and not mark.warned_ms:
         levels.marks = [kept for kept in levels.marks if not _is_like(kept, mark)]
     if len(levels.marks) < _MOST_MARKS:
         levels.marks.append(mark)
