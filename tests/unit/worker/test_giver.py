@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +20,14 @@ from flowrun.worker.given import Told
 from flowrun.worker.giver import Giver, Needs
 
 from tests.unit.engine import builders as b
+from tests.unit.worker.harness import worker
 
+TASKS = """
+import os
+
+def environment() -> list[str]:
+    return sorted(name for name in os.environ if name.startswith(("FLOW_", "MINE")))
+"""
 DB = p.ConnectionDef(name="db", kind="http", fields=(("url", ["lit", "http://a"]), ("token", ["secret", "token"])))
 
 
@@ -141,3 +149,12 @@ def test_the_last_value_counts() -> None:
 
 def test_a_frame_does_not_show_its_values() -> None:
     assert "one" not in repr(Given(secrets={"a": "one"}))
+
+
+async def test_tasks_see_neither_keys_nor_secrets_of_the_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("FLOW_KEY", "FLOW_KEY_FILE", "FLOW_SECRET_OTHER", "FLOW_VAULT_SECRET_ID", "MINE"):
+        monkeypatch.setenv(name, "x")
+    async with worker(tmp_path, TASKS) as running:
+        assert running.value(await running.call("tasks:environment")) == ["MINE"]

@@ -51,6 +51,13 @@ TASKS = """
         print("it is", value)
         raise ValueError(value)
 
+    def in_pieces(value):
+        os.write(1, b"before quite-")
+        time.sleep(0.1)
+        os.write(1, b"secret and ")
+        time.sleep(0.1)
+        os.write(1, b"quite")
+
     def forty():
         for i in range(40):
             print(i)
@@ -116,14 +123,29 @@ async def test_a_megabyte_neither_blocks_nor_floods(tmp_path: Path, target: str)
         assert text.endswith("the end\n")
 
 
-async def test_secrets_reach_the_task_but_no_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FLOW_SECRET_API_KEY", "hunter2-value")
-    plan, item = call("tasks:tell", ANY, value=None)
-    task = plan.blocks[0].nodes[-1]
-    assert isinstance(task, plans.TaskNode)
+def with_secret(target: str) -> tuple[plans.Plan, WorkItem]:
+    """A call whose argument `value` is the secret `api-key`."""
+    plan, item = call(target, ANY, value=None)
     node = plans.TaskNode(name="step", task=0, args=(("value", ["secret", "api-key"]),), settings=0)
     block = plans.PlanBlock(nodes=(*plan.blocks[0].nodes[:-1], node), params=2)
-    plan = plans.Plan(**{**{f: getattr(plan, f) for f in plan.__struct_fields__}, "blocks": (block,)})
+    return msgspec.structs.replace(plan, blocks=(block,)), item
+
+
+async def test_a_secret_that_a_child_writes_in_pieces_is_hidden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLOW_SECRET_API_KEY", "quite-secret")
+    async with worker(tmp_path, TASKS) as running:
+        plan, item = with_secret("tasks:in_pieces")
+        (outcome,) = await running.run(plan, [item])
+        assert outcome.state == "success", outcome.error
+        await asyncio.sleep(0.4)  # the end of what was held back
+        assert await said(running) == "before *** and quite"
+
+
+async def test_secrets_reach_the_task_but_no_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLOW_SECRET_API_KEY", "hunter2-value")
+    plan, item = with_secret("tasks:tell")
     async with worker(tmp_path, TASKS) as running:
         (outcome,) = await running.run(plan, [item])
         assert await said(running) == "it is ***\n"
