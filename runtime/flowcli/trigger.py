@@ -79,8 +79,9 @@ def _pausing(name: str, help: str) -> click.Command:
 command.add_command(
     _pausing(
         "pause",
-        "Let TRIGGER start nothing until `flowc trigger resume`; runs go on. Meanwhile messages on NATS and files wait, "
-        "webhooks are answered 503, and what `flowc emit` says is dropped. Exit codes: 0 it is paused, 2 if there is no such trigger or nobody answers.",
+        "Let TRIGGER start nothing until `flowc trigger resume`; runs go on. Meanwhile messages on NATS and files "
+        "wait, webhooks are answered 503, and what `flowc emit` says is dropped. Exit codes: 0 it is paused, 2 if "
+        "there is no such trigger or nobody answers.",
     )
 )
 command.add_command(

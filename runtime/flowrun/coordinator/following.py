@@ -15,7 +15,7 @@ from flowrun.deployments.checking import problem_of
 from flowrun.deployments.reading import read_manifest
 from flowrun.deployments.trust import Trust
 from flowrun.engine import Engine
-from flowrun.errors import FlowError
+from flowrun.errors import StoreError
 from flowrun.manifest import KEY, Deployment, ManifestError, decode_history, project_of
 from flowrun.messages import Deployed, pack_events
 from flowrun.settings import Settings
@@ -100,7 +100,7 @@ class Following:
             return None
         try:
             manifest = await read_manifest(self._transport, deployment.manifest)
-        except FlowError as error:
+        except (StoreError, ManifestError) as error:
             return f"the manifest of deployment {deployment.number} of project {project} cannot be had: {error}"
         problem = await problem_of(self._transport, project, manifest)
         return None if problem is None else f"deployment {deployment.number} of project {project}: {problem}"
