@@ -96,7 +96,7 @@ def once(project: Path, url: str, measured: dict[str, list[float]]) -> None:
 def write(project: Path, numbers: range | list[int], version: int) -> None:
     for number in numbers:
         text = FLOW.format(
-            number=number, module=number % (FLOWS // 10), minute=number % 60, hour=number % 24, version=version
+            number=number, module=number % (FLOWS // 10), minute=number % 60, hour=3 + number % 20, version=version
         )
         (project / f"job_{number}.flow").write_text('use "pools.flow" { warehouse }\n' + text)
 
