@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flowrun.secrets import SecretError, plugins, vault
+from flowrun.secrets import Resolver, SecretError, SecretMissing, load_keys, plugins, vault
 from flowrun.secrets.plugins import Plugins
 
 pytest.importorskip("hvac")
@@ -224,3 +224,25 @@ def test_our_own_are_known_without_being_installed(monkeypatch: pytest.MonkeyPat
         monkeypatch.delenv(name, raising=False)
     assert {"aws", "vault"} <= plugins._openers().keys()
     assert Plugins().get("x") is None
+
+
+async def test_an_installed_plug_in_is_found_by_its_entry_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cellar_store.py").write_text(
+        "class Cellar:\n    def get(self, key):\n        return {'wine': 'red'}.get(key)\n\n"
+        "def open_store():\n    return Cellar()\n"
+    )
+    info = tmp_path / "cellar-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: cellar\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[flow.secrets]\ncellar = cellar_store:open_store\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    resolver = Resolver.over(None, environment={"FLOW_SECRETS": "env,plugins"})
+    assert await resolver.get("wine") == "red"
+    with pytest.raises(SecretMissing, match="put it into cellar"):
+        await resolver.get("beer")
+    with pytest.raises(SecretError, match="the store `cellar` has no secret `none`"):
+        load_keys("", {"FLOW_KEY_FROM": "cellar:none"})
+    with pytest.raises(SecretError, match="FLOW_KEY_FROM=cellar:wine holds no key"):
+        load_keys("", {"FLOW_KEY_FROM": "cellar:wine"})
