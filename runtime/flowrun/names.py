@@ -11,7 +11,7 @@ from hashlib import blake2b
 
 __all__ = [
     "blob_stream", "blob_subject", "delayed_filter", "delayed_subject", "entry_subject", "fence_subject",
-    "heard_consumer", "heard_stream", "inbox_stream", "inbox_subject", "lane", "log_stream", "log_subject",
+    "heard_consumer", "heard_prefix", "heard_stream", "inbox_stream", "inbox_subject", "lane", "log_stream", "log_subject",
     "meta_stream", "note_subject", "result_stream", "result_subject", "subjects", "token", "work_consumer",
     "work_filter", "work_stream", "work_subject",
 ]  # fmt: skip
@@ -138,4 +138,9 @@ def heard_stream() -> str:
 def heard_consumer(env: str, name: str, subject: str) -> str:
     """Of a trigger's source; another one if the subject changes."""
     mark = blake2b(subject.encode(), digest_size=4).hexdigest()
-    return f"flow=={token(env)}=={token(name)}=={mark}"
+    return f"{heard_prefix(env)}{token(name)}=={mark}"
+
+
+def heard_prefix(env: str) -> str:
+    """How the names of an environment's consumers begin."""
+    return f"flow=={token(env)}=="

@@ -27,6 +27,7 @@ from flowrun.client import Client
 from flowrun.deployments.building import build
 from flowrun.messages import RunRecord
 from flowrun.nats.reading import Reader
+from flowrun.nats.streams import consumers_of
 from flowrun.nats.transport import NatsTransport
 from flowrun.node.config import NodeConfig
 from flowrun.node.supervise import launch_role
@@ -213,6 +214,24 @@ async def test_environments_share_what_is_kept(server: EmbeddedServer, transport
         await second.close()
         assert await subjects(other) == []
         await other.close()
+
+
+async def test_what_somebody_wanted_who_is_gone_is_forgotten(
+    server: EmbeddedServer, transport: NatsTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = await NatsTransport.connect(server.url, transport._settings)
+    await dead.keep_heard({"a": "gone.a", "b": "gone.b"})
+    await dead.close()
+    await transport.keep_heard({"a": "gone.a"})
+    before = await consumers_of(transport._connection, "FLOW_HEARD")
+    assert len(before) == 2, "not at once: it may be the one who knows more"
+    monkeypatch.setattr("flowrun.nats.keeping._STRAY_SECONDS", 0.0)
+    await transport.keep_heard({"a": "gone.a"})
+    left = await consumers_of(transport._connection, "FLOW_HEARD")
+    assert len(left) == 1
+    assert set(left) < set(before)
+    hearing = await transport.hear("a", "gone.a")
+    await hearing.close()
 
 
 async def test_a_server_that_is_restarted_has_kept_all(tmp_path: Path) -> None:

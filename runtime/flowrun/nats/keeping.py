@@ -24,6 +24,7 @@ from flowrun.settings import Settings
 
 from .api import NO_STREAM, ApiError
 from .connection import Connection
+from .streams import consumers_of
 from .subjects import cover, covers, why_not_heard
 
 __all__ = ["Keeping", "streams_of"]
@@ -32,6 +33,8 @@ _NO_CONSUMER = 10014
 _SECOND_NS = 1_000_000_000
 #: in the stream's metadata: what an environment wants
 _WANTS = "flow.wants."
+#: a consumer that nobody seems to want is deleted after this time, in seconds
+_STRAY_SECONDS = 30.0
 #: a change that another one undid is made again so often
 _TRIES = 5
 
@@ -50,6 +53,8 @@ class Keeping:
         self._stream = names.heard_stream()
         #: what this connection wanted last
         self._wanted: dict[str, str] = {}
+        #: consumers of this environment that it does not want -> since when, in loop time
+        self._strays: dict[str, float] = {}
 
     async def keep(self, wanted: Mapping[str, str]) -> dict[str, str]:
         """As `Transport.keep_heard`."""
@@ -64,6 +69,7 @@ class Keeping:
                 problems[name] = why
         await self._forget({name: subject for name, subject in self._wanted.items() if wanted.get(name) != subject})
         self._wanted = dict(wanted)
+        await self._clear_strays({names.heard_consumer(self._settings.env, *each) for each in wanted.items()})
         return problems
 
     async def _holders(self, subject: str) -> list[str]:
@@ -163,6 +169,17 @@ class Keeping:
                 if any(covers(one, subject) for one in subjects):
                     return True
         return False
+
+    async def _clear_strays(self, wanted: Collection[str]) -> None:
+        """Deletes consumers of names that somebody wanted who is gone. Not at once: whoever took over from us may know
+        more than we do."""
+        mine = names.heard_prefix(self._settings.env)
+        listed = await consumers_of(self._connection, self._stream)
+        now = asyncio.get_running_loop().time()
+        found = [name for name in listed if name.startswith(mine) and name not in wanted]
+        self._strays = {name: self._strays.get(name, now) for name in found}
+        for name in [name for name, since in self._strays.items() if now - since > _STRAY_SECONDS]:
+            await self._connection.api(f"CONSUMER.DELETE.{self._stream}.{name}")
 
     async def _forget(self, gone: Mapping[str, str]) -> None:
         for name, subject in gone.items():

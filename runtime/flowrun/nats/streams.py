@@ -23,6 +23,7 @@ from .connection import Connection
 __all__ = [
     "Purged",
     "StreamInfo",
+    "consumers_of",
     "create_inbox",
     "create_reader",
     "create_shared",
@@ -205,7 +206,7 @@ async def drop_partition(connection: Connection, partition: str) -> None:
     inbox, work, meta = names.inbox_stream(env, partition), names.work_stream(env), names.meta_stream(env)
     await _api(connection, f"STREAM.DELETE.{inbox}", None, f"to delete {inbox}", _NOT_FOUND)
     ours = names.work_consumer(partition, "")
-    for consumer in await _consumers(connection, work):
+    for consumer in await consumers_of(connection, work):
         if consumer.startswith(ours):
             await _api(connection, f"CONSUMER.DELETE.{work}.{consumer}", None, f"to delete {consumer}", _NOT_FOUND)
     await asyncio.gather(
@@ -271,7 +272,8 @@ async def create_reader(connection: Connection, stream: str, name: str, subjects
     return msgspec.json.decode(answer, type=_Consumer).num_pending
 
 
-async def _consumers(connection: Connection, stream: str) -> list[str]:
+async def consumers_of(connection: Connection, stream: str) -> list[str]:
+    """The names of a stream's consumers; none if there is no such stream."""
     found: list[str] = []
     while True:
         subject, body = f"CONSUMER.NAMES.{stream}", {"offset": len(found)}
