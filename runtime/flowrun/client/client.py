@@ -631,9 +631,7 @@ class Client:
         1970), and the last misses."""
         return await self._questions.slas(flow, since_ms, misses)
 
-    async def set_var(
-        self, name: str, value: object, *, by: str = "", declared: Iterable[Variable] = ()
-    ) -> None:
+    async def set_var(self, name: str, value: object, *, by: str = "", declared: Iterable[Variable] = ()) -> None:
         """Sets a variable of the environment, for all runs that begin from now on. `declared`: declarations that count
         besides those of what is deployed. Raises ArgumentError (nobody declares it, or with another type), Conflict."""
         await self._variables.set(name, value, by, declared)
