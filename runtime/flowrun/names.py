@@ -11,9 +11,9 @@ from hashlib import blake2b
 
 __all__ = [
     "blob_stream", "blob_subject", "delayed_filter", "delayed_subject", "entry_subject", "fence_subject",
-    "heard_consumer", "heard_prefix", "heard_stream", "inbox_stream", "inbox_subject", "lane", "log_stream", "log_subject",
-    "meta_stream", "note_subject", "result_stream", "result_subject", "subjects", "token", "work_consumer",
-    "work_filter", "work_stream", "work_subject",
+    "heard_consumer", "heard_prefix", "heard_stream", "inbox_stream", "inbox_subject", "lane", "log_stream",
+    "log_subject", "meta_stream", "note_subject", "result_stream", "result_subject", "subjects", "token",
+    "work_consumer", "work_filter", "work_stream", "work_subject",
 ]  # fmt: skip
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
