@@ -44,9 +44,10 @@ def interpreter(folder: Path) -> Path:
     return folder / "bin" / "python"
 
 
-async def make_environment(folder: Path, code: Path, requirements: str, env: Mapping[str, str]) -> None:
+async def make_environment(folder: Path, code: Path, requirements: str, env: Mapping[str, str], lock: int = -1) -> None:
     """Makes the environment in `folder`, which must be new, from the file `requirements` of an unpacked code. `env` is
-    that of the tools. Raises CodeError: what failed and what the installer said last."""
+    that of the tools, `lock` the descriptor of what is held meanwhile, by them, too: they may outlive us. Raises
+    CodeError: what failed and what the installer said last."""
     uv = shutil.which("uv", path=env.get("PATH"))
     with tempfile.TemporaryDirectory(prefix="flow-") as scratch:
         constraints = Path(scratch) / "constraints.txt"
@@ -54,7 +55,7 @@ async def make_environment(folder: Path, code: Path, requirements: str, env: Map
         with _without_us(code / requirements) as wanted:
             arguments = ["-r", str(wanted), "-c", str(constraints)]
             for command in _commands(uv, folder, arguments):
-                await _run(command, code, env)
+                await _run(command, code, env, lock)
     if not interpreter(folder).exists():
         raise CodeError(f"the environment has no interpreter at {interpreter(folder)}")
 
@@ -99,12 +100,12 @@ def _without_us(requirements: Path) -> Iterator[Path]:
         Path(name).unlink(missing_ok=True)
 
 
-async def _run(command: Sequence[str], cwd: Path, env: Mapping[str, str]) -> None:
+async def _run(command: Sequence[str], cwd: Path, env: Mapping[str, str], lock: int) -> None:
     """Raises CodeError."""
     try:
         process = await asyncio.create_subprocess_exec(
             *command, cwd=cwd, env=env, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT, start_new_session=True,
+            stderr=asyncio.subprocess.STDOUT, start_new_session=True, pass_fds=(lock,) if lock >= 0 else (),
         )  # fmt: skip
     except OSError as error:
         raise CodeError(f"the dependencies cannot be installed: {command[0]}: {error.strerror}") from None

@@ -34,6 +34,10 @@ class FileLock:
         while not self.try_alone():  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(_AGAIN)
 
+    def fileno(self) -> int:
+        """Its descriptor. A process that inherits it holds the lock, too."""
+        return self._fd
+
     def try_share(self) -> bool:
         return self._try(fcntl.LOCK_SH)
 

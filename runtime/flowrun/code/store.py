@@ -11,9 +11,7 @@ first, when there is more than the limits say.
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
-import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
@@ -121,7 +119,7 @@ class CodeStore:
             try:
                 if not ((folder / _READY).is_file() and interpreter(folder).exists()):
                     await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-                    await make_environment(folder.absolute(), code, info.requirements, self._env)
+                    await make_environment(folder.absolute(), code, info.requirements, self._env, lock.fileno())
                     lock.write_size(await asyncio.to_thread(_size, folder))
                     (folder / _READY).touch()
             finally:
@@ -152,11 +150,12 @@ class CodeStore:
 
 
 def _unpack(data: bytes, digest: str, folder: Path) -> None:
-    scratch = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
+    scratch = folder.with_name(f".{digest}.new")
+    shutil.rmtree(scratch, ignore_errors=True)  # of somebody who was killed
     try:
-        unpack_code(data, digest, scratch / "code")
+        unpack_code(data, digest, scratch)
         shutil.rmtree(folder, ignore_errors=True)
-        os.rename(scratch / "code", folder)  # noqa: PTH104 - it says what matters
+        scratch.rename(folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

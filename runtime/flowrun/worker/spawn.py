@@ -29,9 +29,15 @@ class Spawned:
         self.memory = memory
 
 
-def task_environment() -> dict[str, str]:
-    """The environment of whatever runs code that is not ours: tasks, and what installs their dependencies."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(_NOT_FOR_TASKS)}
+def task_environment(python: str = "") -> dict[str, str]:
+    """The environment of whatever runs code that is not ours: tasks, and what installs their dependencies. `python`:
+    the interpreter of a virtual environment, whose programs come first."""
+    found = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_FOR_TASKS)}
+    if python:
+        folder = os.path.dirname(python)  # noqa: PTH120 (pathlib takes its time to import)
+        found["PATH"] = f"{folder}:{found.get('PATH', os.defpath)}"
+        found["VIRTUAL_ENV"] = os.path.dirname(folder)  # noqa: PTH120
+    return found
 
 
 def spawn(python: str = "", paths: Sequence[str] = ()) -> Spawned:
@@ -52,7 +58,7 @@ def spawn(python: str = "", paths: Sequence[str] = ()) -> Spawned:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         pass_fds=passed,
-        env=task_environment(),
+        env=task_environment(python),
         process_group=0,  # its own group, so that what it starts can be killed with it, and Ctrl-C does not reach it
     )
     theirs.close()

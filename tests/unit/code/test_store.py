@@ -201,3 +201,34 @@ async def test_an_installer_that_hangs_is_ended(tmp_path: Path, blobs: Blobs, mo
     one = CodeStore(tmp_path / "cache", blobs.get, {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"})
     with pytest.raises(CodeError, match=r"took longer than 0\.2 s and was given up"):
         await one.prepare(digest)
+
+
+async def test_who_was_killed_leaves_nothing_that_matters(tmp_path: Path, blobs: Blobs) -> None:
+    """A process that dies while it prepares, and its installer, which goes on for a while."""
+    digest = blobs.add(needing(tmp_path, "greeting"))
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "uv").write_text(f"#!/bin/sh\necho $$ > {tmp_path}/installer; mkdir {tmp_path}/half; exec sleep 1.5\n")
+    (tools / "uv").chmod(0o755)
+    (tmp_path / "blob").write_bytes(blobs.data[digest])
+    code = """if True:
+        import asyncio, os, sys
+        from pathlib import Path
+        from flowrun.code.store import CodeStore
+        async def get(digest): return Path(sys.argv[2], "blob").read_bytes()
+        path = sys.argv[2] + "/bin:" + os.environ["PATH"]
+        store = CodeStore(Path(sys.argv[2], "cache"), get, {**os.environ, "PATH": path})
+        asyncio.run(store.prepare(sys.argv[1]))
+    """
+    dying = subprocess.Popen([sys.executable, "-c", code, digest, str(tmp_path)])
+    with dying:
+        async with asyncio.timeout(10):
+            while not (tmp_path / "half").exists():
+                await asyncio.sleep(0.01)
+        dying.kill()
+    scratch = tmp_path / "cache" / "code" / f".{digest}.new"
+    scratch.mkdir()
+    found = await node(tmp_path / "cache", blobs).prepare(digest)
+    assert run_in(found, "import greeting; print(greeting.hello())") == "hello 1"
+    installer = Path("/proc", (tmp_path / "installer").read_text().strip(), "stat")
+    assert not installer.exists() or ") Z " in installer.read_text()  # its end was waited for

@@ -9,12 +9,14 @@ from pathlib import Path
 import msgspec
 import pytest
 from flowc import plan as plans
+from flowc.types import STRING
 from flowrun.messages import Bundle, Replacement, Results, pack
 from flowrun.worker import code_slot, codes
 from flowrun.worker.code_slot import CodeSlot
 from flowrun.worker.frames import ExecutorKind
 
 from tests.unit.worker.code_harness import code_worker, project, wheel
+from tests.unit.worker.harness import template
 
 #: a module, one that it imports, and a file that it reads beside it
 TASKS = """
@@ -232,6 +234,9 @@ async def test_dependencies_are_there(tmp_path: Path) -> None:
     async with code_worker(tmp_path) as running:
         digest = await running.store(needing(tmp_path, "one", "greeting"))
         assert await running.result(digest, "tasks:hello") == "hello 1"
+        plan, item = template("shell", ["str", ["lit", "python -c 'import greeting; print(greeting.hello())'"]], STRING)
+        (outcome,) = await running.run(msgspec.structs.replace(plan, code=digest), [item])
+        assert running.value(outcome) == "hello 1"
         plain = await running.store(project(tmp_path / "two", tasks="import greeting"))
         plan, item = running.of_code(plain, "tasks:hello")
         (outcome,) = await running.run(plan, [item])
