@@ -12,6 +12,8 @@ from flowrun import messages as m
 from flowrun import values
 from flowrun.engine.commands import Answer
 from flowrun.engine.variables import Variables
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.unit.engine import builders as b
 from tests.unit.engine.driver import Driver, Replaced
@@ -150,3 +152,18 @@ def test_the_part_survives_packing() -> None:
     two.restore(one.pack())
     assert (two.get("a"), two.version("a"), two.get("b"), two.version("b")) == (b"\x01", 2, None, 3)
     assert not two.set("b", 3, b"\x01")
+
+
+@given(st.lists(st.none() | st.tuples(st.integers(1, 8), st.none() | st.integers(0, 99)), max_size=20))
+@settings(max_examples=60, deadline=None)
+def test_each_run_sees_the_newest_value_that_came_before_it(story: list[Any]) -> None:
+    """None: a run begins; else a version, and a value. The same version always has the same value."""
+    driver = Restoring(PLAIN, {"f": echo})
+    known: dict[int, int | None] = {}
+    for number, one in enumerate(story):
+        if one is None:
+            newest = known[max(known)] if known else None
+            assert result(driver, driver.run(f"r{number}")) == (10 if newest is None else newest)
+        else:
+            version, value = one
+            driver.post(put("limit", known.setdefault(version, value), version))
