@@ -78,7 +78,8 @@ class Ledgers:
         return ledger.NEVER if earlier is None else earlier[1]
 
     def start(self, trigger: str, scheduled: Scheduled, args: bytes) -> None:
-        start_window(self._core, self._core.triggers.own[trigger], scheduled, args)
+        made_up = msgspec.structs.replace(scheduled, made_up=True)  # its service levels begin now, not in the past
+        start_window(self._core, self._core.triggers.own[trigger], made_up, args)
 
     def depends_on_past(self, trigger: str) -> bool:
         return self._core.triggers.own[trigger].depends_on_past

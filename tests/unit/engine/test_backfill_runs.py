@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from flowc.plan import CronSource, Plan, TriggerDef
+from flowc.plan import CronSource, Plan, SlaDef, TriggerDef
 from flowrun import values
 from flowrun.engine import Engine
 from flowrun.engine.ledger import FAILED, LIVE, SUCCESS
@@ -188,3 +188,13 @@ def test_a_run_that_the_engine_fails_on_is_a_window_that_failed() -> None:
     told = days.finish()
     assert (told.state, told.done, told.failed) == ("failed", 2, 1)
     assert state_of(days.engine, T, window(0).at_ms) == FAILED
+
+
+def test_service_levels_of_a_backfill_count_from_its_submission() -> None:
+    days = Days(day_flow(sla=SlaDef(finish_ms=60_000)), lambda run: 0)
+    days.backfill([0])
+    (run,) = days.engine.living()
+    assert days.timers == {(run, "sla/0"): days.now + 60_000}
+    while days.step():
+        pass
+    assert [mark.missed_ms for mark in days.engine.record(run).slas] == [0]

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from tests.unit.engine import builders as b
 from tests.unit.engine.driver import START, Driver, Fail, states
+from tests.unit.engine.shop import MINUTE, Shop, flow_of
 from tests.unit.engine.test_snapshot import Freezing, Restoring, restored
 
 KINDS = pytest.mark.parametrize("kind", [Driver, Restoring, Freezing])
@@ -736,3 +737,57 @@ def test_what_needs_no_worker_begins_when_nothing_holds_it_back() -> None:
     assert run is not None
     assert run.levels is not None
     assert [(mark.step, mark.done_ms) for mark in run.levels.marks] == [("w", START), ("call", START)]
+
+
+# ---- runs of triggers -----------------------------------------------------------------------------------------------
+
+
+def late_shop(**more: Any) -> Shop:
+    """A flow that starts every minute, and is to begin within 90 s of its time."""
+    plan = slow(b.task("a"), sla=sla(start_ms=90_000))
+    every = p.TriggerDef(name="t", source=p.IntervalSource(every_ms=MINUTE), missed="all")
+    shop = Shop()
+    shop.deploy(flow_of("f", every, plan=plan, **more))
+    return shop
+
+
+def fire(shop: Shop) -> list[str]:
+    """The timers that are due fire; gives the runs of which a handler is to be run since then."""
+    before = len(shop.ready)
+    for timer in sorted(shop.engine.timers(), key=lambda timer: timer.at_ms):
+        if timer.at_ms <= shop.now:
+            shop.post(m.TimerFired(timer.run, timer.timer))
+    return [work.run for work in shop.ready[before:] if work.block == 1]
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_a_run_that_waits_for_its_past_misses_its_start(restored: bool) -> None:
+    shop = late_shop(depends_on_past=True)
+    shop.minutes(2)
+    (first,) = shop.started
+    held = next(run for run in shop.engine.living() if run != first)
+    if restored:
+        shop.restored()
+    shop.now += MINUTE
+    assert fire(shop) == []
+    shop.now += MINUTE // 2
+    assert fire(shop) == [held]
+    assert all(work.goes_on for work in shop.ready if work.run == held)
+    if restored:
+        shop.restored()
+    shop.finish(first)
+    shop.finish(held)
+    shop.finish(held)
+    record = shop.engine.record(held)
+    assert (record.state, states(record)) == ("success", {"a": "success", "tell": "success"})
+    assert [bool(mark.missed_ms) for mark in record.slas] == [True]
+    assert [bool(mark.missed_ms) for mark in shop.engine.record(first).slas] == [False]
+
+
+def test_times_that_went_by_while_nobody_was_there_are_late_and_say_so() -> None:
+    shop = late_shop()
+    shop.wait(5)  # one message, after five minutes
+    shop.finish()
+    told_of = fire(shop)
+    late = {run for run in shop.ended if shop.engine.record(run).slas[0].missed_ms}
+    assert (len(shop.started), len(late) + len(told_of)) == (5, 3)
