@@ -126,15 +126,15 @@ def _judge(
         return "waiting", "", "others of its sources have not come yet"
     if getattr(source, "dedupe_ms", 0):
         trigger.keys[key] = (core.now, run)
-    return "started", _start(core, trigger, run, event), ""
+    return "started", _start(core, trigger, run, event, body), ""
 
 
-def _start(core: Core, trigger: Triggered, run: str, event: Arrived) -> str:
+def _start(core: Core, trigger: Triggered, run: str, event: Arrived, body: int) -> str:
     """The run; of an `all_of` that has a time, too, it is one of that window."""
     ticked, trigger.ticked = trigger.ticked, None
     if ticked is not None:
-        return start_window(core, trigger, ticked, event=event.value, waits=trigger.depends_on_past)
-    start(core, trigger, run, event.value)
+        return start_window(core, trigger, ticked, event=event.value, body=body, waits=trigger.depends_on_past)
+    start(core, trigger, run, event.value, body=body)
     core.past.add(_started(run), core.now, True)
     return run
 

@@ -41,25 +41,26 @@ def state_of(core: Core, trigger: str, at_ms: int) -> int:
 
 def start_window(
     core: Core, trigger: Triggered, scheduled: Scheduled, args: bytes = _NO_ARGS, plan: str = "", event: bytes = NULL,
-    *, waits: bool = False,
+    *, body: int = -1, waits: bool = False,
 ) -> str:  # fmt: skip
     """Starts the next run of a window: gives its id. `args`: parameters that are given; the trigger gives the others.
     `plan`: "" for the deployed one; it must be loaded when the event has been followed up. `waits`: for its past."""
     number = core.triggers.ledger(trigger.id).number(scheduled.at_ms) + 1
     run = run_id_of_window(trigger.id, scheduled.at_ms, number, core.partition, core.partitions)
     core.triggers.put(trigger.id, scheduled.at_ms, number, LIVE)
-    start(core, trigger, run, event, scheduled, args, plan, waits=waits)
+    start(core, trigger, run, event, scheduled, args, plan, body=body, waits=waits)
     return run
 
 
 def start(
     core: Core, trigger: Triggered, run: str, event: bytes, scheduled: Scheduled | None = None,
-    args: bytes = _NO_ARGS, plan: str = "", *, waits: bool = False, refusal: tuple[str, str] | None = None,
+    args: bytes = _NO_ARGS, plan: str = "", *, body: int = -1, waits: bool = False,
+    refusal: tuple[str, str] | None = None,
 ) -> None:  # fmt: skip
-    """Starts a run of a trigger, for a time or for what came (NULL: nothing). `refusal`: why it fails at once, kind and
-    message."""
+    """Starts a run of a trigger, for a time or for what came (NULL: nothing; `body`: the type of its body, as its
+    source has it). `refusal`: why it fails at once, kind and message."""
     try:
-        args = _arguments(core, trigger, run, event, scheduled, args) if refusal is None else args
+        args = _arguments(core, trigger, run, event, body, scheduled, args) if refusal is None else args
     except ExpressionError as error:
         refusal = ("ExpressionError", f"the arguments of trigger `{trigger.id}`: {error}")
     core.triggers.due.append(Start(run, trigger.id, plan or trigger.plan, args, scheduled, waits, refusal))
@@ -92,7 +93,7 @@ def evaluate_for(trigger: Triggered, expr: Expr, event: bytes, facts: bytes = NU
 
 
 def _arguments(
-    core: Core, trigger: Triggered, run: str, event: bytes, scheduled: Scheduled | None, given: bytes
+    core: Core, trigger: Triggered, run: str, event: bytes, body: int, scheduled: Scheduled | None, given: bytes
 ) -> bytes:
     """The values of all parameters that the trigger, or who asks for the run, has one for."""
     wanted = trigger.definition.args
@@ -100,15 +101,8 @@ def _arguments(
         return given
     known = {name: bytes(value) for name, value in _args_decoder.decode(given).items()}
     told = values.encode(facts(run, trigger.flow, core.now, scheduled))
-    made = [
-        (name, evaluate_for(trigger, expr, event, told, _body(trigger))) for name, expr in wanted if name not in known
-    ]
+    made = [(name, evaluate_for(trigger, expr, event, told, body)) for name, expr in wanted if name not in known]
     return wire.make_map([*known.items(), *made])
-
-
-def _body(trigger: Triggered) -> int:
-    """The type of the body that the arguments are made of: of several sources none in particular."""
-    return getattr(trigger.definition.source, "body", -1)
 
 
 # ---- what is due ----------------------------------------------------------------------------------------------------

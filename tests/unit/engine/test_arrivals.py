@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from flowc import plan as p
 from flowc.plan import AllSource, DatasetSource, EventSource, FlowSource, StepSettings, TriggerDef
-from flowc.types import INT, Record
+from flowc.types import DATETIME, INT, Record
 from flowrun import messages as m
 from flowrun import values, wire
 from flowrun.sources import leaves, path_to, subject_matches
@@ -242,6 +242,17 @@ def test_what_comes_before_its_trigger_is_known_here_waits_for_it() -> None:
     shop.deploy(*(flow_of(name, on(FlowSource(flow="first", body=0))) for name in "fgh"))
     shop.deliver()
     assert len(shop.started) == 3
+
+
+def test_of_a_group_the_body_has_the_type_of_what_came() -> None:
+    changed = Record((("modified", DATETIME),))
+    group = p.AnySource(sources=(EventSource(subject="s", body=0), p.FileSource(pattern="*", body=1)))
+    later = ["op", "+", ["attr", BODY, "modified"], ["duration", 60_000_000]]
+    shop = Shop()
+    trigger = on(group, args=(("order", later),))
+    shop.deploy(flow_of("f", trigger, plan=takes_order(), types=(ORDER, changed)))
+    shop.arrive("f.t", "e1", {"modified": "2026-01-01T00:00:00Z"}, place=1)
+    assert values.decode_plain(shop.ready[0].inputs[0], lambda digest: b"") == "2026-01-01T00:01:00Z"
 
 
 # ---- datasets -------------------------------------------------------------------------------------------------------
