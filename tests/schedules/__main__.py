@@ -55,11 +55,15 @@ def _changes(zone: str) -> None:
         before, after = (datetime.fromtimestamp(change * 60 + shift, UTC).astimezone(tz) for shift in (-60, 0))
         if after.year != YEAR:
             continue
-        print(f"  {after:%Y-%m-%d}: after {before:%H:%M%z} comes {after:%H:%M%z}")
+        columns = "".join(f"{f'{gap}/{overlap}':>12}" for gap, overlap in POLICIES)
+        print(
+            f"  {after:%Y-%m-%d}: after {before:%H:%M%z} comes {after:%H:%M%z}; ticks from a day before to a day after"
+        )
+        print(f"    {'gap/overlap':<18}{columns}   around it, with run/once")
         found = [one for expression in EXPRESSIONS for one in specials(expression, zone) if one.change == change]
         for one in found:
-            counts = " ".join(f"{gap}/{overlap}:{n}" for (gap, overlap), n in zip(POLICIES, one.counts, strict=True))
-            print(f"    {one.expression:<18} {' '.join(one.shown) or '-':<28} within a day of it {counts}")
+            counts = "".join(f"{count:>12}" for count in one.counts)
+            print(f"    {one.expression:<18}{counts}   {' '.join(one.shown)}")
 
 
 def _croniter(zone: str) -> None:
