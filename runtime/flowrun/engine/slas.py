@@ -161,8 +161,11 @@ def began(core: Core, run: Run, body: Scope) -> None:
 def step_began(core: Core, scope: Scope, node: int) -> None:
     """The first attempt of a step is at work."""
     place = _each_around(scope)
-    key = _key(scope.id, node) if place is None else _key(place[0].id, place[1])
-    _close_at(core, scope.run, key, done=True, what="start", inner=-1 if place is None else node)
+    if place is None:
+        _close_at(core, scope.run, _key(scope.id, node), done=True, what="start")
+    else:
+        step = (scope.graph.flow, scope.graph.block, node)
+        _close_at(core, scope.run, _key(place[0].id, place[1]), done=True, what="start", step=step)
 
 
 def node_ended(core: Core, scope: Scope, node: int) -> None:
@@ -194,12 +197,16 @@ def holds_end(core: Core, run: Run, outcome: Outcome) -> bool:
     return False
 
 
-def _close_at(core: Core, run: Run, key: str, *, done: bool, what: str = "", inner: int = -1) -> None:
-    """All levels of a place end, or those of one kind, or of one step inside of it."""
+def _close_at(
+    core: Core, run: Run, key: str, *, done: bool, what: str = "", step: tuple[str, int, int] | None = None
+) -> None:
+    """All levels of a place end, or those of one kind (of one step inside of an `each`)."""
     levels = run.levels
-    for number in list(levels.at.get(key, ())) if levels is not None else ():
-        level = levels.open[number] if levels is not None else None
-        if level is not None and what in ("", level.what) and inner in (-1, level.inner):
+    if levels is None:
+        return
+    for number in list(levels.at.get(key, ())):
+        level = levels.open[number]
+        if what in ("", level.what) and step in (None, (level.child, level.block, level.inner)):
             _close(core, run, number, done=done)
 
 

@@ -507,6 +507,26 @@ def test_items_that_end_late_before_the_timer_is_read() -> None:
     assert driver.ended == ["r"]
 
 
+def test_a_worker_begins_one_step_of_the_items_and_no_other() -> None:
+    inner = b.block(b.task("z", 0, settings=1), b.task("w", 1), params=1, result=2)
+    body = b.block(b.task("x", 0, settings=1), b.each(2, ["call", "range", ["lit", 1]], name=""), params=1, result=1)
+    plan = b.flow(
+        b.each(1, ["call", "range", ["lit", 2]]), blocks=(body, inner),
+        settings=(b.settings(), b.settings(sla=sla(start_ms=5_000))),
+    )  # fmt: skip
+    driver = Driver(plan)
+    driver.submit()
+    works = {driver._node(work).name: work for work in driver.ready}
+    begun = works["z"]
+    driver.now += 1_000
+    driver.post(m.Begun("r", begun.scope, begun.node, begun.attempt))
+    run = driver.engine.peek("r")
+    assert run is not None
+    assert run.levels is not None
+    assert [mark.step for mark in run.levels.marks] == ["z"]
+    assert [level.step for level in run.levels.open.values()] == ["x"]
+
+
 def test_rounds_of_a_repeat_leave_one_mark() -> None:
     rounds = iter([False, False, True])
     body = b.block(b.task("x", settings=1), params=1, result=1)
