@@ -25,7 +25,7 @@ def level_text(mark: SlaMark) -> str:
         if mark.done_ms:
             return f"in time: {of} was to {done} by {clock_text(mark.due_ms)}{name}, and {came}"
         return f"{'soon late' if mark.warned_ms else 'due'}: {of} is to {done} by {clock_text(mark.due_ms)}{name}"
-    late = f"{came} {seconds_text((mark.done_ms - mark.due_ms) / 1000)} later" if mark.done_ms else "did not"
+    late = f"{came} {seconds_text((mark.done_ms - mark.due_ms) / 1000)} later" if mark.done_ms else "has not yet"
     return f"late: {of} was to {done} by {clock_text(mark.due_ms)}{name}, and {late}"
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flowrun.messages import LogNote, StateNote, StepNote
+from flowrun.messages import LogNote, SlaMark, StateNote, StepNote
 
 from .levels import level_text, told_levels
 from .style import seconds_text
@@ -36,7 +36,7 @@ class PlainView:
         #: per step, what its last line said: state and attempt, and when
         self._told: dict[str, tuple[str, int, float]] = {}
         #: what was said of service levels
-        self._levels: set[str] = set()
+        self._levels: set[tuple[str, str, int, bool]] = set()
 
     def start(self, run: str, resumed: bool) -> None:
         self._write(f"run {run}: {self._tree.plan.flow} {'resumed' if resumed else 'started'}")
@@ -46,9 +46,7 @@ class PlainView:
         for step in note.steps:
             self._tell(step, now)
         for mark in told_levels(note.slas):
-            if (text := level_text(mark)) not in self._levels:
-                self._levels.add(text)
-                self._write(text)
+            self._tell_level(mark)
 
     def log(self, note: LogNote) -> None:
         lines = self._tree.apply_log(note)
@@ -78,6 +76,13 @@ class PlainView:
             return
         self._told[name] = (note.state, note.attempt, now)
         self._write(f"{name}: {_detail(note)}")
+
+    def _tell_level(self, mark: SlaMark) -> None:
+        """What is late, or soon will be: said once."""
+        about = (mark.step, mark.what, mark.due_ms, bool(mark.missed_ms))
+        if about not in self._levels:
+            self._levels.add(about)
+            self._write(level_text(mark))
 
     def _wait(self, name: str, what: str, now: float) -> None:
         """A step waits for the world: said once."""

@@ -136,4 +136,4 @@ def note_of(record: RunRecord) -> StateNote:
         for step in record.steps
         if step.index is None
     )
-    return StateNote(record.run, record.state, tuple(steps))
+    return StateNote(record.run, record.state, tuple(steps), record.slas)

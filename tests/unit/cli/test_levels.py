@@ -26,7 +26,7 @@ MISSED = SlaMark("", "finish", DUE, DUE - 1_000, DUE, "gold")
 
 def test_words() -> None:
     due = clock_text(DUE)
-    assert level_text(MISSED) == f"late: the run was to end by {due} (sla gold), and did not"
+    assert level_text(MISSED) == f"late: the run was to end by {due} (sla gold), and has not yet"
     came = SlaMark("x", "start", DUE, 0, DUE, "", DUE + 2_500)
     assert level_text(came) == f"late: x was to begin by {due}, and began 2.50 s later"
     assert level_text(SlaMark("", "finish", DUE, DUE - 5)) == f"soon late: the run is to end by {due}"
