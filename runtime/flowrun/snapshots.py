@@ -120,7 +120,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     sends: tuple[Sent, ...]
     broken: tuple[RunRecord, ...]
     handed_back: dict[str, HandedBack]
-    #: plans of living runs; only if it is full
+    #: plans of living runs, and code that is due to be put again; only if it is full
     plans: frozenset[str] = frozenset()
 
 

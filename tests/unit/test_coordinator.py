@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from flowc.plan import Plan, PoolDef, RetryPolicy, StepSettings
+from flowc.plan import Plan, PoolDef, RetryPolicy, StepSettings, WaitNode, digest
 from flowrun.capacity import Capacity
 from flowrun.client import Client
 from flowrun.coordinator import Coordinator, fold
@@ -19,7 +19,7 @@ from flowrun.settings import Settings
 
 from tests.support import sample_tasks
 from tests.support.node import Node, memory_server
-from tests.support.plans import call, each_plan, flow_plan, task
+from tests.support.plans import ANY, call, each_plan, flow_plan, task
 
 TASKS = "tests.support.sample_tasks"
 #: x -> double(x) -> add(double(x), x)
@@ -274,6 +274,30 @@ def test_a_take_over_collects_blobs_but_not_those_of_a_record() -> None:
             with pytest.raises(StoreError):
                 await transport.get_blob("old")
             assert await node.client.value(record) == "x" * 50_000
+
+    run_virtual(main())
+
+
+def test_a_run_keeps_its_code_for_as_long_as_it_lives() -> None:
+    """It sleeps for a week, its deployment is long gone, and blobs are kept for some minutes."""
+
+    async def main() -> None:
+        code = b"a zip"
+        nap = WaitNode(name="nap", waits_for="sleep", args=(("for", ["lit", "PT168H"]),), settings=0, type=ANY)
+        asleep = flow_plan((nap,), (), code=digest(code))
+        settings = Settings(keep_results=900, blob_renewal=60.0)
+        connect = memory_server(settings)
+        transport = await connect()
+        async with Node(connect, settings=settings) as node:
+            await transport.put_blob(asleep.code, code)
+            await transport.put_blob("stray", b"")
+            await submit(node, asleep, {})
+            for _ in range(12):
+                await node.client.wait(await submit(node, SUM, {"x": 1}))
+                await asyncio.sleep(450)
+            assert await transport.get_blob(asleep.code) == code
+            with pytest.raises(StoreError):
+                await transport.get_blob("stray")
 
     run_virtual(main())
 

@@ -50,8 +50,19 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     scheduled: Scheduled | None = None
 
     async def renew(self, transport: Transport) -> None:
-        """Puts again what the image refers to: a run that lives is about to refer to it. Raises StoreError."""
+        """Puts again what the image refers to, and the plan's code: a run that lives is about to refer to them. Raises
+        StoreError, Refused."""
         await renew_blobs(transport, self.what.of, [msgspec.msgpack.encode(self.image)])
+        if not self.plan.code:
+            return
+        try:
+            code = await transport.get_blob(self.plan.code)
+        except StoreError as error:
+            raise Refused(
+                f"the code of run {self.what.of} cannot be had any more ({error}): go on with it under another plan, "
+                "that of the deployed flow, say"
+            ) from error
+        await transport.put_blob(self.plan.code, code)
 
 
 async def plan_of(transport: Transport, record: RunRecord) -> Plan:

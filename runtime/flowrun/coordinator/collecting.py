@@ -1,8 +1,9 @@
 """Old blobs go, on behalf of all partitions. Nothing of a partition depends on it.
 
-What is deployed, and was lately, is put again before. Whatever living runs refer to is put again with every full snapshot, and those are written at least four times in the
-time for which results are kept. A partition that nobody leads for long renews nothing: so blobs are kept back to the
-oldest renewal of any partition, unless that partition seems to be abandoned.
+What is deployed, and was lately, is put again before. Whatever living runs refer to is put again with every full
+snapshot, and those are written at least four times in the time for which results are kept. A partition that nobody
+leads for long renews nothing: so blobs are kept back to the oldest renewal of any partition, unless that partition
+seems to be abandoned.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from flowrun.transport import Transport
 
 from .fold import Fold
 from .lineages import Lineages
+from .recent import Recent
 
 __all__ = ["Ends"]
 
@@ -66,6 +67,7 @@ class Ends:
         self._transport, self._fold, self._lineages = transport, fold, lineages
         self._background, self._settings = background, settings
         self._old_ms = settings.blob_renewal * 1000
+        self._codes = Recent(self._old_ms)
         self._stores = asyncio.Semaphore(_STORES)
         self._batch = _Batch()
 
@@ -155,7 +157,9 @@ class Ends:
     async def _stored_image(self, record: RunRecord, image: bytes) -> tuple[str, bytes]:
         async with self._stores:
             if self._is_old(record):
-                await renew_blobs(self._transport, record.run, [image], [plan_of(image)])
+                plan = plan_of(image)
+                code = self._codes.due([self._fold.code_of(plan)], self._fold.now_ms)
+                await renew_blobs(self._transport, record.run, [image], [plan, *code])
             return await stored_image(self._transport, record.run, image, self._settings.record_inline)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 
 from flowc.plan import digest
 
@@ -16,6 +17,7 @@ from flowrun.snapshots import Snapshot, Snapshots
 from flowrun.transport import Record
 
 from .fold import Fold
+from .recent import Recent
 from .sends import Sends
 from .takeover import RULES
 
@@ -41,6 +43,7 @@ class Saving:
     ) -> None:
         self._snapshots, self._fold, self._sends, self._dispatcher = snapshots, fold, sends, dispatcher
         self._background, self._settings = background, settings
+        self._codes = Recent(settings.keep_results * 1000 / _RENEWALS / 2)
         #: names of parts that are in the last snapshot
         self._living: set[str] = set()
         #: that changed, and are in no snapshot because writing one failed
@@ -114,8 +117,13 @@ class Saving:
             rules=RULES, seq=last.seq, digest=digest(last.data), created=self._created, time_ms=self._fold.now_ms,
             parts=parts, full=full, living=len(parts), engine=engine.pack_rest(), sends=self._sends.pending,
             broken=tuple(self._fold.broken.values()), handed_back=self._dispatcher.handed_back(),
-            plans=frozenset(engine.tables if full else ()),
+            plans=frozenset(self._referred() if full else ()),
         )  # fmt: skip
+
+    def _referred(self) -> Iterable[str]:
+        """The plans of living runs, and the code of these, if it is due."""
+        tables = self._fold.engine.tables
+        return [*tables, *self._codes.due((one.plan.code for one in tables.values()), self._fold.now_ms)]
 
     async def _write(self, snapshot: Snapshot) -> None:
         assert self._writing is not None
