@@ -106,6 +106,8 @@ def _lower_flow(program: ir.Program, flow: ir.Flow, children: dict[str, plan.Pla
     node = -1 if result is None else body.node_of(result, ALONE, flow.returns or "json")
     handlers = tuple(_handler(body, flow, handler) for handler in flow.handlers)
     shared.blocks[0] = body.finish(node)
+    triggers = tuple(lowered_trigger(tables, trigger) for trigger in flow.triggers)
+    variables = tuple(lowered_variable(tables, variable) for variable in flow.variables)
     return plan.Plan(
         flow=flow.name,
         file=flow.file,
@@ -132,9 +134,9 @@ def _lower_flow(program: ir.Program, flow: ir.Flow, children: dict[str, plan.Pla
         drops_result=flow.ignore_result,
         idempotency_key=_over_all_params(body, flow.idempotency_key),
         debounce=None if flow.debounce is None else _debounce(body, flow.debounce),
-        triggers=tuple(lowered_trigger(tables, trigger) for trigger in flow.triggers),
+        triggers=triggers,
         sla=lowered_sla(flow.sla),
-        vars=tuple(lowered_variable(tables, variable) for variable in flow.variables),
+        vars=variables,
         catchup=flow.catchup,
         depends_on_past=flow.depends_on_past,
     )
