@@ -15,11 +15,12 @@ from flowrun.messages import (
     Presence,
     RunRecord,
     RunSummary,
-    SlaMark,
     StepNote,
     StepRecord,
     StepState,
 )
+
+from .levels import Level, levels_of
 
 __all__ = [
     "Approvals", "Audited", "Cancelled", "Decided", "Emitted", "LevelCount", "LevelMiss", "Levels", "LogLine", "Marked",
@@ -141,21 +142,6 @@ class PausedFlow(msgspec.Struct, frozen=True, kw_only=True):
     since: dt.datetime
     by: str | None
     note: str | None
-
-
-class Level(msgspec.Struct, frozen=True, kw_only=True):
-    """A service level of a run, or of a step of it."""
-
-    #: or null: the run's own
-    step: str | None
-    what: Literal["start", "finish"]
-    name: str | None
-    due: dt.datetime
-    #: when a warning came, and when it was missed, or null
-    warned: dt.datetime | None
-    missed: dt.datetime | None
-    #: when what was due came, in time or late, or null
-    came: dt.datetime | None
 
 
 class LevelCount(msgspec.Struct, frozen=True, kw_only=True):
@@ -328,17 +314,7 @@ def _paused(pause: FlowPause) -> PausedFlow:
 def _listed(run: RunSummary) -> ListedRun:
     return ListedRun(
         run=run.run, flow=run.flow, trigger=run.trigger, submitted=_time(run.submitted_ms), steps=dict(run.steps),
-        paused=run.paused, levels=_levels(run.slas), began=_maybe(run.begun_ms), expected=_maybe(run.expected_ms),
-    )  # fmt: skip
-
-
-def _levels(marks: tuple[SlaMark, ...]) -> tuple[Level, ...]:
-    return tuple(
-        Level(
-            step=mark.step or None, what=mark.what, name=mark.name or None, due=_time(mark.due_ms),
-            warned=_maybe(mark.warned_ms), missed=_maybe(mark.missed_ms), came=_maybe(mark.done_ms),
-        )
-        for mark in marks
+        paused=run.paused, levels=levels_of(run.slas), began=_maybe(run.begun_ms), expected=_maybe(run.expected_ms),
     )  # fmt: skip
 
 
@@ -359,7 +335,7 @@ def state_of(status: RunStatus, steps: tuple[StepNote, ...]) -> RunState:
         trigger=summary.trigger if summary else None,
         paused=summary is not None and summary.paused,
         audit=tuple(map(_audited, summary.audit)) if summary else (),
-        levels=_levels(summary.slas) if summary else (),
+        levels=levels_of(summary.slas) if summary else (),
         began=_maybe(summary.begun_ms) if summary else None,
         expected=_maybe(summary.expected_ms) if summary else None,
     )
@@ -378,7 +354,7 @@ def _ended(record: RunRecord) -> RunState:
         steps=tuple(map(_ended_step, record.steps)),
         trigger=record.trigger,
         audit=tuple(map(_audited, record.audit)),
-        levels=_levels(record.slas),
+        levels=levels_of(record.slas),
     )
 
 

@@ -9,6 +9,8 @@ import msgspec
 from flowc.plan import Plan
 from flowrun.messages import RunRecord, StepRecord
 
+from .levels import Level, levels_of
+
 __all__ = ["ErrorReport", "RunReport", "find_line", "report_of"]
 
 StepState = Literal["success", "failed", "skipped", "upstream_failed", "cancelled", "expired"]
@@ -61,6 +63,8 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     #: from the submission to the end
     seconds: float
     steps: tuple[StepReport, ...]
+    #: its service levels
+    levels: tuple[Level, ...] = ()
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +102,7 @@ def report_of(record: RunRecord, result: object, plan: Plan) -> RunReport:
         error=error,
         seconds=(record.ended_ms - record.started_ms) / 1000,
         steps=tuple(_steps(record.steps)),
+        levels=levels_of(record.slas),
     )
 
 
