@@ -347,11 +347,11 @@ class Coordinator:
         self._fold.forget_plans()
         for record in records:
             events = events_of(record, self._partition, self._complaints)
+            if not _STARTING.isdisjoint(map(type, events)):
+                await self._prepare(events)
             for event in events:
                 if type(event) is Results and event.plans:
                     await self._fold.load(self._engine.needs_also(event))
-                if type(event) in _STARTING:
-                    await self._prepare(event)
                 if type(event) is Submit:
                     needed = self._engine.needs(event)
                     if needed is not None:
@@ -380,12 +380,14 @@ class Coordinator:
         if self._live and self._saving.is_due():
             self._saving.take()
 
-    async def _prepare(self, event: Event) -> None:
-        """Has all at hand that is needed to decide an event that may start runs by itself."""
-        if type(event) is Deployed and (manifest := self._engine.needs_manifest(event)):
-            await self._fold.load_manifest(manifest)
-        if plans := self._engine.needs_plans(event):
-            await self._fold.load(plans)
+    async def _prepare(self, events: Iterable[Event]) -> None:
+        """Has all at hand that is needed to decide events that may start runs by themselves."""
+        for event in events:
+            if type(event) is Deployed and (manifest := self._engine.needs_manifest(event)):
+                await self._fold.load_manifest(manifest)
+        plans = {plan for event in events if type(event) in _STARTING for plan in self._engine.needs_plans(event)}
+        if plans:
+            await self._fold.load(sorted(plans))
 
     def _observe(self, event: Event, record: Record) -> None:
         """What the shell itself learns from an event."""
