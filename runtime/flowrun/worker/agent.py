@@ -3,10 +3,7 @@
 A bundle is acknowledged after its results are in the inbox. One that was handed out before is not executed, for its
 worker may have died of it or may still run: it is reported as lost. While a bundle is executed its lease is kept
 alive, and what has finished is written soon, so that a crash repeats little. A slot that is busy with something short
-has its next bundle behind it already.
-
-Work of a deployed code that is not ready on this node waits for it, with its lease, beside the slots: these go on with
-other work meanwhile.
+has its next bundle behind it already. What it needs to begin, its plans and its code, `provisions` gets.
 """
 
 from __future__ import annotations
@@ -14,16 +11,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
-from flowc import plan as plans
-
 from flowrun.connections import ConnectionSettings
-from flowrun.deployments.trusted_plans import TrustedPlans, UntrustedPlan
-from flowrun.errors import FlowError, StoreError, TransportError
+from flowrun.deployments.trusted_plans import TrustedPlans
 from flowrun.messages import (
     Bundle,
     Cancel,
@@ -43,15 +36,14 @@ from flowrun.secrets.sources import Environment
 from flowrun.transport import Delivery, Transport
 
 from .cached_values import keep_value, stored_value
-from .codes import Code, Codes
-from .failures import MAX_MESSAGE, cut
-from .frames import Given
-from .giver import Giver, Needs
+from .codes import Codes
+from .giver import Giver
 from .job import Job
 from .leases import Lease, Leases
 from .outbox import Outbox
 from .pace import Pace
 from .pool import Pool
+from .provisions import Provisions, Supplies
 from .slot import Slot
 from .unwanted import Unwanted
 
@@ -61,14 +53,8 @@ log = logging.getLogger("flow.worker")
 
 #: executors that were not needed so far are started this long after the worker, in seconds
 WARM_AFTER = 0.5
-#: plans that are kept
-PLANS = 64
-#: bundles of one pool that wait for their codes, and take no slot's place while they do
-WAITING = 16
 #: log notes that wait to be sent; more are dropped, for they are for looking on only
 NOTES = 1000
-#: plans of a bundle, by digest, and their bytes
-_Known = Mapping[str, tuple[plans.Plan, bytes]]
 
 
 class Agent:
@@ -91,16 +77,13 @@ class Agent:
         codes: Codes | None = None,
         giver: Giver | None = None,
     ) -> None:
-        self._codes = codes
-        self._giver = giver or Giver(Resolver([Environment()]), ConnectionSettings(transport))
-        self._transport, self._worker, self._trusted = transport, worker, trusted
+        self._transport, self._worker, self._codes = transport, worker, codes
         self.pools = [
             Pool(transport, group, queues, kind, [slot for slot in slots if slot.kind == kind], self._deliver)
             for kind in dict.fromkeys(slot.kind for slot in slots)
         ]
         self._slots = tuple(slots)
         self._pool_of = {slot: pool for pool in self.pools for slot in pool.slots}
-        self._plans: OrderedDict[str, tuple[plans.Plan, bytes]] = OrderedDict()
         self._unwanted = Unwanted()
         self._pace = Pace()
         self._notes: asyncio.Queue[LogNote] = asyncio.Queue(NOTES)
@@ -109,6 +92,11 @@ class Agent:
         self._outbox = Outbox(transport, worker, self._reported, self.spawn)
         self._group: asyncio.TaskGroup | None = None
         self._finishing, self._stopping, self._ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        giver = giver or Giver(Resolver([Environment()]), ConnectionSettings(transport))
+        self._provisions = Provisions(
+            transport, giver, trusted, codes,
+            finishing=self._finishing, spawn=self.spawn, begin=self._execute, refuse=self._refuse,
+        )  # fmt: skip
 
     async def run(self) -> None:
         """Raises a group of TransportError (the server stays away) or ExecutorBroken (no executor can be started)."""
@@ -277,117 +265,21 @@ class Agent:
         await delivery.ack()
 
     def _begin(self, delivery: Delivery, bundle: Bundle, pool: Pool) -> None:
-        lease = self._leases.hold(delivery, bundle)
-        known = {digest: self._plans[digest] for digest in bundle.plans if digest in self._plans}
-        if len(known) == len(bundle.plans):
-            self._with_code(lease, known, pool)
-        else:
-            pool.reserved += 1
-            self.spawn(self._fetch(lease, pool))
+        self._provisions.provide(self._leases.hold(delivery, bundle), pool)
 
-    async def _fetch(self, lease: Lease, pool: Pool) -> None:
-        bundle = lease.bundle
-        try:
-            known = {digest: await self._plan(digest) for digest in bundle.plans}
-        except UntrustedPlan as error:
-            self._refuse(lease, Failure("Untrusted", str(error), retryable=False))
-            return
-        except StoreError as error:
-            self._refuse(lease, Failure("NotFound", f"the plan cannot be had: {error}"))
-            return
-        except plans.PlanError as error:
-            self._refuse(lease, Failure("Incompatible", f"the worker {self._worker} cannot use the plan: {error}"))
-            return
-        finally:
-            pool.reserved -= 1
-            pool.has_room()
-        if not lease.lost:
-            self._with_code(lease, known, pool)
-
-    async def _plan(self, digest: str) -> tuple[plans.Plan, bytes]:
-        if digest not in self._plans:
-            if self._trusted is not None:
-                await self._trusted.check(digest)
-            data = await self._transport.get_blob(digest)
-            self._plans[digest] = (plans.decode(data), data)
-            if len(self._plans) > PLANS:
-                self._plans.popitem(last=False)
-        self._plans.move_to_end(digest)
-        return self._plans[digest]
-
-    def _with_code(self, lease: Lease, known: _Known, pool: Pool) -> None:
-        digest = next(iter(known.values()))[0].code
-        if not digest or self._codes is None:
-            self._execute(lease, known, pool, None)
-        elif (code := self._codes.ready(digest)) is not None:
-            self._execute(lease, known, pool, code)
-        else:
-            self.spawn(self._prepare(lease, known, pool, self._codes, digest))
-
-    async def _prepare(self, lease: Lease, known: _Known, pool: Pool, codes: Codes, digest: str) -> None:
-        """The slots go on with other work, unless very much waits here."""
-        takes_place = pool.waiting >= WAITING
-        pool.waiting += 1
-        pool.reserved += takes_place
-        try:
-            code = await self._code(codes, digest)
-        except TransportError:
-            raise
-        except FlowError as error:
-            self._refuse(lease, Failure("CodeUnusable", cut(str(error), MAX_MESSAGE)))
-            return
-        finally:
-            pool.waiting -= 1
-            pool.reserved -= takes_place
-            pool.has_room()
-        if not lease.lost:
-            self._execute(lease, known, pool, code, back=code is None)
-
-    async def _code(self, codes: Codes, digest: str) -> Code | None:
-        """Waits for it; None: the worker ends before it is there."""
-        getting, finishing = asyncio.create_task(codes.get(digest)), asyncio.create_task(self._finishing.wait())
-        try:
-            await asyncio.wait([getting, finishing], return_when=asyncio.FIRST_COMPLETED)
-            return getting.result() if getting.done() else None
-        finally:
-            getting.cancel()
-            finishing.cancel()
-
-    def _execute(self, lease: Lease, known: _Known, pool: Pool, code: Code | None, *, back: bool = False) -> None:
-        """`back`: none of it begins here, all goes to another worker."""
-        needs = None if back else self._giver.needs(lease.bundle, {digest: plan for digest, (plan, _) in known.items()})
-        if needs is None:
-            self._start(lease, known, pool, code, None, back=back)
-        else:
-            pool.reserved += 1
-            self.spawn(self._give(lease, known, pool, code, needs))
-
-    async def _give(self, lease: Lease, known: _Known, pool: Pool, code: Code | None, needs: Needs) -> None:
-        """Gets what its tasks need beside it."""
-        try:
-            given = await self._giver.get(needs)
-        finally:
-            pool.reserved -= 1
-            pool.has_room()
-        if not lease.lost:
-            self._start(lease, known, pool, code, given)
-
-    def _start(
-        self, lease: Lease, known: _Known, pool: Pool, code: Code | None, given: Given | None, *, back: bool = False
-    ) -> None:
+    def _execute(self, lease: Lease, pool: Pool, supplies: Supplies) -> None:
+        code = supplies.code
         slot = pool.slot("" if code is None else code.digest)
-        parsed = {digest: plan for digest, (plan, _) in known.items()}
-        make = partial(Job, lease.bundle, parsed, data=lease.delivery.data, changed=self._changed, code=code)
+        make = partial(
+            Job, lease.bundle, supplies.plans, data=lease.delivery.data, changed=self._changed, code=code,
+            given=supplies.given,
+        )  # fmt: skip
         job = slot.make_job(make)
-        job.given = given
         self._jobs[job] = (lease, slot)
-        if back:
-            job.hand_back([*job.pending])
-            return
-        if len(parsed) > 1 and self._codes is not None:
-            job.hand_back(job.of_other_codes())
+        if returned := [*job.pending] if supplies.back else job.of_other_codes():
+            job.hand_back(returned)
         if job.pending:
-            slot.begin(job, {digest: data for digest, (_, data) in known.items()}, self._pace.expected(job))
+            slot.begin(job, supplies.data, self._pace.expected(job))
 
     def _changed(self, job: Job) -> None:
         held = self._jobs.get(job)

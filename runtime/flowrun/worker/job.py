@@ -67,12 +67,13 @@ class Job:
         data: bytes = b"",
         changed: Callable[[Job], None] = lambda job: None,
         code: Code | None = None,
+        given: Given | None = None,
     ) -> None:
         self.bundle = bundle
         #: what its tasks are in; None: the worker's own project
         self.code = code
         #: what its tasks need beside it; None: nothing
-        self.given: Given | None = None
+        self.given = given
         #: the bundle as it came
         self.data = data
         self.units = Units(bundle, base)
