@@ -34,7 +34,7 @@ from .elaborators import ELABORATORS
 from .flows import read_flow
 from .handlers import check_declared
 from .pools import report_deadlocks
-from .resources import read_resources
+from .resources import read_resources, report_doubled
 from .setting_values import Reader, from_plain
 from .settings import read_row
 from .signatures import Signatures
@@ -107,6 +107,7 @@ def _check_values(shared: Shared, modules: list[Module], symbols: list[Symbol]) 
             shared.signatures.types.declared(symbol)
         elif symbol.kind in ("let", "var"):
             shared.constants.of(symbol)
+    report_doubled(shared, [symbol for symbol in symbols if symbol.kind == "var"])
     for module in modules:
         for node in module.file.declarations:
             if isinstance(node, syntax.TestDecl):

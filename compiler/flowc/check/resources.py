@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from flowc import ir, syntax
@@ -15,7 +16,7 @@ from .service_levels import level_of
 from .setting_values import Reader
 from .types import holds_secret
 
-__all__ = ["Resources", "kind_of_connection", "read_resources"]
+__all__ = ["Resources", "kind_of_connection", "read_resources", "report_doubled"]
 
 _FIELDS: dict[str, tuple[str, ...]] = {
     "pool": ("slots",),
@@ -107,6 +108,21 @@ def _report_twice(place: Context, node: syntax.Resource, known: Symbol) -> None:
     place.report(
         "duplicate-name", node.name, help=hint, labels=(first,), name=node.name.text, what=f"a {kind} of another file"
     )
+
+
+def report_doubled(shared: Shared, variables: Iterable[Symbol]) -> None:
+    """Reports variables of one name in several files: they would be one in the environment."""
+    known: dict[str, Symbol] = {}
+    for symbol in variables:
+        first = known.setdefault(symbol.name, symbol)
+        if first is symbol or not isinstance(symbol.node, syntax.Var) or not isinstance(first.node, syntax.Var):
+            continue
+        labels = (Context(shared, first.module).label(first.node.name, "first declared here"),)
+        hint = "a variable is one thing in the whole environment: import it with `use`, or rename one"
+        Context(shared, symbol.module).report(
+            "duplicate-name", symbol.node.name, help=hint, labels=labels, name=symbol.name,
+            what="a variable of another file",
+        )  # fmt: skip
 
 
 def _row(place: Context, node: syntax.Resource, kind: str) -> dict[str, Any]:

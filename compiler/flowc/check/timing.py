@@ -120,7 +120,7 @@ class _Times:
 
     def _intervals(self) -> None:
         """Triggers that start runs faster than they can end."""
-        least = _Path(self._flows, _waited).length(self._flow)
+        least = _Path(self._flows, _waited).length(self._flow) if self._flow.triggers else 0
         if not least:
             return
         for trigger in self._flow.triggers:

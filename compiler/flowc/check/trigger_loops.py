@@ -37,7 +37,11 @@ def report_loops(shared: Shared, flows: Mapping[Symbol, ir.Flow]) -> None:
 
 
 def _starts(shared: Shared, flows: Mapping[Symbol, ir.Flow]) -> _Starts:
-    updates = {symbol.name: set(_updates(flow, flows)) for symbol, flow in flows.items()}
+    by_key = {symbol.key: flow for symbol, flow in flows.items()}
+    updaters: dict[str, list[str]] = {}
+    for symbol, flow in flows.items():
+        for dataset in dict.fromkeys(_updates(flow, by_key)):
+            updaters.setdefault(dataset, []).append(symbol.name)
     starts: _Starts = {symbol.name: {} for symbol in flows}
     for symbol, flow in flows.items():
         places = _places(shared, symbol)
@@ -46,9 +50,8 @@ def _starts(shared: Shared, flows: Mapping[Symbol, ir.Flow]) -> _Starts:
                 if isinstance(leaf, ir.FlowEnd) and leaf.flow in starts:
                     starts[leaf.flow].setdefault(symbol.name, places[trigger.name])
                 elif isinstance(leaf, ir.Dataset):
-                    for other in flows:
-                        if leaf.name in updates[other.name]:
-                            starts[other.name].setdefault(symbol.name, places[trigger.name])
+                    for other in updaters.get(leaf.name, ()):
+                        starts[other].setdefault(symbol.name, places[trigger.name])
     return starts
 
 
@@ -70,9 +73,8 @@ def _leaves(source: ir.TriggerSource) -> Iterator[ir.TriggerSource]:
         yield source
 
 
-def _updates(flow: ir.Flow, flows: Mapping[Symbol, ir.Flow]) -> Iterator[str]:
+def _updates(flow: ir.Flow, by_key: Mapping[str, ir.Flow]) -> Iterator[str]:
     """The datasets that a flow updates, in child runs, too."""
-    by_key = {symbol.key: other for symbol, other in flows.items()}
     waiting, seen = [flow], {flow.name}
     while waiting:
         found = waiting.pop()
