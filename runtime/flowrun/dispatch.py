@@ -17,7 +17,7 @@ sees one code only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from math import inf
 
@@ -40,6 +40,8 @@ Wanted = Callable[[Attempt, list[Range]], int]
 _WORTH_SHARING = 0.002
 #: most items of a bundle whose task was never measured
 _MOST_UNKNOWN = 16
+#: plans of one bundle: executors keep some hundred
+_MOST_PLANS = 16
 #: what is taken for the time of such an item where fairness asks, in seconds
 _UNKNOWN_SECONDS = 0.001
 #: no item takes less, in seconds: its messages take that
@@ -199,7 +201,7 @@ class Dispatcher:
         seconds = _UNKNOWN_SECONDS / self._capacity.slots(lane.name)
         while items < batch.max and (entry := lane.front()) is not None:
             size += entry.size
-            if work and (entry.ready.alone or size > self._settings.bundle_bytes):
+            if work and (entry.ready.alone or size > self._settings.bundle_bytes or _is_full(plans, entry.ready)):
                 break
             ready, taken = entry.ready, min(batch.max - items, entry.items)
             first, last = self._backlog.take(lane, taken, seconds)
@@ -224,7 +226,7 @@ class Dispatcher:
         while items < most and (entry := lane.front()) is not None:
             ready = entry.ready
             each = self._seconds(entry)
-            if work and (ready.alone or each is None or size + entry.size > most_bytes):
+            if work and (ready.alone or each is None or size + entry.size > most_bytes or _is_full(plans, ready)):
                 break
             if ready.alone:
                 room = 1
@@ -259,7 +261,7 @@ class Dispatcher:
         found: Entry | None = entry
         while found is not None and self._kind(found) == kind and items < most and not (work and found.ready.alone):
             size += found.size
-            if work and size > self._settings.bundle_bytes:
+            if work and (size > self._settings.bundle_bytes or _is_full(plans, found.ready)):
                 break
             ready, taken = found.ready, min(most - items, found.items)
             seconds = _UNKNOWN_SECONDS / self._capacity.slots(lane.name)
@@ -295,6 +297,11 @@ class Dispatcher:
         )
         self._dispatched.add(bundle, lane)
         return bundle
+
+
+def _is_full(plans: Mapping[str, int], ready: Ready) -> bool:
+    """A bundle of these plans takes none of another one."""
+    return len(plans) >= _MOST_PLANS and ready.plan not in plans
 
 
 def _is_due(lane: Lane, batch: BatchDef, now: float) -> bool:

@@ -326,3 +326,13 @@ def test_codes_that_nothing_is_left_of_are_forgotten() -> None:
     add(d, ready(run="last", plan="codeaa1"), 0.0, 0.001)
     d.end_run("last")
     assert list(d.cut()) == []
+
+
+def test_a_bundle_is_of_few_plans() -> None:
+    """Thousands of flows may tick at the same moment, and executors keep some hundred plans."""
+    d = dispatcher(slots=1)
+    for i in range(100):
+        add(d, ready(run=f"r{i}", plan=f"p{i % 50}"), 0.0, 0.0001)
+    cuts = drain(d)
+    assert sum(len(cut.bundle.items) for cut in cuts) == 100
+    assert max(len(cut.bundle.plans) for cut in cuts) == 16

@@ -54,7 +54,7 @@ PATIENCE = 0.25
 #: a job that is expected to end within this time may have the next one behind it, in seconds
 SHORT = 0.05
 #: plans that an executor is sure to have kept
-PLANS = 32
+PLANS = 128
 #: so many processes in a row end before they are ready, and the worker ends
 MOST_FAILED_STARTS = 3
 
@@ -245,12 +245,13 @@ class ProcessSlot:
     def _send(self, process: ExecutorProcess, job: Job) -> None:
         if not job.pending:
             return
-        for digest in job.bundle.plans:
-            if digest not in process.plans:
-                if len(process.plans) >= PLANS:
-                    process.plans.clear()
-                process.plans.add(digest)
-                process.send(PlanFrame(digest, self._plan_data[digest]))
+        missing = [digest for digest in job.bundle.plans if digest not in process.plans]
+        if len(process.plans) + len(missing) > PLANS:
+            process.plans.clear()
+            missing = [*job.bundle.plans]
+        for digest in missing:
+            process.plans.add(digest)
+            process.send(PlanFrame(digest, self._plan_data[digest]))
         if job.given is not None:
             process.send(job.given)
         process.send(JobFrame(job.base, job.data))
