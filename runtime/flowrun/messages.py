@@ -814,7 +814,7 @@ class Listing(_Wire, frozen=True, tag="listing"):
     #: if service levels were asked for; of the misses the newest first, at most as many as asked for
     slas: tuple[SlaCount, ...] = ()
     misses: tuple[SlaMiss, ...] = ()
-    #: if these were asked for: by name, at most as many as asked for, behind `Query.flow`
+    #: if these were asked for: by name, at most as many as asked for
     triggers: tuple[TriggerState, ...] = ()
 
 

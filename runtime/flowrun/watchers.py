@@ -22,6 +22,8 @@ __all__ = ["Watchers"]
 _SECONDS = 5.0
 #: a listing is one note: at most so many runs
 _MOST_LISTED = 1_000
+#: or so many triggers, which are told in some words each
+_MOST_TRIGGERS = 5_000
 #: steps of one note
 _STEPS = 1_000
 
@@ -81,7 +83,8 @@ class Watchers:
             self._send(query.client, Listing(query.id, self._partition, (), 0, backfills=backfills))
             return
         if query.triggers:
-            found = tuple(states_of(self._engine, query.run, query.flow, limit, self.next_ms))
+            most = max(min(query.limit, _MOST_TRIGGERS), 0)
+            found = tuple(states_of(self._engine, query.run, query.flow, most, self.next_ms))
             self._send(query.client, Listing(query.id, self._partition, (), 0, triggers=found))
             return
         if query.slas:

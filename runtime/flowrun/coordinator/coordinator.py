@@ -240,7 +240,8 @@ class Coordinator:
             fresh_workers=self._fresh_workers,
         )  # fmt: skip
         await self._restore(start)
-        self._clock.saw(start.now_ms)
+        if start.now_ms:
+            self._clock.saw(start.now_ms + round((self._loop.time() - start.at) * 1000))
         reading, stopping = asyncio.create_task(self._read(start, lease)), asyncio.create_task(self._stopping.wait())
         try:
             await asyncio.wait([reading, stopping], return_when=asyncio.FIRST_COMPLETED)

@@ -7,6 +7,7 @@ from the snapshot to that message gives the state.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import msgspec
@@ -48,8 +49,9 @@ class Start(msgspec.Struct, frozen=True):
     since_ms: int
     #: with this message, it leads
     until: int
-    #: the server's clock then, milliseconds since 1970
+    #: the server's clock, milliseconds since 1970, and the loop's when it said so
     now_ms: int
+    at: float
 
 
 async def take_over(
@@ -69,6 +71,7 @@ async def take_over(
     standing = bundles_of(await transport.standing_work(partition), complaints)
     until = await announce(transport, partition, holder, settings)
     inbox = await transport.inbox(partition)
+    at = asyncio.get_running_loop().time()
     snapshot = await snapshots.read()
     if snapshot is not None and snapshot.rules > RULES:
         raise StoreError(
@@ -79,6 +82,7 @@ async def take_over(
     return Start(
         fence=fence, standing=standing, snapshot=snapshot, created=inbox.created, after=after, since_ms=since_ms,
         until=until, now_ms=inbox.now_ms,
+        at=at,
     )  # fmt: skip
 
 

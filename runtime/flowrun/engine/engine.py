@@ -581,8 +581,7 @@ class Engine(Core):
         self.agenda = deque(entry for entry in self.agenda if entry[1].run.id != run)
         self.commands = [command for command in self.commands if getattr(command, "run", "") != run]
         self.claims.close_run(run)
-        if known is not None:
-            run_ends.run_lost(self, known)
+        run_ends.run_lost(self, run, known)
         return self._decided()
 
     def ended(self) -> Iterable[str]:

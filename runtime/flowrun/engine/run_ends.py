@@ -51,22 +51,25 @@ def run_ended(core: Core, run: Run) -> None:
         if state in _ON[watcher.source.on]:  # type: ignore[union-attr]
             _tell_of_run(core, watcher, run, state)
     if run.scheduled is not None and run.scheduled.trigger in core.triggers.own:
-        _window_ended(core, core.triggers.own[run.scheduled.trigger], run.scheduled.at_ms, run)
+        ended = SUCCESS if run.state == ENDED_WELL else FAILED
+        _window_ended(core, core.triggers.own[run.scheduled.trigger], run.scheduled.at_ms, ended)
     elif run.trigger in core.triggers.own:
         _note(core, core.triggers.own[run.trigger], run.id, state)
     if run.id in core.triggers.asked:
         custom_times.answered(core, run)
 
 
-def run_lost(core: Core, run: Run) -> None:
-    """The engine failed on it, and it ends as failed: so does its window."""
-    if run.scheduled is not None and run.scheduled.trigger in core.triggers.own:
-        _window_ended(core, core.triggers.own[run.scheduled.trigger], run.scheduled.at_ms, run)
+def run_lost(core: Core, name: str, run: Run | None) -> None:
+    """The engine failed on a run, or (None) when it was about to begin, and it ends as failed: so does its window."""
+    starting, core.triggers.starting = core.triggers.starting, None
+    is_starting = run is None and starting is not None and starting.run == name
+    window = run.scheduled if run is not None else starting.scheduled if is_starting and starting is not None else None
+    if window is not None and window.trigger in core.triggers.own:
+        _window_ended(core, core.triggers.own[window.trigger], window.at_ms, FAILED)
 
 
-def _window_ended(core: Core, trigger: Triggered, at_ms: int, run: Run) -> None:
+def _window_ended(core: Core, trigger: Triggered, at_ms: int, state: int) -> None:
     ledger = core.triggers.ledger(trigger.id)
-    state = SUCCESS if run.state == ENDED_WELL else FAILED
     core.triggers.put(trigger.id, at_ms, ledger.number(at_ms), state)
     core.backfills.window_ended(trigger.id, at_ms, state == SUCCESS)
     if state == SUCCESS and trigger.waiting:

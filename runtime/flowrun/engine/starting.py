@@ -116,11 +116,12 @@ def go_on(core: Core) -> bool:
     if isinstance(entry, str):
         _release(core, entry)
         return True
-    core.deciding = entry.run
+    core.deciding, core.triggers.starting = entry.run, entry
     event = Submit(entry.run, entry.plan, entry.args, entry.trigger, scheduled=entry.scheduled)
     refusal = Failure(*entry.refusal, retryable=False) if entry.refusal is not None else None
     held = entry.waits and _waits(core, entry.run, entry.scheduled)
     runs.submit(core, event, core.seq, paused=BY_PAST if held else 0, refusal=refusal)
+    core.triggers.starting = None
     return True
 
 

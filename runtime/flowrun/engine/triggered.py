@@ -150,6 +150,8 @@ class Triggers:
         self._early: dict[str, list[tuple[int, Arrived]]] = {}
         #: runs to be started, and runs (ids) that wait no longer
         self.due: deque[Start | str] = deque()
+        #: what is being started just now
+        self.starting: Start | None = None
         self._changed: set[str] = set()
 
     def __bool__(self) -> bool:

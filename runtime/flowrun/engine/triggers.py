@@ -58,6 +58,7 @@ _GRIDS = (CronSource, IntervalSource, AtSource, CustomSource)
 def deployed(core: Core, event: Deployed, manifest: Manifest | None) -> None:
     """A project's deployment changed. `manifest` is None where nothing of it is deployed any more."""
     flows = manifest.flows if manifest is not None else ()
+    at_ms = min(event.at_ms, core.now)  # who deployed may have had a clock that is ahead
     watchers = [watcher for flow in flows for watcher in _watchers(flow)]
     core.triggers.put_project(event.project, event.number, event.manifest, watchers)
     found: set[str] = set()
@@ -66,7 +67,7 @@ def deployed(core: Core, event: Deployed, manifest: Manifest | None) -> None:
             id = f"{flow.name}.{definition.name}"
             if core.partitions == 1 or home_of(id, core.partitions) == core.partition:
                 found.add(id)
-                _deploy(core, event, flow, definition, id)
+                _deploy(core, event.project, at_ms, flow, definition, id)
     for trigger in [*core.triggers.own.values()]:
         if trigger.project == event.project and trigger.id not in found and not trigger.gone_ms:
             trigger.gone_ms = core.now
@@ -83,16 +84,16 @@ def _watchers(flow: DeployedFlow) -> Iterator[Watcher]:
                 yield Watcher(f"{flow.name}.{definition.name}", place, leaf)
 
 
-def _deploy(core: Core, event: Deployed, flow: DeployedFlow, definition: TriggerDef, id: str) -> None:
+def _deploy(core: Core, project: str, at_ms: int, flow: DeployedFlow, definition: TriggerDef, id: str) -> None:
     """A trigger is there: for the first time, again, or still."""
     trigger = core.triggers.own.get(id)
     schedules = _schedules(flow, definition)
     if trigger is None:
         trigger = Triggered(
-            id, event.project, flow.name, flow.plan, definition, flow.types, flow.catchup, flow.depends_on_past,
-            event.at_ms, schedules,
+            id, project, flow.name, flow.plan, definition, flow.types, flow.catchup, flow.depends_on_past,
+            at_ms, schedules,
         )  # fmt: skip
-        first_ms = event.at_ms if not flow.catchup or definition.start_ms is None else definition.start_ms - 1
+        first_ms = at_ms if not flow.catchup or definition.start_ms is None else definition.start_ms - 1
         trigger.last = {place: first_ms for place, _ in _grids(definition.source)}
         _put(core, trigger)
         for early in core.triggers.take_early(id):
@@ -100,10 +101,10 @@ def _deploy(core: Core, event: Deployed, flow: DeployedFlow, definition: Trigger
         return
     same = trigger.definition == definition and trigger.schedules == schedules and not trigger.gone_ms
     if trigger.definition.source != definition.source or trigger.schedules != schedules:
-        _carry_over(trigger, definition.source, event.at_ms)
+        _carry_over(trigger, definition.source, at_ms)
     if trigger.gone_ms:
-        trigger.last = {place: max(last, event.at_ms) for place, last in trigger.last.items()}
-    trigger.project, trigger.plan, trigger.definition, trigger.types = event.project, flow.plan, definition, flow.types
+        trigger.last = {place: max(last, at_ms) for place, last in trigger.last.items()}
+    trigger.project, trigger.plan, trigger.definition, trigger.types = project, flow.plan, definition, flow.types
     trigger.catchup, trigger.depends_on_past, trigger.schedules = flow.catchup, flow.depends_on_past, schedules
     trigger.gone_ms = 0
     if same:

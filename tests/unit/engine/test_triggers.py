@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from flowc.plan import AllSource, AnySource, CustomSource, EventSource, IntervalSource, TriggerDef
 from flowc.schedules import jittered
 from flowrun import messages as m
 from flowrun import values
-from flowrun.engine import ledger
+from flowrun.engine import ledger, runs
 from flowrun.engine.commands import Arm, Disarm
 from flowrun.engine.starting import state_of
 from hypothesis import given, settings
@@ -372,6 +374,37 @@ def test_a_plan_that_cannot_be_had_fails_the_run() -> None:
     run = shop.engine.record(shop.ended[0])
     assert (run.state, run.trigger) == ("failed", "f.t")
     assert state_of(shop.engine, "f.t", START + MINUTE) == ledger.FAILED
+
+
+def test_a_defect_at_the_start_of_a_run_ends_its_window_and_the_others_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Shop()
+    shop.deploy(flow_of("f", every(missed="all")))
+    submit, count = runs.submit, [0]
+
+    def broken(*args: Any, **more: Any) -> None:
+        count[0] += 1
+        if count[0] == 2:
+            raise IndexError("a defect")
+        submit(*args, **more)
+
+    monkeypatch.setattr(runs, "submit", broken)
+    shop.now += 3 * MINUTE
+    (tick,) = shop.due()
+    shop.engine.add_plan("plan of f", shop.plans["plan of f"])
+    with pytest.raises(IndexError):
+        shop.engine.decide(tick, shop.now, 99)
+    shop.engine.abandon(shop.engine.deciding)
+    shop.engine.decide(tick, shop.now, 99)
+    found = [state_of(shop.engine, "f.t", START + i * MINUTE) for i in (1, 2, 3)]
+    assert found == [ledger.LIVE, ledger.FAILED, ledger.LIVE]
+    assert len(shop.engine.living()) == 2
+
+
+def test_a_deployer_whose_clock_is_ahead_delays_nothing() -> None:
+    shop = Shop()
+    shop.deploy(flow_of("f", every()), at_ms=START + 100 * MINUTE)
+    shop.wait()
+    assert shop.times("f.t") == [1]
 
 
 # ---- schedules in Python --------------------------------------------------------------------------------------------
