@@ -244,12 +244,6 @@ async def test_dependencies_are_there(tmp_path: Path) -> None:
         assert "No module named 'greeting'" in outcome.error.message + outcome.error.detail
 
 
-async def test_loops_run_in_the_environment(tmp_path: Path) -> None:
-    async with code_worker(tmp_path, kind="async", width=4) as running:
-        digest = await running.store(needing(tmp_path, "one", "greeting"))
-        assert await running.result(digest, "tasks:hello") == "hello 1"
-
-
 async def test_other_work_goes_on_while_a_code_is_prepared(tmp_path: Path) -> None:
     async with code_worker(tmp_path, slots=2) as running:
         ready = await running.store(version(tmp_path, "ready"))
@@ -265,15 +259,9 @@ async def test_other_work_goes_on_while_a_code_is_prepared(tmp_path: Path) -> No
         assert found == ["ready"] * 4 + ["new"] * 3
 
 
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [("greeting==2.0", "greeting==2.0"), ("=!", "Invalid requirement")],
-)
-async def test_dependencies_that_cannot_be_had_fail_the_work_and_not_the_worker(
-    tmp_path: Path, line: str, said: str
-) -> None:
+async def test_dependencies_that_cannot_be_had_fail_the_work_and_not_the_worker(tmp_path: Path) -> None:
     async with code_worker(tmp_path) as running:
-        digest = await running.store(needing(tmp_path, "one", line))
+        digest = await running.store(needing(tmp_path, "one", "greeting==2.0"))
         plan, item = running.of_code(digest, "tasks:hello")
         (outcome,) = await running.run(plan, [item])
         assert outcome.state == "failed"
@@ -281,7 +269,7 @@ async def test_dependencies_that_cannot_be_had_fail_the_work_and_not_the_worker(
         assert outcome.error.type == "CodeUnusable"
         assert outcome.error.retryable
         assert "the dependencies cannot be installed" in outcome.error.message
-        assert said in outcome.error.message
+        assert "greeting==2.0" in outcome.error.message
         began = asyncio.get_running_loop().time()
         (outcome,) = await running.run(plan, [item])  # not installed again at once
         assert asyncio.get_running_loop().time() - began < 0.2
