@@ -30,8 +30,8 @@ __all__ = ["interpreter", "make_environment", "python_tag"]
 MOST_SECONDS = 900.0
 #: of what the installer said, so many characters are in the failure
 _LAST = 1_500
-#: what executors import of others
-_OURS = ("msgspec", "uvloop", "nats-py", "zstandard", "pydantic", "structlog")
+#: what executors import of others, the standard library's operators included
+_OURS = ("msgspec", "uvloop", "nats-py", "zstandard", "pydantic", "httpx", "whenever", "cronsim")
 
 
 def python_tag() -> str:
