@@ -78,6 +78,8 @@ class PlanFile(msgspec.Struct, frozen=True, kw_only=True):
     hash: str
     #: the file that the plan was written to
     plan: str
+    #: what starts it once it is deployed: the names of its triggers, and what they wait for
+    triggers: dict[str, str] = {}
 
 
 class CompileReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from flowc.pipeline import Compilation, CompiledFlow, compile_paths
 from flowc.project import FILE_NAME, Project, discover, find_project
 from flowc.render import CompileReport, PlanFile, render_text, summary, to_finding
 from flowc.source import Source, Span
+from flowrun.source_text import source_text
 
 from .build import write_build
 from .output import say
@@ -55,6 +56,8 @@ class Outcome(msgspec.Struct, kw_only=True):
         if self.has_errors and not self.plans:
             return "no plans were written"
         flows = f"{len(self.plans)} flow{'s' * (len(self.plans) != 1)}"
+        triggers = sum(len(plan.triggers) for plan in self.plans)
+        flows += f" with {triggers} trigger{'s' * (triggers != 1)}" if triggers else ""
         folders = sorted({Path(plan.plan).parent.as_posix() for plan in self.plans})
         where = f" → {', '.join(folders)}" if len(folders) == 1 else ""
         return f"compiled {flows}{where} in {self.seconds:.2f} s"
@@ -123,7 +126,9 @@ def _write(project: Project, compilation: Compilation, *, whole: bool) -> list[P
 
 
 def _plan_file(project: Project, flow: CompiledFlow, path: str) -> PlanFile:
-    return PlanFile(flow=flow.flow, file=_shown(project.root / flow.file), hash=flow.hash, plan=path)
+    triggers = {trigger.name: source_text(trigger.source) for trigger in flow.plan.triggers}
+    file = _shown(project.root / flow.file)
+    return PlanFile(flow=flow.flow, file=file, hash=flow.hash, plan=path, triggers=triggers)
 
 
 def _shown(path: Path) -> str:

@@ -40,7 +40,7 @@ def source_text(source: TriggerSource) -> str:
             )
             return f'at("{first}"{", …" if len(source.at_ms) > 1 else ""})'
         case CustomSource():
-            return f'schedule("{source.target}")'
+            return f'custom("{source.target}")'
         case EventSource():
             return f'event("{source.subject}")'
         case WebhookSource():

@@ -1,8 +1,8 @@
 """Flows that start each other for ever: `trigger-loop`.
 
 A flow starts those that a trigger `after_flow` starts after it, and those that a trigger `dataset` starts when one of
-its steps updates it, at any depth. A circle of these never ends, since each run starts the next one. A part of `all_of`
-counts, too: it waits for others, and starts all the same.
+its steps updates it, at any depth. A circle of these never ends, since each run starts the next one. `all_of` needs all
+its parts, so it counts only what brings about each of them.
 """
 
 from __future__ import annotations
@@ -46,13 +46,25 @@ def _starts(shared: Shared, flows: Mapping[Symbol, ir.Flow]) -> _Starts:
     for symbol, flow in flows.items():
         places = _places(shared, symbol)
         for trigger in flow.triggers:
-            for leaf in _leaves(trigger.source):
-                if isinstance(leaf, ir.FlowEnd) and leaf.flow in starts:
-                    starts[leaf.flow].setdefault(symbol.name, places[trigger.name])
-                elif isinstance(leaf, ir.Dataset):
-                    for other in updaters.get(leaf.name, ()):
-                        starts[other].setdefault(symbol.name, places[trigger.name])
+            for other in _feeders(trigger.source, updaters):
+                if other in starts:
+                    starts[other].setdefault(symbol.name, places[trigger.name])
     return starts
+
+
+def _feeders(source: ir.TriggerSource, updaters: Mapping[str, list[str]]) -> dict[str, None]:
+    """The flows that bring it about."""
+    match source:
+        case ir.FlowEnd(flow=flow):
+            return {flow: None}
+        case ir.Dataset(name=name):
+            return dict.fromkeys(updaters.get(name, ()))
+        case ir.AnyOf(sources=parts):
+            return {flow: None for part in parts for flow in _feeders(part, updaters)}
+        case ir.AllOf(sources=parts):
+            first, *rest = [_feeders(part, updaters) for part in parts]
+            return {flow: None for flow in first if all(flow in other for other in rest)}
+    return {}
 
 
 def _places(shared: Shared, symbol: Symbol) -> dict[str, Span]:
@@ -63,14 +75,6 @@ def _places(shared: Shared, symbol: Symbol) -> dict[str, Span]:
         if isinstance(statement, syntax.TriggerStmt):
             found.setdefault(statement.name.text, place.span(statement.value))
     return found
-
-
-def _leaves(source: ir.TriggerSource) -> Iterator[ir.TriggerSource]:
-    if isinstance(source, ir.AnyOf | ir.AllOf):
-        for part in source.sources:
-            yield from _leaves(part)
-    else:
-        yield source
 
 
 def _updates(flow: ir.Flow, by_key: Mapping[str, ir.Flow]) -> Iterator[str]:

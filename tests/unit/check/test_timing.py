@@ -125,10 +125,13 @@ def test_loops_are_found_through_child_flows() -> None:
     text = (
         f'{TASKS}flow leaf() {{ number(1) with {{ updates: dataset("a") }} }}\n'
         'flow one() { trigger x = dataset("b")\nleaf() }\n'
-        'flow two() { trigger x = all_of(dataset("a"), interval(1h))\nnumber(1) with { updates: dataset("b") } }\n'
+        'flow two() { trigger x = any_of(dataset("a"), interval(1h))\nnumber(1) with { updates: dataset("b") } }\n'
     )
     assert names(text) == ["trigger-loop"]
     assert names(text.replace('dataset("b")\nleaf', "interval(1h)\nleaf")) == []
+    assert names(text.replace("any_of", "all_of")) == []
+    both = 'trigger x = all_of(dataset("a"), after_flow(own))\nnumber(1) with { updates: dataset("a") }'
+    assert names(f"{TASKS}flow own() {{ {both} }}\n") == ["trigger-loop"]
     assert names(f"{TASKS}flow own() {{ trigger x = after_flow(own)\nnumber(1) }}\n") == ["trigger-loop"]
 
 
