@@ -68,6 +68,7 @@ def _changes(zone: str) -> None:
 
 def _croniter(zone: str) -> None:
     """Where croniter's own zones part from ours, with the policies that it has."""
+    print("  croniter's own time zones, against gap: run, overlap: twice")
     for expression in EXPRESSIONS:
         ours, theirs = set(year_of(expression, zone, "run", "twice")), set(by_croniter(expression, zone))
         for name, minutes in (("croniter lacks", ours - theirs), ("croniter adds", theirs - ours)):
