@@ -10,7 +10,7 @@ from flowc import ir, syntax
 from flowc.suggest import did_you_mean
 from flowc.types import ERROR, JSON, Literals, Secret, Type
 
-from .clocks import check_clock, check_interval, check_named_zone
+from .clocks import check_clock, check_interval, check_moments, check_named_zone
 from .constants import fold
 from .context import Context, Scope
 from .datasets import dataset_name
@@ -181,6 +181,7 @@ def _at(reader: Reader, payload: Payload, part: Part) -> ir.TriggerSource | None
     if not times:
         reader.wrong(node, "at", "at least one time", "none", "write `at(2026-12-31T23:00)`")
         return None
+    check_moments(reader, nodes, part.args.get("tz"), zone)
     return ir.At(at_ms=tuple(sorted({time for time in times if time is not None})), tz=zone)
 
 
