@@ -110,7 +110,7 @@ class Executions:
     """The plans and functions that this process knows."""
 
     #: plans that are kept: twice as many as those that it is told of count on, for what waits for its turn needs its own
-    ROOM = 256
+    ROOM = 1_024
 
     def __init__(self, root: Path, blobs: Blobs) -> None:
         self._functions = Functions(root)

@@ -54,7 +54,7 @@ PATIENCE = 0.25
 #: a job that is expected to end within this time may have the next one behind it, in seconds
 SHORT = 0.05
 #: plans that an executor is sure to have kept
-PLANS = 128
+PLANS = 512
 #: so many processes in a row end before they are ready, and the worker ends
 MOST_FAILED_STARTS = 3
 

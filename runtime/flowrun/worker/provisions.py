@@ -31,7 +31,7 @@ from .pool import Pool
 __all__ = ["Provisions", "Supplies"]
 
 #: plans that are kept
-PLANS = 64
+PLANS = 1_000
 #: bundles of one pool that wait for their codes, and take no slot's place while they do
 WAITING = 16
 
@@ -85,7 +85,8 @@ class Provisions:
     async def _fetch(self, lease: Lease, pool: Pool, place: _Place) -> None:
         try:
             with place:
-                known = {digest: await self._plan(digest) for digest in lease.bundle.plans}
+                found = await asyncio.gather(*map(self._plan, lease.bundle.plans))
+                known = dict(zip(lease.bundle.plans, found, strict=True))
         except UntrustedPlan as error:
             self._refuse(lease, Failure("Untrusted", str(error), retryable=False))
         except StoreError as error:
