@@ -1,7 +1,7 @@
 """`on retry`: scopes beside the graph, one per handler and failed attempt that another one follows.
 
 The step goes on meanwhile; the scope in which it stands waits for them as for its nodes, and they never change how it
-ends. Steps around that have not ended are null in them.
+ends. Steps around that have not ended are null in them. Those of `on sla_miss` (`sla_handlers`) close here, too.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from flowrun.messages import Failure
 
 from .core import CLOSE, Core
 from .fan import failure_record
+from .pauses import is_sla_handler
+from .record import join_rows
 from .scopes import Given, index_of, open_scope
 from .state import ASIDE, NULL, SUCCESS, Scope, aside_rows, entered
 
@@ -42,7 +44,8 @@ def closed(core: Core, scope: Scope, aside: Scope, rows: bytes) -> None:
     del scope.asides[aside.id]
     if rows:
         key = aside_rows(aside.node, aside.index) if aside.node >= 0 else -1 - aside.index  # of the flow's handler
-        scope.rows = entered(scope.rows, key, rows)
+        before = scope.rows.get(key, b"") if is_sla_handler(aside) else b""
+        scope.rows = entered(scope.rows, key, join_rows(before, rows))
     scope.open -= 1
     if not scope.open:
         core.agenda.append((CLOSE, scope, 0, 0))

@@ -19,8 +19,10 @@ from flowrun.wire import make_map
 from .fan import each_node
 from .state import CANCELLED, EXPIRED, FAILED, FLOW, MISSED, NAMES, SUCCESS, UNDONE, Run, Scope, aside_rows, seconds_of
 
-__all__ = ["pack_rows", "run_record"]
+__all__ = ["join_rows", "pack_rows", "run_record"]
 
+#: rows of a handler that ran again and again, in bytes
+_MOST_JOINED = 64 * 1024
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[StepRecord])
 _RUN_STATES: dict[int, RunState] = {SUCCESS: "success", FAILED: "failed", CANCELLED: "cancelled", EXPIRED: "expired"}
@@ -66,6 +68,13 @@ def pack_rows(scope: Scope) -> bytes:
         return b""
     rows = list(_rows(scope))
     return _encoder.encode(rows) if rows else b""
+
+
+def join_rows(first: bytes, then: bytes) -> bytes:
+    """Packed rows, and others behind them; when there are very many, only the others."""
+    if not first or len(first) > _MOST_JOINED:
+        return then
+    return _encoder.encode(_decoder.decode(first) + _decoder.decode(then))
 
 
 def _rows(scope: Scope) -> Iterable[StepRecord]:

@@ -26,6 +26,7 @@ from .flows import ArgumentError, moment, parameters
 from .graph import Graph
 from .levels import Level
 from .pauses import is_sla_handler
+from .record import join_rows
 from .scopes import Given, close_scope, open_scope
 from .state import ASIDE, CANCELLED, EARLY, FLOW, MISSED, NULL, SUCCESS, Run, Scope, entered
 
@@ -102,17 +103,19 @@ def _is_inside(scope: Scope, level: Level) -> bool:
 
 def _open_of_flow(core: Core, scope: Scope, record: bytes) -> None:
     """Those of the nearest flow around that has any, and whose steps have not all ended."""
-    while True:
-        if scope.kind == FLOW and any(True for _ in _handlers(scope.graph.plan.handlers)):
-            break
+    while not _tells(scope):
         if scope.parent < 0:
             return
         scope = scope.run.scopes[scope.parent]
-    if scope.flow is not None and scope.flow.outcome is not None:
-        return
     for number, handler in _handlers(scope.graph.plan.handlers):
         given = [record, *_captured(scope, handler.captures)]
         _open_beside(core, scope, -1, number, scope.graph.beside(handler.block), given)
+
+
+def _tells(scope: Scope) -> bool:
+    """The scope is the body of a flow with handlers, whose end was not decided."""
+    is_over = scope.flow is not None and scope.flow.outcome is not None
+    return scope.kind == FLOW and not is_over and any(one.event == _EVENT for one in scope.graph.plan.handlers)
 
 
 def _handlers(handlers: tuple[HandlerDef, ...]) -> Iterator[tuple[int, HandlerDef]]:
@@ -167,7 +170,7 @@ def early_closed(run: Run, scope: Scope, rows: bytes) -> bool:
     """A handler of a run that has not begun is done. True: it was the last, and the run waits for it to end."""
     close_scope(scope)
     if rows and run.levels is not None:
-        run.levels.rows[scope.index] = rows
+        run.levels.rows[scope.index] = join_rows(run.levels.rows.get(scope.index, b""), rows)
     return run.ending is not None and not run.scopes
 
 

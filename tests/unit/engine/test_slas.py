@@ -158,7 +158,10 @@ def test_a_warning_comes_before_a_miss(kind: type[Driver]) -> None:
     at(driver, 60_000)
     do(driver, "tell")
     assert told(driver) == [("finish", "", -12.0, True), ("finish", "", 0.0, False)]
-    driver.drain()
+    record = driver.drain()
+    assert [(row.step, row.state) for row in record.steps] == [
+        ("a", "success"), ("c", "success"), ("tell", "success"), ("tell", "success"),
+    ]  # fmt: skip
     assert marks(driver) == [("", "finish", 60_000, 48_000, 60_000, 60_000)]
     assert counts(driver) == {("test", "", "finish"): (0, 1, 1, 0)}
 
@@ -574,6 +577,21 @@ def test_a_step_of_a_handler_that_misses_its_level_after_the_end_of_the_flow_is_
     assert ready(driver) == ["bye"]  # nothing stands beside the flow any more
     driver.drain()
     assert counts(driver) == {("test", "bye", "finish"): (0, 1, 0, 0)}
+
+
+def test_of_a_child_run_that_only_has_its_handlers_left_the_flow_around_is_told() -> None:
+    late = b.block(b.task("bye", settings=1), params=1, result=1)
+    child = b.flow(
+        b.task("inner"), blocks=(TELL, late), handlers=(ON_MISS, p.HandlerDef(event="success", block=2)),
+        settings=(b.settings(), b.settings(sla=sla(finish_ms=5_000))), name="part",
+    )  # fmt: skip
+    driver = Driver(slow(p.ChildNode(name="call", flow="part", args=(), settings=0), children={"part": child}))
+    driver.submit()
+    do(driver, "inner")
+    at(driver, 5_000)
+    assert ready(driver) == ["bye", "tell"]
+    assert driver.drain().state == "success"
+    assert told(driver) == [("finish", "call.bye", 0.0, False)]
 
 
 def test_a_run_of_one_task_with_a_level_is_looked_at_like_all_others() -> None:
