@@ -131,6 +131,7 @@ def _not_callable(place: Context, node: syntax.Node, name: str, what: str) -> No
 _CONSTANTS = {
     "None": "write `null`", "nil": "write `null`", "undefined": "write `null`", "NULL": "write `null`",
     "True": "write `true`", "False": "write `false`",
+    "event": "it is there in a trigger only: pass what is needed with `args: { parameter: event.body }`",
 }  # fmt: skip
 #: functions of other languages
 _CALLS = {
@@ -146,6 +147,11 @@ _CALLS = {
     "print": "import a task that does it: `use std.notify { log }`",
     "today": "the day of the run is `run.date`",
     "now": "the time of the run is `run.triggered_at`; a task that reads the clock is `use std.time { now }`",
+    "cron": "write `trigger name = cron(…)` at the head of the flow",
+    "interval": "write `trigger name = interval(…)` at the head of the flow",
+    "webhook": "write `trigger name = webhook(…)` at the head of the flow",
+    "after_flow": "write `trigger name = after_flow(…)` at the head of the flow",
+    "dataset": "write `updates: dataset(…)` in the settings of a step, or `trigger name = dataset(…)`",
     "env": 'expressions read no environment: use a parameter, or `secret("key")`',
     "getenv": 'expressions read no environment: use a parameter, or `secret("key")`',
     "size": "write `len(…)`",
