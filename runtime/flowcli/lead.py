@@ -92,7 +92,7 @@ class Leader:
         capacity = Capacity(node.partition, node.settings, fixed=node.slots)
         coordinator = Coordinator(
             transport, node.partition, group=node.partition, capacity=capacity, settings=node.settings,
-            node=f"cli-{run}", fresh_workers=True,
+            node=f"cli-{run}", fresh_workers=True, private=True,
         )  # fmt: skip
         notes = client.events(run)
         async with _Helpers() as helpers:

@@ -10,6 +10,8 @@ import msgspec
 import pytest
 from flowc import plan as plans
 from flowc.plan import AtSource, CronSource, CustomSource, IntervalSource, Plan, TriggerDef
+from flowrun.capacity import Capacity
+from flowrun.coordinator import Coordinator
 from flowrun.custom_schedule import schedule_plan
 from flowrun.manifest import Deployment, decode_history, encode_history
 from flowrun.memory import Faults, run_virtual
@@ -253,3 +255,22 @@ def test_a_manifest_that_is_missing_leaves_what_was_deployed(caplog: pytest.LogC
 
     run_virtual(main())
     assert any("cannot be had" in record.message for record in caplog.records)
+
+
+def test_what_flowc_run_leads_starts_nothing_that_is_deployed() -> None:
+    """Its partition is the run's own, on a server where other nodes lead those of the environment."""
+
+    async def main() -> None:
+        connect = memory_server()
+        transport = await connect()
+        often = TriggerDef(name="often", source=IntervalSource(every_ms=10_000))
+        await deploy(transport, deployed_flow(one(), often), at_ms=now_ms(transport))
+        capacity = Capacity("mine", Settings(), fixed=1)
+        coordinator = Coordinator(transport, "r1", group="mine", capacity=capacity, private=True)
+        leading = asyncio.create_task(coordinator.run())
+        await asyncio.sleep(60)
+        await coordinator.stop()
+        await leading
+        assert coordinator._engine.triggers.own == {}
+
+    run_virtual(main())

@@ -105,7 +105,8 @@ _STARTING = frozenset({Arrived, Backfill, Control, Deployed, Raised, Tick})
 class Coordinator:
     """Of one partition. `group`: whose workers do its work; `capacity`: what these have; `partitions`: how many share
     the environment; `node`: who leads, in logs and leases; `fresh_workers`: those of an earlier leader ended with it,
-    so what they held is dispatched anew at once.
+    so what they held is dispatched anew at once; `private`: the partition is one run's own, and no triggers belong to
+    it.
 
     `run` leads until it is cancelled (as if it were killed: nothing is tidied up) or `stop` is called. `ready` is set
     once the take-over is done.
@@ -122,13 +123,14 @@ class Coordinator:
         partitions: int = 1,
         node: str = "",
         fresh_workers: bool = False,
+        private: bool = False,
     ) -> None:
         settings = settings or Settings()
         self._transport, self._partition, self._settings = transport, partition, settings
         #: in the keys of what this coordinator writes: no other has it
         prefix = f"{partition}-{secrets.token_hex(4)}"
         self._me = this_process(node or prefix, prefix)
-        self._fresh_workers, self._alone = fresh_workers, partitions == 1
+        self._fresh_workers, self._alone, self._private = fresh_workers, partitions == 1, private
         background = self._background = Background()
         self._complaints = Complaints()
         self._stores = asyncio.Semaphore(_STORES)
@@ -316,7 +318,8 @@ class Coordinator:
         for arm in self._engine.armed():
             self._ticking.arm(arm)
         self._background.start(self._ticking.run())
-        self._following.start(self._background)
+        if not self._private:
+            self._following.start(self._background)
         self._variables.start(self._background)
         for run in self._ended_before:
             self._end_again(run)
