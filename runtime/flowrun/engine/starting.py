@@ -31,6 +31,7 @@ from .triggered import MOST_RECENT, Recent, Start, Triggered
 __all__ = ["evaluate_for", "go_on", "kinds_of_event", "start", "start_window", "state_of", "submitted"]
 
 _NO_ARGS = b"\x80"
+_HELD = "it waits for the success of the window before (`depends_on_past`)"
 _args_decoder = msgspec.msgpack.Decoder(dict[str, msgspec.Raw])
 
 
@@ -122,6 +123,8 @@ def go_on(core: Core) -> bool:
     held = entry.waits and _waits(core, entry.run, entry.scheduled)
     runs.submit(core, event, core.seq, paused=BY_PAST if held else 0, refusal=refusal)
     core.triggers.starting = None
+    if held and (run := core.runs.get(entry.run)) is not None:
+        control.audit(core, run, "hold", "", _HELD)
     return True
 
 

@@ -340,6 +340,9 @@ def test_a_run_waits_for_the_success_of_the_window_before() -> None:
     assert shop.ready == []
     held = [run for run in shop.engine.living() if (known := shop.engine.peek(run)) and known.paused]
     assert len(held) == 1
+    waiting = shop.engine.peek(held[0])
+    assert waiting is not None
+    assert [entry.action for entry in waiting.audit] == ["hold"]
     failed = shop.engine.peek(shop.ended[-1])
     assert failed is not None
     shop.post(m.Submit("again", "plan of f", b"\x80", "rerun:x", scheduled=failed.scheduled))
