@@ -37,10 +37,6 @@ class Blame:
         """There are suspects, who must not get away."""
         return bool(self._suspects)
 
-    def order(self, waiting: Iterable[int]) -> list[int]:
-        """The waiting tokens with the suspects in front: one that had not begun when they ran may stand before them."""
-        return sorted(waiting, key=lambda token: token not in self._suspects)
-
     def most(self, waiting: Iterable[int], allowed: float, pending: Iterable[Job]) -> int:
         """How many of the waiting tokens, from the first, may be handed out."""
         tokens = list(waiting)
@@ -71,7 +67,7 @@ class Blame:
             return
         if ran:
             self._innocent_ends = 0
-            self._accuse(process, ran, running)
+            self._accuse(process, jobs, ran, running)
             return
         self._innocent_ends += 1
         first = next((job for job in jobs if job.pending), None)
@@ -79,7 +75,9 @@ class Blame:
             self._innocent_ends = 0
             _end(first, next(iter(first.pending)), _died(process), None)
 
-    def _accuse(self, process: ExecutorProcess, ran: list[tuple[Job, int]], running: dict[int, float]) -> None:
+    def _accuse(
+        self, process: ExecutorProcess, jobs: list[Job], ran: list[tuple[Job, int]], running: dict[int, float]
+    ) -> None:
         if len(ran) == 1:
             job, token = ran[0]
             _end(job, token, _died(process), running[token])
@@ -94,6 +92,9 @@ class Blame:
             if (job, token) not in heads:
                 job.hand_back([token])  # what it needs was in the process
         self._suspects |= {token for _, token in heads}
+        # tokens go out in their order: what stands before a suspect, and was about to begin, is tried with them
+        last = max(self._suspects, default=-1)
+        self._suspects |= {token for job in jobs if job.base < last for token in job.heads() if token < last}
         self._size = max(1, len(heads) // 2)
 
 

@@ -153,8 +153,6 @@ class ProcessSlot:
             if not self._taking and job not in self._began:
                 job.hand_back([*job.pending])
             self._send(process, job)
-        if self._blame.searches:
-            self._waiting = deque(self._blame.order(self._waiting))
         self._after_results()
         self._offer(process)
 

@@ -33,17 +33,27 @@ def test_the_search_goes_on_when_its_process_dies_before_the_batch_began() -> No
     jobs, blame, judge = jobs_of(3), Blame(), Judge("thread", Unwanted())
     blame.settle(dead(1, 2), jobs, judge)
     assert blame.searches
-    waiting = blame.order([0, 1, 2])
-    assert waiting == [1, 2, 0]  # the one that had not begun stands behind the suspects
-    assert blame.most(waiting, 8, jobs) == 1
-    assert blame.most(waiting[1:], 8, jobs) == 0  # one at a time
+    assert blame.most([0, 1, 2], 8, jobs) == 1  # one at a time; 0 had not begun, and goes first all the same
+    assert blame.most([1, 2], 8, jobs) == 0
     blame.settle(dead(), jobs, judge)
-    assert blame.most(blame.order([0, 1, 2]), 8, jobs) == 1
+    assert blame.most([0, 1, 2], 8, jobs) == 1
+    jobs[0].pending.clear()
+    assert blame.most([1, 2], 8, jobs) == 1
     blame.settle(dead(1), jobs, judge)
     (failed,) = jobs[1].take_outcomes()
     assert failed.error is not None
     assert failed.error.type == "WorkerDied"
-    assert blame.most(blame.order([0, 2]), 8, jobs) == 1
+    assert blame.most([2], 8, jobs) == 1
     jobs[2].pending.clear()
-    assert blame.most([0], 8, jobs) == 1
+    blame.most([], 8, jobs)
     assert not blame.searches
+
+
+def test_what_comes_behind_the_suspects_is_no_suspect() -> None:
+    jobs, blame = jobs_of(4), Blame()
+    blame.settle(dead(0, 1), jobs, Judge("async", Unwanted()))
+    assert blame.most([0, 1, 2, 3], 8, jobs) == 1
+    jobs[0].pending.clear()
+    assert blame.most([1, 2, 3], 8, jobs) == 1
+    jobs[1].pending.clear()
+    assert blame.most([2, 3], 8, jobs) == 2
