@@ -166,15 +166,20 @@ def _of_cron(schedule: CronSource, after_ms: int) -> Iterator[int]:
                 first += 1
         elif is_named and schedule.overlap == "once":
             first = max(change.from_local, change.to_local)  # what comes again has been
-        end = changes[piece + 1].from_local if piece + 1 < len(changes) else None
-        offset = change.to_local - change.at
+        after = changes[piece + 1] if piece + 1 < len(changes) else None
+        offset, last = change.to_local - change.at, None
         for wall in _walls(schedule.expression, max(first, after_ms // 1000 + 1 + offset)):
-            if end is not None and wall >= end:
-                break
             if wall > _LAST_WALL:
                 return
+            if after is not None and wall >= after.from_local:
+                break
+            last = wall
             yield (wall - offset) * 1000
+        else:
+            return  # not in fifty years
         piece += 1
+        if after is not None and (last is None or last < after.to_local):  # nothing comes again at the next change
+            piece = max(piece, bisect_right(changes, wall, key=_from_local) - 1)
 
 
 _LAST_WALL = (datetime(_LAST_YEAR, 1, 1) - _EPOCH) // _SECOND
@@ -260,6 +265,10 @@ class Transition(NamedTuple):
 
 def _second(change: Transition) -> int:
     return change.at
+
+
+def _from_local(change: Transition) -> int:
+    return change.from_local
 
 
 @lru_cache(maxsize=512)

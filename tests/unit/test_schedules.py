@@ -203,6 +203,7 @@ def test_clocks_go_there_and_back(at: int, tz: str) -> None:
         ("@daily", "cron-invalid", "nickname"),
         ("0 0 30 2 *", "cron-never-fires", "no day"),
         ("0 0 31 4,6,9,11 *", "cron-never-fires", "no day"),
+        ("0 0 */31 2 1#5", "cron-never-fires", "no day"),
         ("0 0 31 2 1#6", "cron-invalid", "week"),
     ],
 )
@@ -212,6 +213,27 @@ def test_what_is_no_expression(expression: str, finding: str, text: str) -> None
     assert caught.value.finding == finding
     assert text in str(caught.value)
     assert caught.value.hint
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.one_of(
+        st.text(max_size=30),
+        st.lists(st.text("0123456789*/-,LW#?²SUNJAN", min_size=1, max_size=6), min_size=5, max_size=5).map(" ".join),
+    )
+)
+def test_any_text_is_an_expression_or_says_why_not(text: str) -> None:
+    source = cron(text)
+    problem: ScheduleError | None = None
+    try:
+        check(source)
+    except ScheduleError as error:
+        problem = error
+    if problem is None:
+        found = list(islice(ticks(source, ms("2026-01-01")), 3))
+        assert found == sorted(found)
+    else:
+        assert problem.hint
 
 
 def test_what_is_no_zone() -> None:
