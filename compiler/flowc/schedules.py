@@ -61,6 +61,7 @@ class Window(NamedTuple):
 
 _EPOCH = datetime(1970, 1, 1)
 _SECOND = timedelta(seconds=1)
+_DAY = timedelta(days=1)
 #: changes of clocks are known up to here, and nothing ticks after
 _LAST_YEAR = 2200
 #: how far back `before` looks for a tick, in steps, milliseconds
@@ -87,17 +88,14 @@ def ticks(schedule: Grid, after_ms: int) -> Iterator[int]:
     """The ticks after a moment, in rising order; without end, unless the schedule has one. Raises ScheduleError."""
     match schedule:
         case CronSource():
-            found = _of_cron(schedule, after_ms)
+            days = _days(schedule.holidays)
+            for tick in _of_cron(schedule, after_ms):
+                if not days or local(tick, schedule.tz).date() not in days:
+                    yield tick
         case IntervalSource():
-            found = _of_interval(schedule, after_ms)
+            yield from _of_interval(schedule, after_ms)
         case AtSource():
             yield from schedule.at_ms[bisect_right(schedule.at_ms, after_ms) :]
-            return
-    if not schedule.holidays:
-        yield from found
-        return
-    days = _days(schedule.holidays)
-    yield from (tick for tick in found if local(tick, schedule.tz).date() not in days)
 
 
 def before(schedule: Grid, at_ms: int) -> int | None:
@@ -105,6 +103,8 @@ def before(schedule: Grid, at_ms: int) -> int | None:
     if isinstance(schedule, AtSource):
         position = bisect_left(schedule.at_ms, at_ms)
         return schedule.at_ms[position - 1] if position else None
+    if isinstance(schedule, IntervalSource):
+        return _before_in(schedule, at_ms)
     for back in _BACK_MS:
         found = None
         for tick in ticks(schedule, at_ms - back - 1):
@@ -137,11 +137,33 @@ def _days(holidays: tuple[str, ...]) -> frozenset[date]:
 
 
 def _of_interval(schedule: IntervalSource, after_ms: int) -> Iterator[int]:
-    every, origin = schedule.every_ms, schedule.origin_ms
-    tick = origin + ((after_ms - origin) // every + 1) * every
+    every, days = schedule.every_ms, _days(schedule.holidays)
+    tick = _at_or_before(schedule, after_ms) + every
     while True:
-        yield tick
+        day = local(tick, schedule.tz).date() if days else None
+        if day in days:
+            tick = _at_or_before(schedule, _midnight(day + _DAY, schedule.tz) - 1)
+        else:
+            yield tick
         tick += every
+
+
+def _before_in(schedule: IntervalSource, at_ms: int) -> int:
+    """The last tick of an interval before a moment."""
+    tick, days = _at_or_before(schedule, at_ms - 1), _days(schedule.holidays)
+    while days and (day := local(tick, schedule.tz).date()) in days:
+        tick = _at_or_before(schedule, _midnight(day, schedule.tz) - 1)
+    return tick
+
+
+def _at_or_before(schedule: IntervalSource, at_ms: int) -> int:
+    """The last point of the grid up to a moment, holidays or not."""
+    return schedule.origin_ms + (at_ms - schedule.origin_ms) // schedule.every_ms * schedule.every_ms
+
+
+def _midnight(day: date, tz: str) -> int:
+    """When a day begins."""
+    return moment_of(datetime(day.year, day.month, day.day), tz)
 
 
 # ---- cron -----------------------------------------------------------------------------------------------------------

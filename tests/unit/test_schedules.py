@@ -107,6 +107,17 @@ def test_holidays_are_days_of_the_zone() -> None:
     assert shown(often, "2026-12-24T17:00", 2) == ["12-24T19:00", "12-26T01:00"]
 
 
+def test_quick_intervals_jump_over_holidays() -> None:
+    quick = IntervalSource(every_ms=7, tz=BERLIN, holidays=("2026-12-25", "2026-12-26"))
+    last = before(quick, ms("2026-12-27T00:00+01:00"))
+    assert last is not None
+    assert 0 < ms("2026-12-25T00:00+01:00") - last <= 7
+    following = next(ticks(quick, last))
+    assert 0 <= following - ms("2026-12-27T00:00+01:00") < 7
+    assert before(quick, following) == last
+    assert window(quick, following).date == date(2026, 12, 24)
+
+
 @settings(max_examples=50, deadline=None)
 @given(
     st.sampled_from(["15 4 * * *", "*/7 * * * *", "30 2 * * 0", "0 0 1 * *", "30 1-3 * * *", "0 9 * * 1-5"]),
