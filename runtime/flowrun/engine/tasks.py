@@ -101,7 +101,7 @@ def delay(core: Core, scope: Scope, node: int) -> bool:
 
 def _ask(core: Core, scope: Scope, node: int, settings: StepSettings) -> None:
     """Grants the attempt, or queues it for its permits."""
-    if is_held(scope):
+    if is_held(scope) and not is_out(scope, node):
         scope.states[node] = QUEUED
         core.put_off(scope, "ask", node)
         return

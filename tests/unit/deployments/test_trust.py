@@ -29,7 +29,7 @@ def test_a_key_is_a_file_and_a_line_of_text() -> None:
     assert key_text(ADA.public).startswith("ed25519:")
 
 
-@pytest.mark.parametrize("text", ["", "ed25519:", "ed25519:AAAA", "ed25519:***", key_text(ADA.public)[8:]])
+@pytest.mark.parametrize("text", ["", "ed25519:", "ed25519:AAAA", "ed25519:***", "A" * 43 + "="])
 def test_what_is_no_public_key_is_told(text: str) -> None:
     with pytest.raises(KeyProblem, match="is no public key"):
         Trust([text])

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from flowc.plan import HandlerDef, PoolDef, RepeatNode, RetryPolicy
+from flowc.plan import HandlerDef, PoolDef, RepeatNode, RetryPolicy, StepSettings
 from flowc.types import INT, NULL, Optional
 from flowrun import messages as m
 from flowrun import values
@@ -268,6 +268,20 @@ def test_a_run_of_a_paused_flow_that_expires() -> None:
     driver.post(m.Submit("r", "plan", b"\x80", expires_ms=driver.now + 50))
     assert driver.drain().state == "expired"
     assert not driver.engine.pauses.runs
+
+
+def test_what_is_out_behind_another_goes_on_while_its_run_is_paused() -> None:
+    plan = b.flow(
+        b.task("a"), b.task("c", 1, settings=1), result=2, settings=(StepSettings(), StepSettings(deadline_ms=60_000))
+    )
+    driver = Driver(plan)
+    driver.submit()
+    (work,) = driver.ready
+    assert [then.node for then in work.then] == [2]
+    say(driver, "pause")
+    outcomes = (m.Outcome("r", 0, 1, 1, "success", b"\x01"), m.Outcome("r", 0, 2, 1, "success", b"\x02"))
+    driver.post(m.Results("b", "w", outcomes))
+    assert driver.engine.record("r").state == "success"
 
 
 # ---- mark -----------------------------------------------------------------------------------------------------------
