@@ -109,7 +109,7 @@ def _environment(env: Mapping[str, str]) -> Iterator[None]:
 class Executions:
     """The plans and functions that this process knows."""
 
-    #: plans that are kept: twice as many as those that it is told of count on, for what waits for its turn needs its own
+    #: plans that are kept: many, for what waits for its turn here needs its own
     ROOM = 1_024
 
     def __init__(self, root: Path, blobs: Blobs) -> None:
