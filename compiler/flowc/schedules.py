@@ -26,7 +26,6 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from functools import lru_cache
-from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
 from .plan import AtSource, CronSource, IntervalSource
@@ -127,6 +126,8 @@ def jittered(trigger: str, at_ms: int, jitter_ms: int) -> int:
     """When a tick of a trigger is due: put off by 0 to `jitter_ms`, each time by the same."""
     if jitter_ms <= 0:
         return at_ms
+    from hashlib import blake2b  # start-up time: it loads OpenSSL
+
     spread = int.from_bytes(blake2b(f"{trigger}@{at_ms}".encode(), digest_size=8).digest())
     return at_ms + spread % (jitter_ms + 1)
 

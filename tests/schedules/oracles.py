@@ -48,14 +48,15 @@ def clock_of(zone: str) -> Clock:
     first: dict[int, int] = {}
     second: dict[int, int] = {}
     changes: list[int] = []
-    before = None
+    before, shift = None, 0
     for minute in range(FIRST - 3000, LAST + 3000):
         offset = datetime.fromtimestamp(minute * 60, tz).utcoffset()
         assert offset is not None
-        if before is not None and offset != before:
-            changes.append(minute)
-        before = offset
-        wall = minute + offset // timedelta(minutes=1)
+        if offset != before:
+            if before is not None:
+                changes.append(minute)
+            before, shift = offset, offset // timedelta(minutes=1)
+        wall = minute + shift
         if first.setdefault(wall, minute) != minute:
             second[wall] = minute
     return Clock(first, second, tuple(changes))
@@ -130,8 +131,7 @@ def by_croniter(expression: str, zone: str) -> list[int]:
     return [int(tick.timestamp()) // 60 for tick in croniter_range(start, stop, expression)]
 
 
-@lru_cache(maxsize=64)
-def walls_by_croniter(expression: str) -> tuple[int, ...]:
-    """What the clock on the wall shows at its ticks, a day around the year, in minutes; without any zone."""
-    start, stop = datetime(YEAR - 1, 12, 31), datetime(YEAR + 1, 1, 2)
-    return tuple(int(tick.replace(tzinfo=UTC).timestamp()) // 60 for tick in croniter_range(start, stop, expression))
+def walls_by_croniter(expression: str, start: datetime, stop: datetime) -> list[int]:
+    """What the clock on the wall shows at its ticks, in minutes; without any zone."""
+    found = croniter_range(start, stop, expression)
+    return [int(tick.replace(tzinfo=UTC).timestamp()) // 60 for tick in found]
