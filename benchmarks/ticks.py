@@ -183,6 +183,8 @@ async def _lateness(this: System, due: list[tuple[str, int]]) -> tuple[list[int]
         ):
             if data is not None:
                 record = unpack(packed_record(data), RunRecord)
+                if record.state != "success":
+                    raise SystemExit(f"a run failed: {record}")
                 late.append(msgspec.msgpack.decode(record.result) - at_ms)
                 stamped.append(record.started_ms - at_ms)
     return sorted(late), sorted(stamped)
@@ -260,14 +262,9 @@ async def schedules() -> None:
         await asyncio.sleep(8)
         connection = await nats.connect(server.url)
         js = connection.jetstream()
-        late, during = [], 0
+        late, during, now = [], 0, time.time()
         subscription = await js.subscribe("tick.*", ordered_consumer=True)
-        while True:
-            try:
-                message = await subscription.next_msg(timeout=2)
-            except TimeoutError:
-                break
-            stamp = message.metadata.timestamp.timestamp()
+        while (stamp := (await subscription.next_msg(timeout=5)).metadata.timestamp.timestamp()) < now:
             during += away < stamp - stamp % 2 < back
             late.append(round(stamp % 2 * 1000))
         late.sort()
