@@ -97,9 +97,10 @@ def _call(cx: Context, step: int) -> ir.CallStep | ir.ChildStep | None:
 
 
 def _check_level(cx: Context, on: syntax.On, step: int) -> None:
-    """Reports a handler of a call without a service level; one inside of a composite may get it from outside."""
+    """Reports a handler of a call without a service level. One inside of a composite may get it from outside, and what
+    a called flow misses itself is told here, too."""
     call = _call(cx, step)
-    if call is not None and call.settings.sla is None and not cx.inlining:
+    if isinstance(call, ir.CallStep) and call.settings.sla is None and not cx.inlining:
         cx.report("sla-miss-never-comes", on.event, where=f"`{call.name}`")
 
 

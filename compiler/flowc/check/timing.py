@@ -150,18 +150,26 @@ class _Times:
 
     def _misses(self) -> None:
         """`on sla_miss` of a flow in which nothing has a service level."""
-        handler = next(
-            (
-                one
-                for one in self._node.body.statements
-                if isinstance(one, syntax.Handler) and one.event.text == "sla_miss"
-            ),
-            None,
-        )
-        blocks = (self._flow.body, *(one.body for one in self._flow.handlers))
-        if handler is None or self._flow.sla is not None or any(step.settings.sla for step in calls_in(blocks)):
-            return
-        self._place.report("sla-miss-never-comes", handler.event, where=f"the flow `{self._flow.name}`")
+        for statement in self._node.body.statements:
+            if isinstance(statement, syntax.Handler) and statement.event.text == "sla_miss" and not self._has_level():
+                self._place.report("sla-miss-never-comes", statement.event, where=f"the flow `{self._flow.name}`")
+                return
+
+    def _has_level(self) -> bool:
+        """It, one of its steps, or something in a child run: what misses there is told here, too."""
+        waiting, seen = [self._flow], {self._flow.name}
+        while waiting:
+            flow = waiting.pop()
+            if flow.sla is not None:
+                return True
+            for step in calls_in((flow.body, *(handler.body for handler in flow.handlers))):
+                child = self._flows.get(step.flow) if isinstance(step, ir.ChildStep) and not step.detached else None
+                if step.settings.sla is not None:
+                    return True
+                if child is not None and child.name not in seen:
+                    seen.add(child.name)
+                    waiting.append(child)
+        return False
 
 
 def _shortest(source: ir.TriggerSource) -> int | None:

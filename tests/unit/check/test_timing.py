@@ -114,6 +114,28 @@ def test_retries_of_handlers_do_not_count() -> None:
     assert found == "`number` (line 11) may take 6 × 20m + 31s backoff = 2h31s, longer than the `sla` of 30m"
 
 
+@pytest.mark.parametrize(
+    ("flow", "is_told"),
+    [
+        ("flow main() { number(1)\non sla_miss(m) { note(m.step) } }", True),
+        ("flow main() { sla: 1h\nnumber(1)\non sla_miss(m) { note(m.step) } }", False),
+        ("flow main() { each i in [1] { number(i) with { sla: 1m } }\non sla_miss(m) { note(m.step) } }", False),
+        ("flow main() { middle()\non sla_miss(m) { note(m.step) } }", False),
+        ("flow main() { bare()\non sla_miss(m) { note(m.step) } }", True),
+        ("flow main() { middle() with { detached: true }\non sla_miss(m) { note(m.step) } }", True),
+        ("flow main() { number(1) on sla_miss(m) { note(m.step) } }", True),
+        ("flow main() { middle() on sla_miss(m) { note(m.step) } }", False),
+        (
+            "flow main() { one(1) with { sla: 1m } }\nchain one(x: int) = number(x) on sla_miss(m) { note(m.step) }",
+            False,
+        ),
+    ],
+)
+def test_handlers_of_misses_that_never_come(flow: str, is_told: bool) -> None:
+    more = "flow inner() { sla: 1h\nnumber(1) }\nflow middle() { inner() }\nflow bare() { number(1) }\n"
+    assert ("sla-miss-never-comes" in names(TASKS + more + flow + "\n")) is is_told
+
+
 def test_a_deadline_bounds_attempts() -> None:
     row = "with { timeout: 20m, retry: 5, deadline: 25m }"
     assert told(f"sla: 30m\nnumber(1) {row}", name="retries-exceed-sla") == []
