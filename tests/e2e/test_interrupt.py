@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -93,7 +94,9 @@ def test_ctrl_c_twice_kills(slow: Project) -> None:
 
 def test_ctrl_c_while_starting(slow: Project) -> None:
     process = slow.start("run", "main.flow")
-    time.sleep(0.15)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while not children.read_text():  # before it starts its worker, Python itself is being started
+        time.sleep(0.005)
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130, (out, err)

@@ -18,7 +18,7 @@ def blocks(language: str) -> list[str]:
 
 
 def test_sixty_seconds(project: Project) -> None:
-    tasks, [_, hello] = blocks("python")[0], blocks("flow")
+    tasks, [_, hello, _] = blocks("python")[0], blocks("flow")
     project.write(tasks_py=tasks, hello_flow=hello)
     assert '["ada", "grace"]' in hello
     assert project.flowc("run", "hello.flow", "--json").json["result"] == ["HELLO ADA!", "HELLO GRACE!"]
@@ -36,6 +36,12 @@ def test_the_first_example_compiles(project: Project) -> None:
     report = project.write(tasks_py=tasks, main_flow=first).flowc("compile", "main.flow", "--json").json
     assert report["diagnostics"] == []
     assert [plan["flow"] for plan in report["plans"]] == ["thumbnails"]
+
+
+def test_the_flow_on_a_schedule_compiles(project: Project) -> None:
+    tasks, [_, _, nightly] = blocks("python")[0], blocks("flow")
+    report = project.write(tasks_py=tasks, nightly_flow=nightly).flowc("compile", "nightly.flow", "--json").json
+    assert report["diagnostics"] == []
 
 
 @pytest.mark.parametrize("page", [path.relative_to(ROOT) for path in (ROOT / "specs" / "reference").glob("*.md")] + [
