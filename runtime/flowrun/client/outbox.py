@@ -37,6 +37,8 @@ log = logging.getLogger("flow.client")
 _LETTER_EVENTS, _LETTER_BYTES = 1_000, 256 * 1024
 #: full letters of one partition that are on their way at the same time
 _ON_THE_WAY = 4
+#: delayed submissions of a partition that are sent at the same time
+_SENDERS = 128
 #: events that are not accepted yet, in bytes: more is refused
 _MOST_WAITING = 256 * 1024 * 1024
 #: an inbox is looked at as often as this while it is written to, in seconds: is there room?
@@ -103,13 +105,16 @@ class Letter:
 class _Way:
     """What goes to one partition."""
 
-    __slots__ = ("full", "letters", "looked", "looking", "on_the_way", "partition")
+    __slots__ = ("delayed", "full", "letters", "looked", "looking", "on_the_way", "partition", "senders")
 
     def __init__(self, partition: str) -> None:
         self.partition = partition
         #: those that have not left; the last one takes more
         self.letters: deque[Letter] = deque()
         self.on_the_way = 0
+        #: those that take effect at a time, and how many tasks send them
+        self.delayed: deque[tuple[Letter, Submit, int]] = deque()
+        self.senders = 0
         #: when its inbox was looked at, in loop time; and whether that had no room
         self.looked = -math.inf
         self.full = False
@@ -169,7 +174,11 @@ class Outbox:
         letter = Letter()
         letter.events.append(event)
         letter.blobs.update([(event.plan, plan), *blobs])
-        self._start(self._settle(letter, self._deliver_at(self._way(partition), letter, event, at_ms)))
+        way = self._way(partition)
+        way.delayed.append((letter, event, at_ms))
+        if way.senders < _SENDERS:
+            way.senders += 1
+            self._start(self._send_delayed(way))
         return letter
 
     async def open(self, partition: str) -> None:
@@ -196,6 +205,8 @@ class Outbox:
         for way in self._ways.values():
             while way.letters:
                 way.letters.popleft().settle(FlowError("the client was closed"))
+            while way.delayed:
+                way.delayed.popleft()[0].settle(FlowError("the client was closed"))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -244,6 +255,16 @@ class Outbox:
         self._count += 1
         key = f"submit/{self._prefix}/{self._count}"
         await self._transport.append(way.partition, pack_events(letter.events), key)
+
+    async def _send_delayed(self, way: _Way) -> None:
+        """Sends what is delayed, one after another, beside others: a task for each of very many would cost more than
+        sending it."""
+        try:
+            while way.delayed:
+                letter, event, at_ms = way.delayed.popleft()
+                await self._settle(letter, self._deliver_at(way, letter, event, at_ms))
+        finally:
+            way.senders -= 1
 
     async def _deliver_at(self, way: _Way, letter: Letter, event: Submit, at_ms: int) -> None:
         await self._prepare(way, letter)
