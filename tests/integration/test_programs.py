@@ -1,6 +1,6 @@
 """Random programs give the naive interpreter's result on the engine, on both transports, whatever dies meanwhile.
 
-`FLOW_PROGRAMS` says how many (2,000 by default, of which every fourth is tried while processes die, too; for longer
+`FLOW_PROGRAMS` says how many (600 by default, of which every fourth is tried while processes die, too; for longer
 runs see CONTRIBUTING). A program that fails is shown as it is; `FLOW_SHRINK=1` looks for a smaller one, which takes
 minutes where a run did not end.
 """
@@ -35,7 +35,7 @@ from tests.reference.programs import BEHAVIOURS, Source, programs
 from tests.sim.telling import ByClient, tell
 from tests.support.node import Connect, Node, memory_server
 
-PROGRAMS = int(os.environ.get("FLOW_PROGRAMS", "2000"))
+PROGRAMS = int(os.environ.get("FLOW_PROGRAMS", "600"))
 PHASES = (Phase.generate, Phase.shrink) if os.environ.get("FLOW_SHRINK") else (Phase.generate,)
 #: seconds in which a run must have ended; in memory, of virtual time
 LIMIT = 60
