@@ -58,14 +58,14 @@ def test_deployed_flows_start_by_themselves(here: Environment) -> None:
     def count(text: str) -> int:
         return notes.read_text().count(text) if notes.exists() else 0
 
-    wait_until(lambda: count("often") >= 3 and count("odd") >= 1 and count("next") >= 1)
+    wait_until(lambda: count("often") >= 2 and count("odd") >= 1 and count("next") >= 1)
     assert time.monotonic() - begun < 15
     listed = here.on("trigger", "list", "--json").checked("answers")
     assert [one["trigger"] for one in listed["triggers"]] == ["next.behind", "odd.own", "often.each_second"]
     paused = here.on("trigger", "pause", "often", "--note", "enough", "--by", "ada", "--json").checked("answers")
     assert paused == {"trigger": "often.each_second", "paused": True, "remark": ""}
     before = count("often")
-    time.sleep(2.5)
+    time.sleep(1.6)
     assert count("often") - before <= 1  # what had begun
     shown = here.on("trigger", "show", "often", "--json").checked("answers")
     assert (shown["paused"], shown["paused_by"], shown["note"]) == (True, "ada", "enough")
