@@ -12,13 +12,10 @@ worked off in order. A part of the engine never calls a part that may call it ba
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
 from functools import cached_property
 
-import msgspec
-from flowc.plan import ChildNode, EachNode, Plan, WaitNode
+from flowc.plan import ChildNode, EachNode, WaitNode
 
-from flowrun.manifest import Manifest
 from flowrun.messages import (
     Arrived,
     Backfill,
@@ -32,14 +29,12 @@ from flowrun.messages import (
     Outcome,
     Raised,
     Results,
-    RunRecord,
     SetVar,
     Signal,
     Submit,
     TakeOver,
     Tick,
     TimerFired,
-    WorkItem,
 )
 
 from . import (
@@ -72,27 +67,22 @@ from . import (
     waits,
 )
 from .cancel import cancel_named, cancel_node, cancel_scope
-from .commands import Arm, Changed, Command, Ready, SetTimer
-from .core import CLOSE, ENDED, OPEN, PROPAGATE, START, UPDATED, Core
-from .fuse import followers, is_out
-from .graph import Tables
-from .image import encode_image, is_worth_an_image
+from .commands import Changed, Command, SetTimer
+from .core import CLOSE, ENDED, OPEN, PROPAGATE, START, UPDATED
+from .fuse import is_out
 from .outcome import outcome_of
 from .past import digest_of
 from .pauses import is_held
-from .record import pack_rows, run_record
+from .record import pack_rows
 from .scopes import close_scope, propagate
-from .snapshot import Head, head_of, pack_run, pack_single
 from .state import (
     ASIDE,
     CANCELLED,
     EARLY,
     FLOW,
-    GRANTED,
     HANDLER,
     ITEM,
     RUNNING,
-    SUCCESS,
     UNDO,
     WAITING,
     Run,
@@ -100,81 +90,13 @@ from .state import (
     Single,
     number_of,
 )
+from .told import Told, scope_with, suspect
 
 __all__ = ["Engine"]
 
 
-class Engine(Core):
+class Engine(Told):
     """The state of one partition: its runs, their steps, and what it owns of permits."""
-
-    # ---- plans ------------------------------------------------------------------------------------------------------
-
-    def needs(self, event: Event) -> str | None:
-        """The hash of the plan that must be added before this event is decided; None if none is missing. One that could
-        not be had is asked for again: whoever submits puts it."""
-        if not isinstance(event, Submit) or event.plan in self.tables:
-            return None
-        return None if self.is_known(event.run) else event.plan
-
-    def needs_plans(self, event: Event) -> list[str]:
-        """The same for the plans of runs that an event may start by itself."""
-        found: set[str] = set()
-        match event:
-            case Tick() | Arrived() | Backfill():
-                trigger = self.triggers.own.get(event.trigger)
-                if trigger is not None:
-                    found.update((trigger.plan, *trigger.schedules.values()))
-            case Control() if event.trigger in self.triggers.own:
-                found.update(self.triggers.own[event.trigger].schedules.values())
-            case Raised():
-                found.update(trigger.plan for trigger, _ in arrivals.heard_by(self, event.subject))
-            case Deployed():
-                manifest = self.manifests.get(event.manifest)
-                flows = manifest.flows if manifest else ()
-                found.update(plan for flow in flows for plan in flow.schedules.values())
-                found.update(flow.plan for flow in flows if self.backfills.is_of(flow.name))
-        return sorted(plan for plan in found if plan not in self.tables)
-
-    def needs_manifest(self, event: Deployed) -> str | None:
-        """The hash of the manifest that must be added before this event is decided; None if none is missing."""
-        known = event.manifest in self.manifests or not event.manifest
-        return None if known or self._is_outdated(event) else event.manifest
-
-    def add_manifest(self, digest: str, manifest: Manifest) -> None:
-        """For the next deployment of it; of one that cannot be had none is added: then what was deployed goes on."""
-        self.manifests[digest] = manifest
-
-    def needs_also(self, event: Results) -> list[str]:
-        """The same for the plans that replaced tasks; one that could not be had is not asked for again."""
-        return [plan for plan in event.plans if plan not in self.tables and plan not in self.refused]
-
-    def add_plan(self, digest: str, plan: Plan) -> None:
-        self.tables[digest] = Tables(digest, plan)
-        self.refused.pop(digest, None)
-
-    def forget_plans(self) -> set[str]:
-        """Drops the plans that no living run is of; gives the others. O(runs)."""
-        used = {single.tables.digest for single in self.singles.values()}
-        for run in self.runs.values():
-            used.update((run.plan, *run.plans))
-        for head in map(head_of, self.frozen.values()):
-            used.update((head.plan, *head.plans))
-        used |= backfill.plans(self)
-        self.tables = {digest: tables for digest, tables in self.tables.items() if digest in used}
-        return used
-
-    def add_plan_failure(self, digest: str, reason: str) -> None:
-        """The plan cannot be had: a run of it ends as failed with this reason."""
-        self.refused[digest] = reason
-
-    def needs_image(self, event: Submit) -> str | None:
-        """The hash of the image that must be added before this event is decided; None if none is missing."""
-        again = event.again
-        return None if again is None or again.image in self.images or self.is_known(event.run) else again.image
-
-    def add_image(self, digest: str, data: bytes) -> None:
-        """For the next rerun of it; of one that cannot be had none is added: the rerun fails, and says so."""
-        self.images[digest] = data
 
     # ---- the fold ---------------------------------------------------------------------------------------------------
 
@@ -360,7 +282,7 @@ class Engine(Core):
 
     def _find_node(self, run: str, scope: int, node: int) -> Scope | None:
         """The scope, if it lives and has such a node."""
-        return _scope_with(self.find(run), scope, node)
+        return scope_with(self.find(run), scope, node)
 
     def _take_outcome(self, bundle: str, outcome: Outcome) -> None:
         run = self.find(outcome.run)
@@ -388,7 +310,7 @@ class Engine(Core):
             if scope is None:
                 self.ignore(f"loss of {item.id}, which does not run")
             elif item.first < 0:
-                tasks.lose(self, scope, *_suspect(scope, item))
+                tasks.lose(self, scope, *suspect(scope, item))
             elif item.node in scope.fans and fanout.is_simple(scope, item.node):
                 ranges.lose(self, scope, item.node, item.first, item.last, item.attempt)
             self._work_off()
@@ -402,14 +324,10 @@ class Engine(Core):
             self._work_off()
             hearing.deliver_early(self, event.run)
 
-    def _is_outdated(self, event: Deployed) -> bool:
-        known = self.triggers.projects.get(event.project)
-        return known is not None and event.number <= known.number
-
     def _deploy(self, event: Deployed) -> None:
         """What every part does that has to do with what is deployed."""
         manifest = self.manifests.pop(event.manifest, None)
-        if self._is_outdated(event):
+        if self.is_outdated(event):
             self.ignore(f"deployment {event.number} of project {event.project}, which has a later one")
         elif event.manifest and manifest is None:
             self.ignore(f"deployment {event.number} of project {event.project}, whose manifest cannot be had")
@@ -512,53 +430,7 @@ class Engine(Core):
     def unfold(self, lone: Single) -> Run:
         return single.unfold(self, lone)
 
-    # ---- what the shell asks ----------------------------------------------------------------------------------------
-
-    def outstanding(self, run: str = "") -> Iterator[Ready]:
-        """All work (of a run) that was asked for and has not ended: what a new coordinator dispatches, or finds
-        dispatched."""
-        for name in [run] if run else self.living():
-            lone = self.singles.get(name)
-            if lone is not None:
-                if lone.value is None:
-                    yield single.ready_of(self, lone)
-                continue
-            packed = self.frozen.get(name)
-            if packed is not None and not head_of(packed).has_work:
-                continue
-            known = self.peek(name)
-            for scope in known.scopes.values() if known else ():
-                for node in _granted(scope.states):
-                    yield tasks.ready(scope, node, followers(scope, node))
-                for node in scope.fans:
-                    if fanout.is_simple(scope, node):
-                        yield from ranges.outstanding(scope, node)
-
-    def timers(self) -> Iterator[SetTimer]:
-        """All timers that are set."""
-        yield from grants.timers(self)
-        runs: list[Run | Head] = [*self.runs.values(), *map(head_of, self.frozen.values())]
-        for run in runs:
-            for name, timer in run.timers.items():
-                yield SetTimer(run.id, name, timer.at_ms)
-
-    def armed(self) -> Iterator[Arm]:
-        """All grids whose times are waited for."""
-        return triggers.armed(self)
-
-    def wants(self, work: WorkItem | Outcome | Ready) -> bool:
-        """The attempt is still the current one and has not ended; of a range, that of any of its items."""
-        run = self.peek(work.run)
-        scope = _scope_with(run, work.scope, work.node)
-        if scope is None:
-            return False
-        if work.first < 0:
-            node, attempt = (work.node, work.attempt) if isinstance(work, Outcome) else _suspect(scope, work)
-            return scope.states[node] == GRANTED and number_of(scope, node) == attempt
-        fan = scope.fans.get(work.node)
-        if fan is None or not fanout.is_simple(scope, work.node):
-            return False
-        return next(ranges.fresh_ranges(fan, work.first, work.last, work.attempt), None) is not None
+    # ---- defects
 
     def abandon(self, run: str) -> list[Command]:
         """Drops a run on whose event `decide` raised: a defect of the engine. What it holds is given back; the
@@ -584,116 +456,8 @@ class Engine(Core):
         run_ends.run_lost(self, run, known)
         return self._decided()
 
-    def ended(self) -> Iterable[str]:
-        """Runs that ended and whose record is not yet stored."""
-        runs: list[Run | Head] = [*self.runs.values(), *map(head_of, self.frozen.values())]
-        ended = [run.id for run in runs if run.ended]
-        return ended + [name for name, lone in self.singles.items() if lone.value is not None]
-
-    def record(self, run: str) -> RunRecord:
-        """The record of an ended run. Raises KeyError if it has not ended, or was forgotten."""
-        lone = self.singles.get(run)
-        if lone is not None and lone.value is not None:
-            return single.record_of(lone)
-        known = self.peek(run)
-        if known is None or not known.ended:
-            raise KeyError(run)
-        return run_record(known)
-
-    def image(self, run: str) -> bytes:
-        """The encoded image of an ended run that was not forgotten; b"" if it needs none (see `image`)."""
-        if run in self.singles:
-            return b""
-        known = self.peek(run)
-        return encode_image(known) if known is not None and known.ended and is_worth_an_image(known) else b""
-
-    def forget(self, run: str) -> None:
-        """The record of an ended run is stored: only its id is kept, so that it is not started again."""
-        known, lone = self.runs.get(run), self.singles.get(run)
-        if lone is not None:
-            ended = lone.value is not None
-        elif known is not None:
-            ended = known.ended
-        else:
-            packed = self.frozen.get(run)
-            ended = packed is not None and head_of(packed).ended
-        if ended:
-            self.drop_run(run)
-
-    # ---- snapshots --------------------------------------------------------------------------------------------------
-
-    def pack_run(self, run: str) -> bytes:
-        """The bytes of what `take_touched` names, a run or a piece of the past or of the triggers; b"" for what is no
-        more: a snapshot writes that too."""
-        if self.past.owns(run):
-            return self.past.pack_piece(run)
-        if self.triggers.owns(run):
-            return self.triggers.pack_piece(run)
-        if run in self.singles:
-            return pack_single(self.singles[run])
-        known = self.runs.get(run)
-        return pack_run(known) if known is not None else self.frozen.get(run, b"")
-
-    def pack_rest(self) -> bytes:
-        """The bytes of what is no run's: the clock, and every part."""
-        return _rest_encoder.encode(_Rest(self.now, {name: part.pack() for name, part in self.parts.items()}))
-
-    def restore(self, rest: bytes, runs: Iterable[tuple[str, bytes]]) -> set[str]:
-        """Makes a new engine what the packed one was. `runs` in the order in which they were packed: a later one
-        replaces an earlier one. Gives the hashes of the plans that must be added before anything is decided. Raises
-        msgspec.DecodeError for bytes of another version."""
-        state = _rest_decoder.decode(rest)
-        self.now = state.now
-        for name, data in state.parts.items():
-            self.parts[name].restore(data)
-        self.frozen = {name: data for name, data in dict(runs).items() if data}
-        pieces = {name: self.frozen.pop(name) for name in [*self.frozen] if self.past.owns(name)}
-        self.past.restore_pieces(pieces)
-        pieces = {name: self.frozen.pop(name) for name in [*self.frozen] if self.triggers.owns(name)}
-        self.triggers.restore_pieces(pieces)
-        heads = [head_of(data) for data in self.frozen.values()]
-        for head in heads:
-            self.listeners.add_run(head.id, head.heard)
-        return {plan for head in heads for plan in (head.plan, *head.plans)} | backfill.plans(self)
-
-
-class _Rest(msgspec.Struct, array_like=True):
-    """What a snapshot holds beside the runs."""
-
-    now: int
-    parts: dict[str, bytes]
-
-
-_rest_encoder = msgspec.msgpack.Encoder()
-_rest_decoder = msgspec.msgpack.Decoder(_Rest)
-
-
-def _suspect(scope: Scope, work: WorkItem | Ready) -> tuple[int, int]:
-    """The part of a chain that its worker is at, as node and attempt: the first that has not ended."""
-    node, attempt = work.node, work.attempt
-    for then in work.then:
-        if scope.states[node] != SUCCESS or number_of(scope, node) != attempt or not 0 <= then.node < scope.graph.size:
-            break
-        if not is_out(scope, then.node):
-            break
-        node, attempt = then.node, 1
-    return node, attempt
-
-
-def _scope_with(run: Run | None, scope: int, node: int) -> Scope | None:
-    """The scope, if it lives and has such a node."""
-    found = run.scopes.get(scope) if run else None
-    return found if found is not None and 0 <= node < found.graph.size else None
-
 
 def _is_held(run: Run, timer: state.Timer) -> bool:
     """Of a run that is paused: what the timer is for waits."""
     scope = run.scopes.get(timer.scope)
     return scope is None or is_held(scope)
-
-
-def _granted(states: bytearray) -> Iterator[int]:
-    node = states.find(GRANTED)
-    while node >= 0:
-        yield node
-        node = states.find(GRANTED, node + 1)
