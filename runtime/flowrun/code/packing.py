@@ -25,8 +25,8 @@ __all__ = ["Packed", "pack_code"]
 
 #: left out unless `.flowignore` says otherwise. A key, or the address of a server with its password, is not for a blob
 _NEVER = (
-    ".*", "__pycache__/", "*.py[co]", "node_modules/", "*.egg-info/", "/build/lib/", "*.flow", "/flow.toml", "*.pem",
-    "*.key",
+    ".*", "__pycache__/", "*.py[co]", "*.log", "node_modules/", "*.egg-info/", "/build/lib/", "*.flow", "/flow.toml",
+    "*.pem", "*.key",
 )  # fmt: skip
 _IGNORE_FILES = (".gitignore", ".flowignore")
 #: says that a folder is a virtual environment
