@@ -105,6 +105,8 @@ class Intake:
         ]
         self._read({reading.key: reading for reading in readings})
         self._keep("0" in led)
+        if not led:  # in a new environment there is nothing to be looked at yet
+            return
         try:
             await self._leftovers.clear(led, [(partition, trigger) for partition, trigger, _ in sources])
         except FlowError as error:
