@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from .output import run_command
@@ -28,24 +30,7 @@ __all__ = ["command"]
 @click.option("--by", default="", metavar="NAME", help="Who does it. [default: the user of this process]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @server_options
-def command(
-    target: str | None,
-    first: str | None,
-    last: str | None,
-    reverse: bool,
-    only: str,
-    concurrency: int,
-    params: tuple[str, ...],
-    dry_run: bool,
-    detach: bool,
-    attach: str | None,
-    stop: str | None,
-    listed: bool,
-    by: str,
-    as_json: bool,
-    url: str | None,
-    env: str | None,
-) -> int:
+def command(attach: str | None, stop: str | None, listed: bool, as_json: bool, **options: Any) -> int:
     """Run a deployed flow for the windows of its trigger that begin between two days.
 
     What has succeeded is kept, and what runs is not started again; so the same command goes on with what was stopped,
@@ -56,10 +41,7 @@ def command(
     def work() -> int:
         from . import backfilling  # start-up time: it imports the runtime
 
-        asked = backfilling.Asked(
-            target=target, first=first, last=last, reverse=reverse, only=only, concurrency=concurrency, params=params,
-            dry_run=dry_run, detach=detach, by=by, as_json=as_json, url=url, env=env,
-        )  # fmt: skip
+        asked = backfilling.Asked(as_json=as_json, **options)
         if listed:
             return backfilling.show_all(asked)
         if stop:

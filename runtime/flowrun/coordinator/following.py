@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from flowrun.background import Background
 from flowrun.deployments.checking import problem_of
 from flowrun.deployments.reading import read_manifest
 from flowrun.deployments.trust import Trust
@@ -22,6 +21,7 @@ from flowrun.settings import Settings
 from flowrun.transport import Transport
 
 from .events import Complaints
+from .follower import Follower
 
 __all__ = ["Following"]
 
@@ -33,37 +33,17 @@ _LOOKS = 5
 _AGAIN_SECONDS = 30.0
 
 
-class Following:
+class Following(Follower):
     """Of one partition."""
 
     def __init__(
         self, transport: Transport, partition: str, engine: Engine, complaints: Complaints, settings: Settings
     ) -> None:
-        self._transport, self._partition, self._engine, self._complaints = transport, partition, engine, complaints
+        super().__init__(transport, KEY, _LOOKS * settings.presence)
+        self._partition, self._engine, self._complaints = partition, engine, complaints
         self._env, self._trust = settings.env, Trust(settings.trusted)
-        self._wait = _LOOKS * settings.presence
-        self._changed = asyncio.Event()
         #: project -> number that was put into the inbox, and when
         self._put: dict[str, tuple[int, float]] = {}
-
-    def start(self, background: Background) -> None:
-        """From now on, until the background is stopped."""
-        background.start(self._listen())
-        background.start(self._run())
-
-    async def _listen(self) -> None:
-        async for _ in await self._transport.listen_entries(KEY):
-            self._changed.set()
-
-    async def _run(self) -> None:
-        while True:
-            self._changed.clear()
-            await self.look()
-            try:
-                async with asyncio.timeout(self._wait):
-                    await self._changed.wait()
-            except TimeoutError:
-                continue
 
     async def look(self) -> None:
         """Puts what is new into the inbox."""

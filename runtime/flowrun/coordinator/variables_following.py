@@ -1,14 +1,13 @@
 """Follows the variables of the environment: what is newer in their entries than here is put into the inbox.
 
 Whoever sets a variable tells every partition. This is for whoever died in between, and for partitions that are made
-later. Every leader looks when it takes over, when an entry changes, and every few seconds.
+later.
 """
 
 from __future__ import annotations
 
 import asyncio
 
-from flowrun.background import Background
 from flowrun.engine import Engine
 from flowrun.errors import FlowError
 from flowrun.messages import pack_events
@@ -16,6 +15,7 @@ from flowrun.transport import Entry, Transport
 from flowrun.variables import PREFIX, event_of, read_entry
 
 from .events import Complaints
+from .follower import Follower
 
 __all__ = ["VariablesFollowing"]
 
@@ -25,34 +25,14 @@ _LOOK_SECONDS, _SETTLE_SECONDS = 10.0, 0.2
 _AGAIN_SECONDS = 30.0
 
 
-class VariablesFollowing:
+class VariablesFollowing(Follower):
     """Of one partition."""
 
     def __init__(self, transport: Transport, partition: str, engine: Engine, complaints: Complaints) -> None:
-        self._transport, self._partition, self._engine, self._complaints = transport, partition, engine, complaints
-        self._changed = asyncio.Event()
+        super().__init__(transport, PREFIX, _LOOK_SECONDS, _SETTLE_SECONDS)
+        self._partition, self._engine, self._complaints = partition, engine, complaints
         #: name -> version that was put into the inbox, and when
         self._put: dict[str, tuple[int, float]] = {}
-
-    def start(self, background: Background) -> None:
-        """From now on, until the background is stopped."""
-        background.start(self._listen())
-        background.start(self._run())
-
-    async def _listen(self) -> None:
-        async for _ in await self._transport.listen_entries(PREFIX):
-            self._changed.set()
-
-    async def _run(self) -> None:
-        while True:
-            self._changed.clear()
-            await self.look()
-            try:
-                async with asyncio.timeout(_LOOK_SECONDS):
-                    await self._changed.wait()
-                    await asyncio.sleep(_SETTLE_SECONDS)
-            except TimeoutError:
-                continue
 
     async def look(self) -> None:
         """Puts what is new into the inbox."""
