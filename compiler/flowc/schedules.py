@@ -33,8 +33,8 @@ from .plan import AtSource, CronSource, IntervalSource
 if TYPE_CHECKING:
     from cronsim import CronSim
 
-__all__ = ["Grid", "ScheduleError", "Window", "before", "check", "follows_clock", "jittered", "local", "moment_of",
-           "ticks", "transitions", "window", "zone", "zone_hint"]  # fmt: skip
+__all__ = ["Grid", "ScheduleError", "before", "check", "follows_clock", "jittered", "local", "moment_of",
+           "ticks", "transitions", "zone", "zone_hint"]  # fmt: skip
 
 
 class ScheduleError(ValueError):
@@ -47,15 +47,6 @@ class ScheduleError(ValueError):
 
 
 Grid = CronSource | IntervalSource | AtSource
-
-
-class Window(NamedTuple):
-    """The time that a tick stands for: from the tick before it to itself."""
-
-    start_ms: int
-    end_ms: int
-    #: the day of its start, in the schedule's time zone
-    date: date
 
 
 _EPOCH = datetime(1970, 1, 1)
@@ -113,13 +104,6 @@ def before(schedule: Grid, at_ms: int) -> int | None:
         if found is not None:
             return found
     return None
-
-
-def window(schedule: Grid, at_ms: int) -> Window:
-    """The window of a tick; that of the first tick of a schedule is empty."""
-    start = before(schedule, at_ms)
-    start = at_ms if start is None else start
-    return Window(start, at_ms, local(start, schedule.tz).date())
 
 
 def jittered(trigger: str, at_ms: int, jitter_ms: int) -> int:

@@ -9,25 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flowc.plan import IntervalSource
 from flowc.schedules import Grid, before, local, ticks
 
 from .messages import Scheduled
 
-__all__ = ["previous", "scheduled", "windows"]
-
-
-def previous(source: Grid, at_ms: int) -> int | None:
-    """The grid's last time before this moment; None if there is none."""
-    if isinstance(source, IntervalSource) and not source.holidays:
-        return source.origin_ms + (at_ms - source.origin_ms - 1) // source.every_ms * source.every_ms
-    return before(source, at_ms)
+__all__ = ["scheduled", "windows"]
 
 
 def scheduled(trigger: str, source: Grid, at_ms: int, before_ms: int | None = None) -> Scheduled:
     """What a time of the grid stands for. `before_ms`: the time before it, where that is known. The first time of all
     has an empty window."""
-    start_ms = previous(source, at_ms) if before_ms is None else before_ms
+    start_ms = before(source, at_ms) if before_ms is None else before_ms
     if start_ms is None:
         start_ms = at_ms
     return Scheduled(at_ms, start_ms, at_ms, local(start_ms, source.tz).date().isoformat(), trigger)

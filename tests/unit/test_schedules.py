@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise
 from subprocess import run
 
@@ -19,7 +19,6 @@ from flowc.schedules import (
     local,
     moment_of,
     ticks,
-    window,
     zone,
     zone_hint,
 )
@@ -115,7 +114,6 @@ def test_quick_intervals_jump_over_holidays() -> None:
     following = next(ticks(quick, last))
     assert 0 <= following - ms("2026-12-27T00:00+01:00") < 7
     assert before(quick, following) == last
-    assert window(quick, following).date == date(2026, 12, 24)
 
 
 @settings(max_examples=50, deadline=None)
@@ -133,25 +131,7 @@ def test_ticks_do_not_depend_on_where_one_begins(expression: str, tz: str, at: i
     assert [before(source, tick) for tick in later[1:]] == later[:-1]
 
 
-# ---- windows, jitter ------------------------------------------------------------------------------------------------
-
-
-def test_a_window_goes_from_tick_to_tick() -> None:
-    found = window(cron("15 4 * * *"), ms("2026-03-29T04:15+02:00"))
-    assert (found.start_ms, found.end_ms) == (ms("2026-03-28T04:15+01:00"), ms("2026-03-29T04:15+02:00"))
-    assert found.date == date(2026, 3, 28)
-    assert found.end_ms - found.start_ms == 23 * 60 * MINUTE
-
-
-def test_holidays_are_in_the_window_after_them() -> None:
-    daily = cron("0 9 * * 1-5", "UTC", holidays=("2026-12-25",))
-    assert window(daily, ms("2026-12-28T09:00")).date == date(2026, 12, 24)
-
-
-def test_the_first_of_certain_times_has_an_empty_window() -> None:
-    some = AtSource(at_ms=(ms("2026-01-01T23:30"), ms("2026-02-01")), tz=BERLIN)
-    assert window(some, some.at_ms[0]) == (some.at_ms[0], some.at_ms[0], date(2026, 1, 2))
-    assert window(some, some.at_ms[1]) == (some.at_ms[0], some.at_ms[1], date(2026, 1, 2))
+# ---- jitter --------------------------------------------------------------------------------------------------------
 
 
 def test_what_ticks_seldom_has_a_tick_before_all_the_same() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 from flowc.plan import AtSource, CronSource, IntervalSource
+from flowc.schedules import before
 from flowrun.partitions import partition_of
 from flowrun.run_ids import run_id_of_window
 from flowrun.sources import home_of
-from flowrun.windows import previous, scheduled, windows
+from flowrun.windows import scheduled, windows
 
-DAY = 86_400_000
+DAY, HOUR = 86_400_000, 3_600_000
 MIDNIGHT = CronSource(expression="0 0 * * *", tz="Europe/Berlin")
 #: 2026-03-28T23:00Z and 2026-03-29T22:00Z: midnights in Berlin around the day of 23 hours
 BEFORE, AFTER = 1_774_738_800_000, 1_774_821_600_000
@@ -27,11 +28,20 @@ def test_the_first_time_of_all_has_an_empty_window() -> None:
     assert [(one.start_ms, one.end_ms) for one in windows("f.t", source, 0, 100)] == [(10, 10), (10, 20)]
 
 
-@pytest.mark.parametrize(("at_ms", "before"), [(25, 13), (24, 13), (13, 3), (3, -7), (0, -7)])
-def test_the_time_before(at_ms: int, before: int) -> None:
-    source = IntervalSource(every_ms=10, origin_ms=3)
-    # 23 is no time before 23
-    assert previous(source, at_ms) == (23 if at_ms > 23 else before)
+def test_a_window_over_a_change_of_the_clock_is_an_hour_shorter() -> None:
+    found = scheduled("f.t", CronSource(expression="15 4 * * *", tz="Europe/Berlin"), BEFORE + 3 * HOUR + HOUR // 4)
+    assert (found.end_ms - found.start_ms, found.date) == (23 * HOUR, "2026-03-28")
+
+
+def test_holidays_are_in_the_window_after_them() -> None:
+    daily = CronSource(expression="0 9 * * 1-5", tz="UTC", holidays=("2026-12-25",))
+    (found,) = windows("f.t", daily, 1_798_340_400_000, 1_798_459_200_000)  # 2026-12-27T03:00Z, 2026-12-28T12:00Z
+    assert found.date == "2026-12-24"
+
+
+@pytest.mark.parametrize(("at_ms", "expected"), [(25, 23), (24, 23), (23, 13), (13, 3), (3, -7), (0, -7)])
+def test_the_time_before(at_ms: int, expected: int) -> None:
+    assert before(IntervalSource(every_ms=10, origin_ms=3), at_ms) == expected
 
 
 def test_a_run_s_id_follows_from_its_window_and_lies_at_its_trigger_s_home() -> None:

@@ -17,14 +17,14 @@ from collections.abc import Iterator
 from itertools import islice
 
 from flowc.plan import IntervalSource
-from flowc.schedules import ScheduleError, jittered, ticks
+from flowc.schedules import ScheduleError, before, jittered, ticks
 
 from flowrun.background import Background
 from flowrun.engine.commands import Arm, Disarm
 from flowrun.messages import Scheduled, Tick, pack_events
 from flowrun.timers import ServerClock, Timers
 from flowrun.transport import Record, Transport
-from flowrun.windows import previous, scheduled
+from flowrun.windows import scheduled
 
 __all__ = ["Ticking"]
 
@@ -212,7 +212,7 @@ def _take(armed: _Armed, found: Iterator[int], count: int) -> None:
     times = list(islice(found, count))
     armed.ended = len(times) < count
     if times and armed.before_ms is None and not armed.times:
-        armed.before_ms = previous(armed.arm.source, times[0])
+        armed.before_ms = before(armed.arm.source, times[0])
     for time in times:
         due = jittered(trigger, time, jitter_ms)
         armed.times.append(time)
